@@ -1,0 +1,48 @@
+# `make help` lists the targets. Everything is installed into .venv from requirements.lock.
+SHELL := /bin/bash
+PYTHON ?= python3
+PROFILE ?= default
+ENV := $(if $(filter default,$(PROFILE)),base,$(PROFILE))
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export KEDRO_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint viz
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@echo "make run PROFILE=tiny does the same on a tiny random model; PROFILE=full is the long recipe"
+
+setup: .venv/.installed ## create .venv and install the pinned packages (done once)
+
+.venv/.packages: requirements.lock
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -q -r requirements.lock
+	touch $@
+
+.venv/.installed: .venv/.packages pyproject.toml
+	.venv/bin/python -m pip install -q --no-deps -e .
+	touch $@
+
+run: setup ## grow, prune, heal and export the default model (PROFILE=default|tiny|full)
+	birdbone plan --env $(ENV)
+	kedro run --env=$(ENV)
+ifeq ($(PROFILE),default)
+	dvc commit -f -q
+endif
+
+test: setup ## every test, those on the real default model included
+	python -m pytest -q
+
+lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
+	ruff check src tests
+	birdbone dvc --check
+
+viz: setup ## the pipeline in the browser
+	kedro viz run --env=$(ENV)

@@ -1,0 +1,45 @@
+"""Budgets: how much must be removed for a size, and which tensor gets which type."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Option(NamedTuple):
+    """One way to store one tensor: its bytes, and the loss it is predicted to cost (nats per token)."""
+
+    type: str
+    bytes: int
+    cost: float
+
+
+def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bits: float) -> float:
+    """Share of the block weights that must go so that ``fixed_bytes`` and the rest at ``bits`` fit.
+
+    0 when they fit as they are; 1 or more when the fixed part alone is too large.
+    """
+    return max(0.0, 1 - (target_bytes - fixed_bytes) * 8 / bits / block_weights)
+
+
+def assign(options: dict[str, list[Option]], max_cost: float | None = None, max_bytes: int | None = None
+           ) -> dict[str, str]:
+    """Tensor -> type with the fewest bytes at no more than ``max_cost``, or the least cost within ``max_bytes``.
+
+    Starts from the cheapest loss everywhere and trades, step by step, where a saved byte costs least
+    (a greedy walk down each tensor's convex hull).
+    """
+    chosen = {name: min(found, key=lambda o: (o.cost, o.bytes)) for name, found in options.items()}
+    cost, size = sum(o.cost for o in chosen.values()), sum(o.bytes for o in chosen.values())
+    while max_bytes is None or size > max_bytes:
+        trades = [((o.cost - now.cost) / (now.bytes - o.bytes), name, o)
+                  for name, now in chosen.items() for o in options[name] if o.bytes < now.bytes]
+        if not trades:
+            break
+        _, name, option = min(trades, key=lambda t: (t[0], t[1]))
+        after = cost + option.cost - chosen[name].cost
+        if max_bytes is None and max_cost is not None and after > max_cost:
+            options = {**options, name: [o for o in options[name] if o != option]}
+            continue
+        size += option.bytes - chosen[name].bytes
+        cost, chosen[name] = after, option
+    return {name: option.type for name, option in chosen.items()}

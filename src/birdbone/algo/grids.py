@@ -1,0 +1,191 @@
+"""GGUF's block grids: 32 weights of a row share one 16-bit scale, each weight is scale * level.
+
+A code is the position of a level in the grid, 0 ... len(levels) - 1. Layouts are those of ggml
+(``block_q4_0``, ``block_iq4_nl``, ``block_q5_0``, ``block_q8_0`` in ggml-common.h), bit for bit.
+Shapes: R rows, C columns, B = C / 32 blocks per row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+BLOCK = 32
+SEARCH = range(-7, 8)
+STEPS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+FINE = 16
+LEAST = 1e-15
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One ggml type. levels: the values a weight may take before its block's scale."""
+
+    name: str
+    ggml_type: int
+    block_bytes: int
+    levels: tuple[int, ...]
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits per weight in a file, the scale's share included."""
+        return self.block_bytes * 8 / BLOCK
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether a weight can be exactly 0 while its block's scale is not."""
+        return 0 in self.levels
+
+    @cached_property
+    def _levels(self) -> Tensor:
+        return torch.tensor(self.levels, dtype=torch.float32)
+
+    @cached_property
+    def _midpoints(self) -> Tensor:
+        return (self._levels[1:] + self._levels[:-1]) / 2
+
+    def nearest(self, values: Tensor, scale: Tensor) -> Tensor:
+        """Codes (uint8) of the levels nearest to values / scale; the shapes broadcast."""
+        scaled = torch.where(scale == 0, 0, values / scale)
+        if self._even:
+            return scaled.round_().clamp_(self.levels[0], self.levels[-1]).sub_(self.levels[0]).to(torch.uint8)
+        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(self._table) - 1)
+        return self._table.to(place.device)[place.to(torch.int16).int()]
+
+    @cached_property
+    def _even(self) -> bool:
+        """Whether the levels are consecutive integers."""
+        return len(self.levels) == self.levels[-1] - self.levels[0] + 1
+
+    @cached_property
+    def _table(self) -> Tensor:
+        """Code of the nearest level for every 1 / FINE step from the lowest level to the highest."""
+        steps = torch.arange((self.levels[-1] - self.levels[0]) * FINE + 1) / FINE + self.levels[0]
+        return torch.bucketize(steps, self._midpoints, right=True).to(torch.uint8)
+
+    def value(self, codes: Tensor, scale: Tensor) -> Tensor:
+        """Weights (float32) that a runtime sees for these codes; the shapes broadcast."""
+        return self._levels.to(codes.device)[codes.long()] * scale.float()
+
+    def scales(self, blocks: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The best scale of each block (float32 holding a float16 value): [N, 32] -> [N].
+
+        Tries scales that put the block's largest weight on or near either end of the grid,
+        refits each by (weighted) least squares, and keeps the one with the least squared error.
+        weights: [N, 32], importance of each squared error; equal where not given.
+        """
+        blocks = blocks.float()
+        weighted = blocks if weights is None else blocks * weights
+        weights = torch.ones(()) if weights is None else weights.float()
+        best = torch.zeros(len(blocks), device=blocks.device)
+        gain = torch.zeros_like(best)
+        for guess in self._guesses(_largest(blocks)):
+            levels = self.value(self.nearest(blocks, guess[:, None]), torch.ones((), device=blocks.device))
+            along, power = (weighted * levels).sum(1), (weights * levels.square()).sum(1)
+            better = (power > 0) & (along.square() > gain * power)
+            best = torch.where(better, along / power, best)
+            gain = torch.where(better, along.square() / power, gain)
+        best, plain = best.half().float(), self.reference(blocks)[1].squeeze(1)
+        return torch.where(self._error(blocks, best, weights) < self._error(blocks, plain, weights), best, plain)
+
+    def reference(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """llama.cpp's own rounding without an importance matrix: codes [R, C], scales [R, B]."""
+        blocks = values.float().reshape(-1, BLOCK)
+        if self.name == "Q8_0":
+            scale = _inverse_safe(blocks.abs().amax(1) / 127)
+            scaled = blocks * (1 / scale)[:, None]
+            codes = (scaled.sign() * (scaled.abs() + 0.5).floor()).clamp(-127, 127) + 127
+        elif self.name == "IQ4_NL":
+            scale = self._iq4_nl_scale(blocks)
+            codes = self.nearest(blocks, scale[:, None])
+        else:
+            half = -self.levels[0]
+            scale = _inverse_safe(_largest(blocks) / -half)
+            codes = (blocks * (1 / scale)[:, None] + (half + 0.5)).floor().clamp(0, 2 * half - 1)
+        scale = torch.where(scale.isinf(), 0, scale).half().float()
+        return codes.to(torch.uint8).reshape(values.shape), scale.reshape(values.shape[0], -1)
+
+    def pack(self, codes: Tensor, scales: Tensor) -> Tensor:
+        """GGUF's bytes of a matrix: codes [R, C], scales [R, B] -> uint8 [R, B * block_bytes]."""
+        rows = codes.shape[0]
+        codes = codes.reshape(-1, BLOCK).to(torch.uint8)
+        parts = [scales.reshape(-1, 1).half().view(torch.uint8)]
+        if self.name == "Q8_0":
+            parts.append(codes - 127)
+        else:
+            if self.name == "Q5_0":
+                bits = (codes >> 4).reshape(-1, 4, 8) << torch.arange(8, dtype=torch.uint8)
+                parts.append(bits.sum(2, dtype=torch.uint8))
+            low, high = (codes & 15).split(BLOCK // 2, dim=1)
+            parts.append(low | (high << 4))
+        return torch.cat(parts, dim=1).reshape(rows, -1)
+
+    def unpack(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of ``pack``: uint8 [R, bytes] -> codes (uint8) [R, C], scales [R, B]."""
+        rows = packed.shape[0]
+        blocks = packed.reshape(-1, self.block_bytes)
+        scales = blocks[:, :2].contiguous().view(torch.float16).float()
+        if self.name == "Q8_0":
+            codes = blocks[:, 2:] + 127
+        else:
+            nibbles = blocks[:, -BLOCK // 2:]
+            codes = torch.cat([nibbles & 15, nibbles >> 4], dim=1)
+        if self.name == "Q5_0":
+            bits = (blocks[:, 2:6, None] >> torch.arange(8, dtype=torch.uint8)) & 1
+            codes = codes | (bits.reshape(-1, BLOCK) << 4)
+        return codes.reshape(rows, -1), scales.reshape(rows, -1)
+
+    def dequantize(self, packed: Tensor) -> Tensor:
+        """Weights (float32) that a runtime sees: uint8 [R, bytes] -> [R, C]."""
+        codes, scales = self.unpack(packed)
+        return self.value(codes, scales.repeat_interleave(BLOCK, dim=1))
+
+    def _guesses(self, largest: Tensor) -> list[Tensor]:
+        ends = (self.levels[0], self.levels[-1])
+        share = abs(self.levels[0]) / 16
+        return [largest / (end - math.copysign(step * share, end)) for end in ends for step in STEPS]
+
+    def _error(self, blocks: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+        found = self.value(self.nearest(blocks, scale[:, None]), scale[:, None])
+        return (weights * (found - blocks).square()).sum(1)
+
+    def _iq4_nl_scale(self, blocks: Tensor) -> Tensor:
+        """quantize_row_iq4_nl_impl of ggml-quants.c: weights x^2, 16 starting scales."""
+        largest = _largest(blocks)
+        first = self.levels[0]
+        starts = [largest / -first, *(largest / (first + step) for step in SEARCH)]
+        best, score = torch.zeros_like(largest), torch.zeros_like(largest)
+        for start in starts:
+            levels = self.value(self.nearest(blocks, start[:, None]), torch.ones(()))
+            along = (blocks.square() * levels * blocks).sum(1)
+            power = (blocks.square() * levels * levels).sum(1)
+            better = (power > 0) & (along * along > score * power)
+            best = torch.where(better, along / power, best)
+            score = torch.where(better, best * along, score)
+        return torch.where(largest.abs() < LEAST, 0, best)
+
+
+def _largest(blocks: Tensor) -> Tensor:
+    """The signed value of largest magnitude in each block: [N, 32] -> [N]."""
+    return blocks.gather(1, blocks.abs().argmax(1, keepdim=True)).squeeze(1)
+
+
+def _inverse_safe(scale: Tensor) -> Tensor:
+    """Zero scales become infinite, so that their inverse is 0."""
+    return torch.where(scale == 0, torch.inf, scale)
+
+
+IQ4_LEVELS = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+GRIDS: dict[str, Grid] = {
+    grid.name: grid
+    for grid in (
+        Grid("Q4_0", 2, 18, tuple(range(-8, 8))),
+        Grid("IQ4_NL", 20, 18, IQ4_LEVELS),
+        Grid("Q5_0", 6, 22, tuple(range(-16, 16))),
+        Grid("Q8_0", 8, 34, tuple(range(-127, 128))),
+    )
+}

@@ -1,0 +1,54 @@
+"""Perplexity, its change against a reference, divergence: from per-window sums to figures."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from birdbone.algo.bootstrap import mean_interval, ratio_interval
+
+
+def perplexity(nll: Tensor, tokens: int) -> float:
+    """exp(mean negative log-likelihood) from window sums [N] in nats and the count of scored tokens."""
+    return math.exp(float(nll.sum()) / tokens)
+
+
+def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, random_seed: int) -> dict[str, float]:
+    """One domain's figures from window sums [N] as ``model.evaluate.compare`` gives them.
+
+    documents: the document of each window [N]; scored: tokens scored per window. ``change`` is the
+    relative perplexity change against the seed, with a 95 % bootstrap interval over documents;
+    ``kl`` in nats per token; ``top1`` the share of positions with the seed's own first choice.
+    """
+    count = scored * len(documents)
+    per_document = {name: _by_document(values, documents) for name, values in measured.items()}
+    tokens = _by_document(torch.full((len(documents),), float(scored), dtype=torch.float64), documents)
+    change, low, high = ratio_interval(per_document["seed_nll"], per_document["nll"], tokens, seed=random_seed)
+    kl, kl_low, kl_high = mean_interval(per_document["kl"], tokens, seed=random_seed)
+    return {
+        "perplexity": perplexity(measured["nll"], count),
+        "seed_perplexity": perplexity(measured["seed_nll"], count),
+        "change": change, "change_low": low, "change_high": high,
+        "kl": kl, "kl_low": kl_low, "kl_high": kl_high,
+        "top1": float(measured["agree"].sum()) / count,
+        "tokens": count,
+    }
+
+
+def worst_change(domains: dict[str, dict], control: dict[str, dict] | None) -> tuple[str, float]:
+    """The domain with the largest perplexity change, against the better of seed and control."""
+    changes = {}
+    for name, figures in domains.items():
+        reference = figures["seed_perplexity"]
+        if control:
+            reference = min(reference, control[name]["perplexity"])
+        changes[name] = figures["perplexity"] / reference - 1
+    name = max(changes, key=changes.__getitem__)
+    return name, changes[name]
+
+
+def _by_document(values: Tensor, documents: Tensor) -> Tensor:
+    numbers, place = documents.unique(return_inverse=True)
+    return torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, place, values.double())

@@ -1,0 +1,96 @@
+"""The project's config loader: checks the whole parameter tree and tells the registry the waves.
+
+It is built before the registry is read and sees environment and runtime parameters alike, so
+``kedro run --params``, ``--env``, ``KEDRO_ENV``, Kedro-Viz and the project snapshot agree.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from kedro.framework import project
+from kedro.utils import find_kedro_project
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from birdbone.errors import ConfigError
+
+_latest: ConfigLoader | None = None
+
+
+class ConfigLoader(OmegaConfigLoader):
+    """Kedro's loader, with profiles laid *over* the base parameters and unknown keys refused.
+
+    ``checked`` is what ``check`` made of the parameters. Raises ConfigError on any fault in them.
+    """
+
+    def __init__(
+        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+    ) -> None:
+        conf = Path(conf_source)
+        if env and not (conf / env).is_dir():
+            known = ", ".join(sorted(p.name for p in conf.glob("*") if p.is_dir()))
+            raise ConfigError(f"no profile {env!r}: {conf} has no such folder (it has: {known})")
+        if not (conf / kwargs.get("default_run_env", "local")).is_dir():
+            kwargs["default_run_env"] = kwargs.get("base_env", "base")
+        kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
+        super().__init__(conf_source, env, runtime_params, **kwargs)
+        self.checked = self.check(self._tree())
+
+        global _latest
+        _latest = self
+        if project.PACKAGE_NAME:
+            project.pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
+
+    @staticmethod
+    def check(tree: dict) -> Any:
+        """The parameters of the whole project. Raises ConfigError, one line per fault."""
+        from birdbone.parameters import validate
+
+        return validate(tree)
+
+    def _tree(self) -> dict:
+        try:
+            return self["parameters"]
+        except MissingConfigException as error:
+            raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
+        except (YAMLError, ValueError, OmegaConfBaseException) as error:
+            raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
+
+
+def parameters() -> Any:
+    """The checked parameters now in force, for ``register_pipelines``.
+
+    Commands that build no config loader before the registry (``kedro registry list``) get the
+    profile named by ``KEDRO_ENV``.
+    """
+    if _latest is None:
+        root = find_kedro_project(Path.cwd()) or Path.cwd()
+        make_loader(root, os.getenv("KEDRO_ENV"))
+    return _latest.checked
+
+
+def make_loader(root: Path, env: str | None) -> ConfigLoader:
+    """The project's config loader for one profile; becomes the one in force."""
+    settings = project.settings
+    return settings.CONFIG_LOADER_CLASS(
+        conf_source=str(root / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def roots(loader: OmegaConfigLoader) -> dict[str, str]:
+    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the project."""
+    found = loader["globals"]
+    return {"data": str(found.get("data", "data")), "models": str(found.get("models", "models"))}
+
+
+def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
+    """``.birdbone/<profile>``: ledger, lock, scratch and timings of one data root.
+
+    Named by the data root, not by the environment: environments that write to the same place
+    share one lock and one ledger.
+    """
+    return root / ".birdbone" / roots(loader)["data"].replace("/", "-").strip("-")

@@ -1,0 +1,169 @@
+"""A model's configuration as GGUF keys: shapes, heads, norms, positions, windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from birdbone.errors import ExportError
+from birdbone.gguf.families import Family
+from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.model.checkpoint import Checkpoint
+
+LAYERS_OF_GEMMA3_27B = 62
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the layers of a narrow model look like. widths, groups: per layer."""
+
+    widths: list[int]
+    groups: list[int]
+    heads_per_group: int
+    head_size: int
+    hidden: int
+
+    @property
+    def heads(self) -> list[int]:
+        """Query heads per layer."""
+        return [g * self.heads_per_group for g in self.groups]
+
+    @property
+    def even(self) -> bool:
+        """Whether every layer has the same width and the same heads."""
+        return len(set(self.widths)) == len(set(self.groups)) == 1
+
+
+def shape_of(checkpoint: Checkpoint) -> Shape:
+    """Widths and key-value groups of every layer, read off the weights.
+
+    Raises ExportError for a layer with no neuron or no group left, which llama.cpp gets wrong.
+    """
+    arch: Architecture = architecture_of(checkpoint.config)
+    config, weights = checkpoint.config, checkpoint.weights
+    head_size, layers = arch.head_size(config), range(checkpoint.layers)
+    widths = [weights[f"{arch.ffn_output(i)}.weight"].shape[1] for i in layers]
+    groups = [weights[f"{arch.attention_part(i, 'key')}.weight"].shape[0] // head_size for i in layers]
+    for layer in layers:
+        if not widths[layer] or not groups[layer]:
+            raise ExportError(f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value groups: "
+                              "keep at least 32 neurons and one group, llama.cpp mistreats empty layers")
+    hidden = weights[f"{arch.embedding}.weight"].shape[1]
+    return Shape(widths, groups, arch.heads(config) // arch.kv_heads(config), head_size, hidden)
+
+
+def architecture_name(family: Family, shape: Shape, heads: int) -> str:
+    """llama.cpp's architecture for this shape. heads: query heads per layer of the seed.
+
+    Raises ExportError when stock llama.cpp has none.
+    """
+    if shape.even and not (family.fixed_heads and shape.heads[0] != heads):
+        return family.arch
+    if family.uneven is None:
+        missing = "uneven widths" if not shape.even else "fewer heads"
+        raise ExportError(f"stock llama.cpp has no {family.arch} with {missing}: "
+                          "prune with even widths (widths: even) and, for gpt2, leave the heads whole")
+    return family.uneven
+
+
+def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int) -> dict[str, Any]:
+    """Every ``<arch>.*`` key of a model; lists are per layer.
+
+    Raises ExportError for settings that llama.cpp does not compute for this family.
+    """
+    _check(family, config)
+    uneven = not shape.even or arch != family.arch
+    keys: dict[str, Any] = {
+        "block_count": len(shape.widths),
+        "context_length": _context_length(family, config),
+        "embedding_length": shape.hidden,
+        "feed_forward_length": shape.widths if uneven else shape.widths[0],
+        "attention.head_count": shape.heads if uneven else shape.heads[0],
+        "attention.head_count_kv": shape.groups if uneven else shape.groups[0],
+        "attention.key_length": shape.head_size,
+        "attention.value_length": shape.head_size,
+        "vocab_size": vocabulary,
+    }
+    keys |= {key: float(getattr(config, name)) for key, name in family.floats.items()}
+    if family.rope:
+        keys |= {"rope.dimension_count": shape.head_size, **_rope_keys(config)}
+    if family.windowed:
+        keys |= _window_keys(config)
+    return keys
+
+
+def rope_factors(config: PretrainedConfig, head_size: int) -> Tensor | None:
+    """Divisors of the rotary frequencies where they are not one number (Llama 3): [head_size / 2]."""
+    rope = _full_rope(config)
+    if rope.get("rope_type") != "llama3":
+        return None
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, device="cpu")
+    plain = rope["rope_theta"] ** -(torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
+    return plain / scaled
+
+
+def query_factor(config: PretrainedConfig, shape: Shape) -> float:
+    """What Gemma 3's query norm is multiplied by, where its softmax scale is not llama.cpp's own."""
+    scalar = getattr(config, "query_pre_attn_scalar", None)
+    if scalar is None:
+        return 1.0
+    largest = len(shape.widths) == LAYERS_OF_GEMMA3_27B
+    assumed = shape.hidden // shape.heads[0] if largest else shape.head_size
+    return (assumed / scalar) ** 0.5
+
+
+def _check(family: Family, config: PretrainedConfig) -> None:
+    activation = getattr(config, family.activation["key"])
+    if activation != family.activation["value"]:
+        raise ExportError(f"{family.activation['key']} is {activation!r}; llama.cpp's {family.arch} "
+                          f"computes {family.activation['value']!r}")
+    if getattr(config, "attn_logit_softcapping", None):
+        raise ExportError(f"llama.cpp's {family.arch} has no attn_logit_softcapping")
+    if not getattr(config, "scale_attn_weights", True) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        raise ExportError(f"llama.cpp's {family.arch} scales attention by the head size alone")
+
+
+def _context_length(family: Family, config: PretrainedConfig) -> int:
+    """Positions that behave as in PyTorch: a window that llama.cpp does not know ends them."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    windowed = window and not family.windowed and (kinds is None or "sliding_attention" in kinds)
+    return min(config.max_position_embeddings, window) if windowed else config.max_position_embeddings
+
+
+def _full_rope(config: PretrainedConfig) -> dict[str, Any]:
+    rope = getattr(config, "rope_parameters", None) or {}
+    return rope.get("full_attention", rope)
+
+
+def _rope_keys(config: PretrainedConfig) -> dict[str, Any]:
+    rope = _full_rope(config)
+    kind = rope.get("rope_type", "default")
+    if kind not in ("default", "linear", "llama3"):
+        raise ExportError(f"rope_type {kind!r} cannot be exported to GGUF here; default, linear and llama3 can")
+    keys: dict[str, Any] = {"rope.freq_base": float(rope["rope_theta"])}
+    if kind == "linear":
+        keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
+    return keys
+
+
+def _window_keys(config: PretrainedConfig) -> dict[str, Any]:
+    sliding = [kind == "sliding_attention" for kind in config.layer_types]
+    if not any(sliding):
+        return {}
+    local = config.rope_parameters["sliding_attention"]
+    if local.get("rope_type", "default") != "default":
+        raise ExportError("llama.cpp does not scale the positions of sliding_attention layers")
+    keys: dict[str, Any] = {
+        "attention.sliding_window": int(config.sliding_window),
+        "attention.sliding_window_pattern": sliding,
+        "rope.freq_base_swa": float(local["rope_theta"]),
+    }
+    if config.final_logit_softcapping:
+        keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
+    return keys

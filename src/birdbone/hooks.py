@@ -1,0 +1,125 @@
+"""What surrounds a run: one run at a time per profile, no orphans, no leftovers of a kill."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from birdbone.config import roots, state_folder
+from birdbone.errors import RunLockedError
+
+log = logging.getLogger("birdbone")
+
+_PR_SET_PDEATHSIG = 1
+
+
+class RunHooks:
+    """Lock, clean-up at the start, one line at the end."""
+
+    def __init__(self) -> None:
+        self._lock: TextIO | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._state = state_folder(context.project_path, context.config_loader)
+        self._roots = roots(context.config_loader)
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        if os.environ.get("DVC_STAGE"):
+            die_with_parent()
+        self._release()
+        self._lock = take_lock(self._state)
+        for folder in (self._state, self._state / "ledger", *_folders(pipeline, catalog)):
+            sweep(folder)
+        self._start, self._ran = time.perf_counter(), 0
+
+    @hook_impl
+    def after_node_run(self) -> None:
+        self._ran += 1
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+        seconds = time.perf_counter() - self._start
+        log.info(
+            "%d nodes run, %d kept, %d min %02d s; results in %s",
+            self._ran, len(pipeline.nodes) - self._ran, *divmod(round(seconds), 60),
+            " and ".join(f"{root}/" for root in self._roots.values()),
+        )
+        self._release()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        log.error("stopped; the same command again keeps what is finished and goes on from there")
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+
+def take_lock(state: Path) -> TextIO:
+    """Lock a profile for this process until the returned file is closed or the process ends.
+
+    Raises RunLockedError naming the pid of the run that holds it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    file = (state / "lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        file.close()
+        raise RunLockedError(
+            f"another run is going on (pid {pid}): wait for it, or end it with `kill {pid}`; "
+            "the next run keeps what it finished"
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files and folders that a killed run left in ``folder`` (``.*.tmp-*``)."""
+    for leftover in folder.glob(".*.tmp-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def die_with_parent() -> None:
+    """End this process when its parent ends (Linux): `dvc repro`, killed, leaves its child running."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> set[Path]:
+    """The folders that this pipeline's outputs are written into."""
+    paths: set[Path] = set()
+    for name in pipeline.all_outputs():
+        dataset: Any = catalog.get(name)
+        if getattr(dataset, "_filepath", None) is not None:
+            path = Path(dataset._filepath)
+            paths |= {path, path.parent}
+    return paths

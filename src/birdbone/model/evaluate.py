@@ -1,0 +1,97 @@
+"""What a network does with token windows: loss, divergence from the seed, canaries, text.
+
+Legend: B windows, T tokens, V vocabulary. Position t is scored on token t + 1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birdbone.progress import track
+from birdbone.text.canaries import Canary
+
+
+@torch.no_grad()
+def losses(network: nn.Module, windows: Tensor, label: str = "evaluate") -> Tensor:
+    """Summed negative log-likelihood of each window (nats, float64) [N]; T - 1 tokens count."""
+    device = next(network.parameters()).device
+    out = []
+    for ids in track(windows.split(2), label, unit="window pairs"):
+        ids = ids.to(device).long()
+        logits = network(ids, use_cache=False).logits
+        out.append(_nll(logits, ids))
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def compare(network: nn.Module, seed: nn.Module, windows: Tensor, label: str = "compare") -> dict[str, Tensor]:
+    """Per window, summed over its T - 1 scored positions [N], float64:
+
+    ``nll`` and ``seed_nll`` (nats), ``kl`` = KL(seed || network) (nats), ``agree`` = equal top-1 tokens.
+    """
+    device = next(network.parameters()).device
+    parts: dict[str, list[Tensor]] = {"nll": [], "seed_nll": [], "kl": [], "agree": []}
+    for ids in track(windows.split(2), label, unit="window pairs"):
+        ids = ids.to(device).long()
+        ours, theirs = network(ids, use_cache=False).logits, seed(ids, use_cache=False).logits
+        parts["nll"].append(_nll(ours, ids))
+        parts["seed_nll"].append(_nll(theirs, ids))
+        ours, theirs = ours[:, :-1], theirs[:, :-1]
+        parts["agree"].append((ours.argmax(-1) == theirs.argmax(-1)).double().sum(-1).cpu())
+        parts["kl"].append(torch.stack([kl_divergence(o, t) for o, t in zip(ours, theirs, strict=True)]).sum(-1).double().cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+def kl_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL(teacher || student) per position from logits [..., V] -> [...], in nats."""
+    s, t = F.log_softmax(student.float(), -1), F.log_softmax(teacher.float(), -1)
+    return F.kl_div(s, t, log_target=True, reduction="none").sum(-1)
+
+
+@torch.no_grad()
+def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dict[str, dict[str, float]]:
+    """Per domain ``accuracy`` (right answer likeliest) and ``margin`` (nats per token over the best wrong one).
+
+    An answer's score is its mean log-likelihood per token after the prompt.
+    """
+    device = next(network.parameters()).device
+    domains: dict[str, list[tuple[float, float]]] = {}
+    for canary in track(canaries, "canaries", unit="prompt"):
+        scores = [_answer_score(network, tokenizer, canary.prompt, answer, device) for answer in canary.answers]
+        margin = scores[0] - max(scores[1:])
+        domains.setdefault(canary.domain, []).append((float(margin > 0), margin))
+    return {d: {"accuracy": sum(a for a, _ in v) / len(v), "margin": sum(m for _, m in v) / len(v), "prompts": len(v)}
+            for d, v in domains.items()}
+
+
+@torch.no_grad()
+def generate(network: nn.Module, tokenizer, prompt: str, tokens: int = 48) -> str:
+    """Greedy continuation of a prompt; through the chat template where the tokenizer has one."""
+    if tokenizer.chat_template:
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
+                                               add_generation_prompt=True)
+    device = next(network.parameters()).device
+    ids = torch.tensor([tokenizer(prompt, add_special_tokens=False).input_ids], device=device)
+    start = ids.shape[1]
+    for _ in range(tokens):
+        following = network(ids, use_cache=False).logits[0, -1].argmax()
+        if following.item() == tokenizer.eos_token_id:
+            break
+        ids = torch.cat([ids, following.view(1, 1)], dim=1)
+    return tokenizer.decode(ids[0, start:], skip_special_tokens=True)
+
+
+def _nll(logits: Tensor, ids: Tensor) -> Tensor:
+    """Window sums [B] from logits [B, T, V], one window at a time to bound memory."""
+    rows = [F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)]
+    return torch.stack(rows).double().cpu()
+
+
+def _answer_score(network: nn.Module, tokenizer, prompt: str, answer: str, device) -> float:
+    head = tokenizer(prompt, add_special_tokens=False).input_ids
+    tail = tokenizer(answer, add_special_tokens=False).input_ids
+    ids = torch.tensor([head + tail], device=device)
+    logits = network(ids, use_cache=False).logits[0, len(head) - 1 : -1]
+    return -F.cross_entropy(logits.float(), ids[0, len(head) :]).item()

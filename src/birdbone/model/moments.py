@@ -1,0 +1,73 @@
+"""Second moments of every linear layer's input, block by block, cached for the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from birdbone.algo.moments import second_moment
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint, tensor_digest
+from birdbone.model.network import build
+from birdbone.model.walk import walk
+
+CACHE = Path(".birdbone/moments")
+Moments = dict[str, Tensor]
+
+
+def moments(checkpoint: Checkpoint, windows: Tensor, cap: float | None, device: str, cache: Path | None = None
+            ) -> Iterator[tuple[int, Moments, Moments]]:
+    """Yield (layer, fit, check): second moments [in, in] keyed by the first module that shares the input.
+
+    ``fit`` sums over three quarters of the windows, ``check`` over the rest. A complete ``cache``
+    folder of this model and text is read instead of computing; one is never written here.
+    """
+    held = cache and cache / cache_key(checkpoint, windows, cap)
+    if held and (held / "complete").is_file():
+        for layer in range(checkpoint.layers):
+            stored = load_file(held / f"{layer}.safetensors")
+            yield (layer, *({n.partition("|")[2]: t for n, t in stored.items() if n.startswith(kind)}
+                            for kind in ("fit|", "check|")))
+        return
+    network = build(checkpoint, device)
+    for layer, batches in walk(network, architecture_of(checkpoint.config), windows, "second moments"):
+        yield (layer, *fold(batches, cap))
+
+
+def fold(batches: Iterator[dict[str, Tensor]], cap: float | None) -> tuple[Moments, Moments]:
+    """Sum the batches' second moments: every fourth batch to ``check``, the rest to ``fit``."""
+    sums: tuple[Moments, Moments] = ({}, {})
+    for i, batch in enumerate(batches):
+        into = sums[i % 4 == 3]
+        for name, x in batch.items():
+            moment = second_moment(x, cap)
+            into[name] = into[name] + moment if name in into else moment
+    fit, check = sums
+    return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}
+
+
+def store(folder: Path, layer: int, fit: Moments, check: Moments) -> None:
+    """Add one layer to a cache folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"fit|{n}": m for n, m in fit.items()} | {f"check|{n}": m for n, m in check.items()}
+    save_file(tensors, folder / f"{layer}.safetensors")
+
+
+def seal(folder: Path) -> None:
+    """Mark a cache folder as complete and drop the other models' caches beside it."""
+    (folder / "complete").touch()
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def cache_key(checkpoint: Checkpoint, windows: Tensor, cap: float | None) -> str:
+    """Folder name for a model, its calibration text and the cap."""
+    text = f"{checkpoint.digest}|{tensor_digest(windows)}|{cap}|{torch.get_num_threads()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

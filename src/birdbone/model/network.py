@@ -1,0 +1,164 @@
+"""Torch networks from checkpoints, and back: narrow layers, split GPT-2 matrices, tied heads.
+
+The network is the family's own transformers class. Only the shapes of its linear layers differ,
+and GPT-2's fused, transposed matrices become plain linear layers, so that every algorithm sees
+one kind of weight: [out, in].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
+
+from birdbone.errors import NumericalError, SourceError
+from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.model.checkpoint import Checkpoint
+
+
+class Fused(nn.Module):
+    """Several linear layers on one input, their outputs side by side: GPT-2's ``c_attn``."""
+
+    def __init__(self, parts: dict[str, nn.Linear]) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.children()], dim=-1)
+
+
+def hf_config(config: dict) -> AutoConfig:
+    """The transformers configuration of a checkpoint's dict."""
+    return AutoConfig.for_model(**config)
+
+
+def build(checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A network in evaluation mode with the checkpoint's weights; masked weights are zero.
+
+    Weights are shared with the checkpoint where device and dtype agree: train a copy.
+    Raises SourceError when weights are missing or do not fit the architecture.
+    """
+    architecture = architecture_of(checkpoint.config)
+    config = hf_config(checkpoint.config)
+    config._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    _to_linear(network, architecture)
+    _narrow(network, checkpoint, architecture)
+    weights = {n: w.to(device=device, dtype=dtype) for n, w in checkpoint.weights.items()}
+    tied = f"{architecture.head}.weight" not in weights
+    if tied:
+        weights[f"{architecture.head}.weight"] = weights[f"{architecture.embedding}.weight"]
+    missing, unexpected = network.load_state_dict(weights, strict=False, assign=True)
+    if missing or unexpected:
+        raise SourceError(f"weights do not fit {architecture.name}: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    if tied:
+        network.get_output_embeddings().weight = network.get_input_embeddings().weight
+    _fill_buffers(network, config, device)
+    network.requires_grad_(False)
+    return network.eval()
+
+
+def weights_of(network: nn.Module, like: Checkpoint) -> dict[str, Tensor]:
+    """The network's weights under the checkpoint's names, float32, on the CPU, detached."""
+    state = network.state_dict()
+    return {n: state[n].detach().to("cpu", like.weights[n].dtype, copy=True) for n in like.weights}
+
+
+def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """A transformers state dict under canonical names: split, turned to [out, in], head untied.
+
+    Raises NumericalError naming the first tensor that holds NaN or infinity.
+    """
+    architecture = architecture_of(config)
+    out: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.endswith((".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")):
+            continue
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NumericalError(f"tensor {name} holds NaN or infinite values: the model file is damaged")
+        module, _, kind = name.rpartition(".")
+        if module.endswith(architecture.transposed) and architecture.transposed and kind == "weight":
+            tensor = tensor.T
+        fused = next((f for f in architecture.fused if module.endswith(f)), None)
+        parts = architecture.fused.get(fused, ())
+        names = [f"{module.removesuffix(fused)}{part}.{kind}" for part in parts] if parts else [name]
+        for part_name, part in zip(names, tensor.chunk(len(names)), strict=True):
+            out[part_name] = part.to(dtype).contiguous().clone()
+    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
+    if head in out and (config.get("tie_word_embeddings", True) or torch.equal(out[head], out[embedding])):
+        del out[head]
+    return out
+
+
+def stock_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The inverse of ``canonical``: names and layouts of the stock transformers class."""
+    architecture = architecture_of(checkpoint.config)
+    weights = dict(checkpoint.weights)
+    for layer in range(checkpoint.layers):
+        for fused, parts in architecture.fused.items():
+            for kind in ("weight", "bias"):
+                names = [f"{architecture.part(layer, part)}.{kind}" for part in parts]
+                if names[0] in weights:
+                    weights[f"{architecture.part(layer, fused)}.{kind}"] = torch.cat(
+                        [weights.pop(name) for name in names])
+        for turned in architecture.transposed:
+            name = f"{architecture.part(layer, turned)}.weight"
+            weights[name] = weights[name].T.contiguous()
+    return weights
+
+
+def blocks_of(network: nn.Module, architecture: Architecture) -> nn.ModuleList:
+    """The list of decoder blocks."""
+    return network.get_submodule(architecture.blocks)
+
+
+def _to_linear(network: nn.Module, architecture: Architecture) -> None:
+    for name, module in list(network.named_modules()):
+        if not isinstance(module, Conv1D):
+            continue
+        out_features, in_features = module.weight.shape[1], module.weight.shape[0]
+        fused = next((f for f in architecture.fused if name.endswith(f)), None)
+        if fused is None:
+            replacement = nn.Linear(in_features, out_features, device="meta")
+        else:
+            parts = [p.rpartition(".")[2] for p in architecture.fused[fused]]
+            size = out_features // len(parts)
+            replacement = Fused({p: nn.Linear(in_features, size, device="meta") for p in parts})
+        network.set_submodule(name, replacement)
+
+
+def _narrow(network: nn.Module, checkpoint: Checkpoint, architecture: Architecture) -> None:
+    """Give every linear layer the shape of its weight, and tell attention its head count."""
+    for layer in range(checkpoint.layers):
+        for name in architecture.linears(layer):
+            module = network.get_submodule(name)
+            weight = checkpoint.weights.get(f"{name}.weight")
+            if weight is None or weight.shape == module.weight.shape:
+                continue
+            module.out_features, module.in_features = weight.shape
+            module.weight = nn.Parameter(torch.empty(weight.shape, device="meta"))
+            if module.bias is not None:
+                module.bias = nn.Parameter(torch.empty(weight.shape[0], device="meta"))
+        attention = network.get_submodule(architecture.attention_part(layer, "output").rpartition(".")[0])
+        if hasattr(attention, "split_size"):
+            query = network.get_submodule(architecture.attention_part(layer, "query"))
+            attention.split_size = query.out_features
+
+
+def _fill_buffers(network: nn.Module, config: AutoConfig, device: str) -> None:
+    """Buffers are made on the meta device too: compute them on a real one."""
+    for name, module in list(network.named_modules()):
+        if not any(b.is_meta for b in module.buffers(recurse=False)):
+            continue
+        if "rotary" in type(module).__name__.lower():
+            network.set_submodule(name, type(module)(config=config).to(device))
+        elif hasattr(module, "embed_scale"):
+            scale = torch.tensor(module.scalar_embed_scale, device=device)
+            module.register_buffer("embed_scale", scale, persistent=False)
+        elif hasattr(module, "bias") and "bias" in dict(module.named_buffers(recurse=False)):
+            size = config.max_position_embeddings
+            causal = torch.tril(torch.ones(size, size, dtype=torch.bool, device=device))
+            module.register_buffer("bias", causal.view(1, 1, size, size), persistent=False)

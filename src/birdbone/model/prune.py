@@ -1,0 +1,162 @@
+"""One prune step on a checkpoint: choose nodes, remove them, repair the projections behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from birdbone.algo.budget import needed_sparsity
+from birdbone.algo.grids import GRIDS
+from birdbone.algo.repair import repair_columns
+from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible
+from birdbone.algo.weight_masks import mask_weight
+from birdbone.errors import ConfigError
+from birdbone.gguf.families import supports_uneven
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.moments import CACHE, Moments, moments
+from birdbone.model.shrink import (
+    block_parameters,
+    ffn_width,
+    group_cost,
+    kv_groups,
+    neuron_cost,
+    node_masks,
+    remove_nodes,
+)
+
+Stays = dict[int, Tensor]
+
+
+def prune(start: Checkpoint, weights_to_remove: int, scores: dict[str, Tensor], clusters: dict[str, Tensor],
+          calibration: Tensor, settings: dict, widths: str, cap: float | None, device: str) -> tuple[Checkpoint, dict]:
+    """The narrower, repaired checkpoint and a report of what went and what the repair did.
+
+    scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes; clusters:
+    ``ffn.<layer>`` labels; settings: the ``prune_wave`` parameters.
+    """
+    even = widths == "even" or not supports_uneven(start.config)
+    report: dict = {"widths": "even" if even else "uneven"}
+    if even and widths == "uneven":
+        report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
+    neurons, groups = choose(start, weights_to_remove, scores, clusters, settings, even)
+    report["removed"] = {
+        "ffn": {str(i): int((~m).sum()) for i, m in neurons.items()},
+        "kv": {str(i): int((~m).sum()) for i, m in groups.items()},
+    }
+    report["weights_asked"] = weights_to_remove
+    method = settings["weights"]["method"]
+    report["changed"] = bool(neurons or groups or method != "none")
+    if not neurons and not groups and method == "none":
+        return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
+    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, settings, cap, device)
+    pruned = remove_nodes(start, neurons, groups, {n: w for n, w in repaired.items() if n not in masks})
+    masked = {n: w for n, w in repaired.items() if n in masks}
+    return _zeroed(pruned.evolve(masked, {f"weight.{n}": m for n, m in masks.items()})), report
+
+
+def choose(start: Checkpoint, weights_to_remove: int, scores: dict[str, Tensor], clusters: dict[str, Tensor],
+           settings: dict, even: bool) -> tuple[Stays, Stays]:
+    """Masks over the present neurons and key-value groups (True = stays) of the layers that lose some."""
+    architecture, masks = architecture_of(start.config), node_masks(start)
+    layers, kind = range(start.layers), settings["score"]
+    values = {i: scores[f"ffn.{i}.{kind}"] for i in layers}
+    order = {i: eligible(values[i], clusters[f"ffn.{i}"], masks[f"ffn.{i}"], settings["cluster_cap"]) for i in layers}
+    present = {i: ffn_width(start, i) for i in layers}
+    count = weights_to_remove // neuron_cost(start)
+    groups: Stays = {}
+    if settings["attention"] and not even:
+        per_neuron = _marginal_value(values, order, count)
+        kv = {i: scores[f"kv.{i}.{kind}"] for i in layers}
+        price = per_neuron * group_cost(start) / neuron_cost(start)
+        limit = int(settings["cluster_cap"] * sum(kv_groups(start, i) for i in layers))
+        limit = min(limit, weights_to_remove // group_cost(start))
+        gone = cheapest_groups(kv, {i: masks[f"kv.{i}"] for i in layers}, limit, price, protected=(0,))
+        for layer, group in gone:
+            groups[layer] = groups.get(layer, masks[f"kv.{layer}"]).clone()
+            groups[layer][group] = False
+        groups = {i: m[masks[f"kv.{i}"]] for i, m in groups.items()}
+        count -= len(gone) * group_cost(start) // neuron_cost(start)
+    chosen = cheapest_chunks(values, order, present, count, settings["multiple"], even)
+    neurons = {}
+    for layer, found in chosen.items():
+        stays = torch.ones(architecture.ffn_width(start.config), dtype=torch.bool)
+        stays[found] = False
+        neurons[layer] = stays[masks[f"ffn.{layer}"]]
+    return neurons, groups
+
+
+def target_nodes(start_parameters: int, seed_parameters: int, step: float, target: float) -> int:
+    """Block weights this wave removes: ``step`` of the seed's, or what is left to ``target``."""
+    gone = seed_parameters - start_parameters
+    return max(0, min(int(step * seed_parameters), int(target * seed_parameters) - gone))
+
+
+def sparsity_for(target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict) -> float:
+    """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
+    ``quantize.types`` allows; 0 without a target.
+    """
+    if target_bytes is None:
+        return 0.0
+    bits = {name: GRIDS[name].bits_per_weight for name in [*quantize["types"], quantize["embedding"]]}
+    outside = checkpoint.parameters - block_parameters(checkpoint)
+    fixed = int(outside * bits[quantize["embedding"]] / 8)
+    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, min(bits[t] for t in quantize["types"])))
+
+
+def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
+    masked = {n.removeprefix("weight."): m for n, m in checkpoint.masks.items() if n.startswith("weight.")}
+    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masked.items()})
+
+
+def _marginal_value(values: dict[int, Tensor], order: dict[int, Tensor], count: int) -> float:
+    """Value of the dearest neuron that a model-wide cut of ``count`` neurons would take."""
+    pool = torch.cat([values[i][found] for i, found in order.items()]).sort().values
+    return float(pool[min(count, len(pool)) - 1]) if len(pool) and count else 0.0
+
+
+def _repair(start: Checkpoint, neurons: Stays, groups: Stays, calibration: Tensor, settings: dict,
+            cap: float | None, device: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
+    """New output projections where nodes went, and weight masks where asked, from one pass."""
+    architecture = architecture_of(start.config)
+    new: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
+    rows = []
+    heads = architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
+    for layer, fit, check in moments(start, calibration, cap, device, CACHE):
+        stays = {architecture.ffn_output(layer): neurons.get(layer),
+                 architecture.attention_part(layer, "output"): groups.get(layer)}
+        for module, mask in stays.items():
+            if mask is None:
+                continue
+            mask = mask if module == architecture.ffn_output(layer) else mask.repeat_interleave(heads)
+            name = f"{module}.weight"
+            new[name], figures = repair_columns(start.weights[name], mask, fit[module], check[module], settings["damping"])
+            rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
+        if settings["weights"]["method"] != "none":
+            _mask_layer(start, layer, neurons.get(layer), groups.get(layer), heads, fit, settings, new, masks)
+    return new, masks, rows
+
+
+def _mask_layer(start: Checkpoint, layer: int, neurons: Tensor | None, groups: Tensor | None, heads: int,
+                fit: Moments, settings: dict, new: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+    """Mask every linear layer of a block at the shapes it has once its nodes are gone."""
+    architecture, asked = architecture_of(start.config), settings["weights"]
+    narrow = remove_nodes(start, {} if neurons is None else {layer: neurons}, {} if groups is None else {layer: groups},
+                          {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))})
+    columns = {architecture.ffn_output(layer): neurons,
+               architecture.attention_part(layer, "output"): None if groups is None else groups.repeat_interleave(heads)}
+    for first, modules in architecture.inputs_of(layer).items():
+        stays = columns.get(first)
+        moment = fit[first] if stays is None else fit[first][stays][:, stays]
+        for module in modules:
+            name = f"{module}.weight"
+            weight = narrow.weights[name]
+            pattern = asked["pattern"]
+            if pattern and weight.shape[1] % pattern[1]:
+                raise ConfigError(f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
+                                  f"{weight.shape[1]} inputs of {module}")
+            mask, new[name] = mask_weight(weight, moment, asked["method"], asked["sparsity"],
+                                          tuple(pattern) if pattern else None, settings["damping"])
+            masks[name] = mask

@@ -1,0 +1,91 @@
+"""One forward and one backward pass per window: activations and output gradients, no weight gradients.
+
+Gradients are of the loss summed over a window's positions; position t's share includes later
+tokens. The last position has no target and is left out everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birdbone.algo.sps import NodeMoments
+from birdbone.errors import NumericalError
+from birdbone.model.architecture import Architecture
+from birdbone.progress import track
+
+Pairs = dict[str, tuple[Tensor, Tensor]]
+
+
+def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
+    """For one window of tokens [T]: module name -> (input [T-1, in], gradient at its output [T-1, out]).
+
+    Raises NumericalError naming the module whose gradients are not finite, or all zero.
+    """
+    network.requires_grad_(False)
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def note(name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
+            seen[name] = [args[0], output]
+        return hook
+
+    handles = [network.get_submodule(name).register_forward_hook(note(name)) for name in names]
+    start = network.get_input_embeddings().register_forward_hook(lambda m, a, out: out.requires_grad_(True))
+    try:
+        with torch.enable_grad():
+            logits = network(ids.view(1, -1).long(), use_cache=False).logits[0, :-1]
+            loss = F.cross_entropy(logits.float(), ids[1:].long(), reduction="sum")
+            found = torch.autograd.grad(loss, [seen[name][1] for name in names])
+    finally:
+        for handle in [*handles, start]:
+            handle.remove()
+    pairs = {name: (seen[name][0].detach()[0, :-1], grad[0, :-1]) for name, grad in zip(names, found, strict=True)}
+    for name, (_, grad) in pairs.items():
+        if not torch.isfinite(grad).all():
+            raise NumericalError(f"{name}: gradients are not finite on the calibration text")
+        if not grad.any():
+            raise NumericalError(f"{name}: every gradient is zero on the calibration text, so no score can be trusted")
+    return pairs
+
+
+def node_moments(network: nn.Module, architecture: Architecture, config: dict, windows: Tensor, label: str,
+                 also: Callable[[Tensor, Pairs], None] | None = None
+                 ) -> tuple[dict[str, NodeMoments], dict[str, Tensor]]:
+    """What every node does over ``windows`` [N, T], and how much each output channel matters.
+
+    Returns moments keyed ``ffn.<layer>`` and ``kv.<layer>``, and the mean squared output gradient
+    [out] of every linear module (the diagonal Fisher information that weighs rounding errors).
+    ``also`` is called with each window's tokens and its (input, output gradient) pairs.
+    """
+    device = next(network.parameters()).device
+    layers = len(network.get_submodule(architecture.blocks))
+    names = [n for layer in range(layers) for n in architecture.linears(layer)]
+    nodes: dict[str, NodeMoments] = {}
+    fisher: dict[str, Tensor] = {}
+    for ids in track(windows, label, unit="window"):
+        pairs = gradients(network, names, ids.to(device))
+        for layer in range(layers):
+            down, out = architecture.ffn_output(layer), architecture.attention_part(layer, "output")
+            _add(nodes, f"ffn.{layer}", *_at_input(network, down, pairs[down]), None)
+            groups = network.get_submodule(architecture.attention_part(layer, "key")).out_features
+            _add(nodes, f"kv.{layer}", *_at_input(network, out, pairs[out]), groups // architecture.head_size(config))
+        for name, (_, grad) in pairs.items():
+            fisher[name] = fisher.get(name, 0) + grad.float().square().sum(0).cpu()
+        if also:
+            also(ids, pairs)
+    tokens = windows.shape[0] * (windows.shape[1] - 1)
+    return nodes, {name: total / tokens for name, total in fisher.items()}
+
+
+def _at_input(network: nn.Module, name: str, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(h, ∂L/∂h) at a linear module's input from (h, ∂L/∂output): the gradient goes back through W."""
+    h, grad = pair
+    return h, grad @ network.get_submodule(name).weight
+
+
+def _add(nodes: dict[str, NodeMoments], key: str, h: Tensor, grad: Tensor, count: int | None) -> None:
+    nodes[key] = nodes.get(key, NodeMoments.zero(count or h.shape[1])).add(h, grad)

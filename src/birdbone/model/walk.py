@@ -1,0 +1,90 @@
+"""Block by block through a network: only one block's activations live beside the hidden states.
+
+Every family's blocks get the very arguments its own model passes them (masks, rotary tables), so
+sliding windows and per-layer position tables need no special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from birdbone.model.architecture import Architecture
+from birdbone.model.network import blocks_of
+from birdbone.progress import track
+
+Batch = dict[str, Tensor]
+
+
+class _Recorder(nn.Module):
+    """Stands in for a block: notes its arguments and hands the hidden states on."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block, self.calls = block, []
+
+    def __getattr__(self, name: str):
+        return super().__getattr__(name) if name in ("block", "calls", "_modules") else getattr(self.block, name)
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
+        self.calls.append((hidden_states, args, kwargs))
+        return hidden_states
+
+
+@torch.no_grad()
+def walk(network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = 4
+         ) -> Iterator[tuple[int, Iterator[Batch]]]:
+    """Yield (layer, batches); each batch maps the names of ``architecture.inputs_of(layer)`` to the
+    inputs [batch * T, features] those modules saw. Batches are computed as they are read.
+    """
+    device = next(network.parameters()).device
+    hidden, arguments = [], []
+    for ids in windows.split(batch):
+        first, calls = _arguments(network, architecture, ids.to(device).long())
+        hidden.append(first)
+        arguments.append(calls)
+    blocks = blocks_of(network, architecture)
+    for layer in track(range(len(blocks)), label, unit="block"):
+        run = _run_block(network, blocks[layer], architecture, layer, hidden, [a[layer] for a in arguments])
+        yield layer, run
+        for _ in run:
+            pass
+
+
+def _arguments(network: nn.Module, architecture: Architecture, ids: Tensor) -> tuple[Tensor, list]:
+    """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs) each."""
+    blocks = blocks_of(network, architecture)
+    originals = list(blocks)
+    recorders = [_Recorder(block) for block in originals]
+    try:
+        for i, recorder in enumerate(recorders):
+            blocks[i] = recorder
+        network.base_model(ids, use_cache=False)
+    finally:
+        for i, block in enumerate(originals):
+            blocks[i] = block
+    return recorders[0].calls[0][0], [r.calls[0][1:] for r in recorders]
+
+
+def _run_block(network, block, architecture, layer, hidden, arguments) -> Iterator[Batch]:
+    for i, (args, kwargs) in enumerate(arguments):
+        seen: Batch = {}
+        handles = [network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
+                   for name in architecture.inputs_of(layer)]
+        try:
+            with torch.no_grad():
+                out = block(hidden[i], *args, **kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        hidden[i] = out[0] if isinstance(out, tuple) else out
+        yield seen
+
+
+def _note(seen: Batch, name: str):
+    def hook(_, args) -> None:
+        seen[name] = args[0].flatten(0, -2)
+
+    return hook

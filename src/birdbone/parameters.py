@@ -1,0 +1,186 @@
+"""The whole parameter tree: every key, its type and range. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from birdbone.algo.grids import GRIDS
+from birdbone.algo.scores import SCORES
+from birdbone.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    """No unknown keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Preset(Strict):
+    """A named model: from a pip package, a hub id, or random weights of a configuration."""
+
+    package: str | None = None
+    file: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    random: dict | None = None
+    licence: str | None = None
+    base_model: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Preset:
+        if sum(x is not None for x in (self.package, self.hub, self.random)) != 1:
+            raise ValueError("give exactly one of package (with file), hub, random")
+        return self
+
+
+class Text(Strict):
+    source: str
+    chat: bool
+    window: Annotated[int, Field(ge=8)]
+    calibration_tokens: Positive
+    heal_tokens: Positive
+    guard_domains: Annotated[list[str], Field(min_length=1)]
+    guard_tokens: Positive
+    test_tokens: Positive
+    canaries: str | None
+
+
+class ActivationLog(Strict):
+    profile_tokens: Positive
+    cap: Annotated[float, Field(gt=0)] | None
+
+
+class SpsScan(Strict):
+    tokens: Positive
+    record_tokens: Positive
+    block: Positive
+
+
+class Topology(Strict):
+    neighbours: Annotated[int, Field(ge=2)]
+    landmarks: Annotated[int, Field(ge=16)]
+    min_cluster: Positive
+    resolution: Annotated[int, Field(ge=2)]
+    gain: Annotated[float, Field(gt=0, lt=0.5)]
+    stability_resamples: Annotated[int, Field(ge=0)]
+
+
+class WeightMask(Strict):
+    method: Literal["none", "magnitude", "wanda", "sparsegpt"]
+    sparsity: Share
+    pattern: tuple[Positive, Positive] | None
+    layers: list[int] | None = None
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> WeightMask:
+        if self.pattern and self.pattern[0] >= self.pattern[1]:
+            raise ValueError("pattern [N, M] keeps N of M neighbours: N must be below M")
+        return self
+
+
+class PruneWave(Strict):
+    score: Literal[tuple(SCORES)]  # type: ignore[valid-type]
+    step: Annotated[float, Field(gt=0, lt=1)]
+    cluster_cap: Annotated[float, Field(gt=0, le=0.1)]
+    attention: bool
+    multiple: Positive
+    damping: Annotated[float, Field(gt=0)]
+    weights: WeightMask
+
+    @model_validator(mode="after")
+    def _grid(self) -> PruneWave:
+        if self.multiple % 32:
+            raise ValueError("multiple must be a multiple of 32: GGUF rows are stored in blocks of 32")
+        return self
+
+
+class MicroHeal(Strict):
+    steps: Annotated[int, Field(ge=0)]
+    batch: Positive
+    rank: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    ce_weight: Annotated[float, Field(ge=0)]
+    base: Literal["float32", "nf4"]
+    merge_onto: Literal["weights", "base"]
+    compute: Literal["auto", "float32", "bfloat16"]
+    checkpoint_every: Positive
+
+
+class Regrow(Strict):
+    share: Annotated[float, Field(ge=0, le=0.05)]
+    epsilon: Annotated[float, Field(ge=0)]
+    tokens: Positive
+    heal_steps: Annotated[int, Field(ge=0)]
+
+
+class Guard(Strict):
+    wave_share: Annotated[float, Field(gt=0, le=1)]
+    control: bool
+
+
+class Quantize(Strict):
+    types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
+    embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
+    method: Literal["gptq", "nearest"]
+    damping: Annotated[float, Field(gt=0)]
+    trials: Positive
+
+
+class Export(Strict):
+    dtype: Literal["float32", "float16", "bfloat16"]
+    referee_tokens: Annotated[int, Field(ge=16)]
+    perplexity_tokens: Positive
+    speed_tokens: Positive
+
+
+class Report(Strict):
+    peers: list[str]
+    prompts: list[str]
+    generate_tokens: Positive
+
+
+class Parameters(Strict):
+    """The tree of ``conf/<env>/parameters*.yml``."""
+
+    model: str
+    models: dict[str, Preset]
+    random_seed: Annotated[int, Field(ge=0)]
+    device: str
+    threads: Positive | None
+    waves: Annotated[int, Field(ge=1, le=64)]
+    target_sparsity: Share
+    target_bytes: Positive | None
+    max_loss: Annotated[float, Field(gt=0, lt=1)]
+    widths: Literal["even", "uneven"]
+    text: Text
+    activation_log: ActivationLog
+    sps_scan: SpsScan
+    topology: Topology
+    prune_wave: PruneWave
+    micro_heal: MicroHeal
+    regrow: Regrow
+    guard: Guard
+    quantize: Quantize
+    export: Export
+    report: Report
+
+
+def validate(tree: dict) -> Parameters:
+    """The checked tree. Raises ConfigError with one line per fault, naming key and range."""
+    try:
+        return Parameters.model_validate(tree)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            key = ".".join(str(part) for part in fault["loc"])
+            if fault["type"] == "extra_forbidden":
+                lines.append(f"parameter {key}: no such parameter (see conf/base/parameters*.yml)")
+            else:
+                got = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
+                lines.append(f"parameter {key}: {fault['msg'].removeprefix('Value error, ')}{got}")
+        raise ConfigError("\n".join(lines)) from None

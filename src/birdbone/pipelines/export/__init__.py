@@ -1,0 +1,5 @@
+"""The export stage."""
+
+from birdbone.pipelines.export.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

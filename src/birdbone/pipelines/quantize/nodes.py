@@ -1,0 +1,108 @@
+"""Stage 9, first half: rounding onto GGUF grids, types chosen by what they cost, judged by the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from birdbone.algo.budget import Option, assign
+from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.perplexity import worst_change
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.judge import judge
+from birdbone.model.network import build
+from birdbone.model.rounding import WIDE, Rounder
+
+MARGIN = 0.9
+
+
+def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tensor], dict], node_scores: tuple,
+             control: dict, settings: dict, max_loss: float, target_bytes: int | None, cap: float | None, device: str,
+             random_seed: int) -> tuple[tuple[dict[str, Tensor], dict], dict]:
+    """Packed blocks per tensor with their types, and how the choice was made.
+
+    With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
+    guard accepts within ``max_loss``, found in ``settings["trials"]`` measured steps.
+    """
+    place = resolve_device(device)
+    rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, cap, place)
+    options = rounder.options()
+    outer = sum(_bytes(accepted, n, t) for n, t in rounder.outer_types().items())
+    vectors = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in rounder.outer_types())
+    fixed = outer + vectors
+    full = build(seed, place)
+    trials: list[dict] = []
+
+    def measure(types: dict[str, str]) -> dict:
+        state, packed = rounder.apply(types)
+        figures = judge(build(state, place), full, texts[0], "guard", random_seed)
+        domain, change = worst_change(figures, control.get("domains"))
+        trials.append({"bytes": fixed + _size(options, types), "predicted": _cost(options, types), "worst_domain": domain,
+                       "worst_change": change, "accepted": change <= max_loss, "domains": figures,
+                       "types": types, "packed": packed, "state": state})
+        return trials[-1]
+
+    if target_bytes is not None:
+        measure(assign(options, max_bytes=target_bytes - fixed))
+    else:
+        _search(options, measure, max_loss, settings["trials"])
+    passed = [t for t in trials if t["accepted"]]
+    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
+    types = {**best["types"], **rounder.outer_types()}
+    report = {
+        "accepted": best["accepted"], "worst_domain": best["worst_domain"], "worst_change": best["worst_change"],
+        "limit": max_loss, "tensor_bytes": best["bytes"], "target_bytes": target_bytes,
+        "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
+        "domains": best["domains"], "types": types, "counts": _counts(types),
+        "zeros": _zeros(best["state"], accepted),
+        "trials": [{k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials],
+    }
+    return (best["packed"], {"types": types}), report
+
+
+def _search(options: dict[str, list[Option]], measure: Callable, limit: float, trials: int) -> None:
+    """Smallest types first; then, on the line through what was measured, the cost that just fits."""
+    first = measure(assign(options, max_bytes=0))
+    if first["accepted"]:
+        return
+    floor = _cost(options, assign(options, max_cost=0.0))
+    low, high = None, (first["predicted"], first["worst_change"])
+    for number in range(1, trials):
+        base = low or (floor, 0.0)
+        slope = max((high[1] - base[1]) / max(high[0] - base[0], 1e-12), 1e-12)
+        wanted = base[0] + MARGIN * max(limit - base[1], 0.0) / slope if number < trials - 1 or low else floor
+        trial = measure(assign(options, max_cost=max(wanted, floor)))
+        point = (trial["predicted"], trial["worst_change"])
+        if trial["accepted"]:
+            low = point
+        else:
+            high = point
+
+
+def _bytes(checkpoint: Checkpoint, name: str, kind: str) -> int:
+    count = checkpoint.weights[name].numel()
+    return 2 * count if kind == WIDE else count // BLOCK * GRIDS[kind].block_bytes
+
+
+def _size(options: dict[str, list[Option]], types: dict[str, str]) -> int:
+    return sum(next(o.bytes for o in options[n] if o.type == t) for n, t in types.items())
+
+
+def _cost(options: dict[str, list[Option]], types: dict[str, str]) -> float:
+    return sum(next(o.cost for o in options[n] if o.type == t) for n, t in types.items())
+
+
+def _counts(types: dict[str, str]) -> dict[str, int]:
+    return {t: list(types.values()).count(t) for t in sorted(set(types.values()))}
+
+
+def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
+    """Share of exact zeros in masked tensors, asked and after rounding."""
+    masks = {n.removeprefix("weight."): m for n, m in accepted.masks.items() if n.startswith("weight.")}
+    total = sum(m.numel() for m in masks.values())
+    if not total:
+        return {}
+    return {"asked": sum(int((~m).sum()) for m in masks.values()) / total,
+            "after_rounding": sum(int((state.weights[n] == 0).sum()) for n in masks) / total}

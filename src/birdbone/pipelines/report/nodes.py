@@ -1,0 +1,119 @@
+"""Report: the peers, the test text (read here alone), and everything measured on one page."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from birdbone.algo.perplexity import perplexity, worst_change
+from birdbone.gguf import llamacpp
+from birdbone.gguf.header import tensor_types
+from birdbone.gguf.writer import write_gguf
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.evaluate import generate, kl_divergence, score_canaries
+from birdbone.model.judge import domains, judge
+from birdbone.model.network import build
+from birdbone.model.rounding import dequantized
+from birdbone.pipelines.export.nodes import GGUF_NAME
+from birdbone.progress import track
+from birdbone.report.assemble import assemble
+from birdbone.report.card import model_card
+from birdbone.report.page import render
+from birdbone.text.canaries import load_canaries
+
+Texts = tuple[dict[str, Tensor], dict]
+
+
+def measure_files(seed: Checkpoint, about: dict, tokenizer_folder: Path, gguf_folder: Path, texts: Texts, report: dict,
+                  export: dict, models: dict, model: str, threads: int | None) -> tuple[dict, dict]:
+    """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
+    llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
+    """
+    windows = texts[0]
+    count = max(2, export["perplexity_tokens"] // windows["calibration"].shape[1])
+    rows = {d: windows[f"test.{d}"][:count] for d in domains(windows, "test")}
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
+        f16 = Path(temporary) / "seed-f16.gguf"
+        write_gguf(f16, seed, tokenizer_folder, default_type="f16")
+        found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
+        if source := _source_file(model, models):
+            found.append((f"source file ({about['dequantized_from']})", "source", source, {}))
+        for kind in report["peers"]:
+            target = Path(temporary) / f"{kind}.gguf"
+            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
+        quality, speed, reference = {}, {}, {}
+        for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
+            quality[name] = {"role": role, "bytes": path.stat().st_size, "substituted": _pairs(substituted),
+                             "types": _counted(tensor_types(path)),
+                             "bits_per_weight": 8 * path.stat().st_size / seed.parameters,
+                             **_quality(path, rows, reference, threads)}
+            speed[name] = llamacpp.speed(path, threads=threads, generated=export["speed_tokens"])
+    return quality, speed
+
+
+def measure_final(seed: Checkpoint, accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path,
+                  texts: Texts, control: dict, text: dict, report: dict, max_loss: float, device: str, random_seed: int
+                  ) -> dict:
+    """The export's own weights against the seed on the test text, canaries, and texts side by side."""
+    place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
+    full = build(seed, place)
+    after = build(dequantized(accepted, quantized[0], quantized[1]["types"]), place)
+    figures = judge(after, full, texts[0], "test", random_seed)
+    domain, change = worst_change(figures, control.get("test"))
+    texts_made = [{"prompt": p, "before": generate(full, tokenizer, p, report["generate_tokens"]),
+                   "after": generate(after, tokenizer, p, report["generate_tokens"])} for p in report["prompts"]]
+    return {"domains": figures, "worst_domain": domain, "worst_change": change, "accepted": change <= max_loss,
+            "limit": max_loss, "canaries": score_canaries(after, tokenizer, load_canaries(text["canaries"])),
+            "generations": texts_made}
+
+
+def make_page(about: dict, seed_metrics: dict, control: dict, quantize_report: dict, referee: dict, speed: dict,
+              files: dict, files_speed: dict, final: dict, topology: dict, node_scores: tuple, accepted: Checkpoint,
+              parameters: dict, **waves: dict) -> tuple[str, str, str]:
+    """(report.html, model card, summary for the terminal) from everything measured."""
+    from birdbone.report.summary import summary
+
+    data = assemble(about, seed_metrics, control, quantize_report, referee, speed, files, files_speed, final, topology,
+                    node_scores[0], accepted, parameters, waves)
+    return render(data), model_card(data), summary(data)
+
+
+def _quality(path: Path, rows: dict[str, Tensor], reference: dict[str, list[Tensor]], threads: int | None) -> dict:
+    """Perplexity per domain, and KL and top-1 against ``reference``, which the first file fills."""
+    first = not reference
+    perplexities, kl, agree, count = {}, 0.0, 0.0, 0
+    for domain, windows in rows.items():
+        nll = 0.0
+        for i, ids in enumerate(windows.long()):
+            logits = torch.from_numpy(llamacpp.logits(path, ids.tolist(), kv="f16", threads=threads))
+            nll += float(torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="sum"))
+            if first:
+                reference.setdefault(domain, []).append(logits)
+            theirs = reference[domain][i]
+            kl += float(kl_divergence(logits[:-1], theirs[:-1]).sum())
+            agree += float((logits[:-1].argmax(-1) == theirs[:-1].argmax(-1)).sum())
+            count += len(ids) - 1
+        perplexities[domain] = perplexity(torch.tensor(nll), windows.numel() - len(windows))
+    return {"perplexity": perplexities, "kl": kl / count, "top1": agree / count}
+
+
+def _source_file(model: str, models: dict) -> Path | None:
+    from birdbone.model.sources import locate
+
+    source = locate(model, models)
+    return source["path"] if source["kind"] == "gguf" else None
+
+
+def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:
+    pairs = [f"{asked} -> {written}" for asked, written in substituted.values()]
+    return {p: pairs.count(p) for p in sorted(set(pairs))}
+
+
+def _counted(types: dict[str, str]) -> dict[str, int]:
+    return {t: list(types.values()).count(t) for t in sorted(set(types.values()))}
+
+

@@ -1,0 +1,5 @@
+"""The seed stage."""
+
+from birdbone.pipelines.seed.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

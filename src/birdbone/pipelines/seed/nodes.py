@@ -1,0 +1,91 @@
+"""Stage 1: the untouched model, its text, and how good it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from birdbone.algo.perplexity import perplexity
+from birdbone.algo.stop_loss import START
+from birdbone.model import sources
+from birdbone.model.checkpoint import Checkpoint, tensors_digest
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.evaluate import losses, score_canaries
+from birdbone.model.judge import domains
+from birdbone.model.network import build
+from birdbone.model.shrink import block_parameters, macs_per_token
+from birdbone.text.canaries import load_canaries
+from birdbone.text.sources import documents
+from birdbone.text.splits import document_windows, packed_windows, split
+
+HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
+DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
+
+
+def load_seed(model: str, models: dict, text: dict, random_seed: int
+              ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
+    """The seed as a clean float32 checkpoint, its tokenizer, and where both came from."""
+    source = sources.locate(model, models)
+    checkpoint, write_tokenizer = sources.load(
+        source, random_seed, lambda: [d.text for d in documents(text["source"])])
+    path = source.get("path")
+    about = {
+        "name": source["name"], "kind": source["kind"], "origin": source.get("id") or (path.name if path else model),
+        "licence": source.get("licence"), "base_model": source.get("base_model") or source.get("id"),
+        "source_bytes": os.path.getsize(path) if path and path.is_file() else None,
+        "dequantized_from": path.stem.rpartition(".")[2] if source["kind"] == "gguf" else None,
+        "digest": checkpoint.digest, "parameters": checkpoint.parameters,
+        "tensors": tensors_digest(checkpoint.weights),
+    }
+    return checkpoint, write_tokenizer, about
+
+
+def split_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dict[str, Tensor], dict]:
+    """Token windows: calibration and healing from one source, guard and test from other domains.
+
+    Whole documents go to one split, by a hash of their title; test is read by the report alone.
+    """
+    tokenizer = read_tokenizer(tokenizer_folder)
+
+    def encode(string: str) -> list[int]:
+        return tokenizer(string, add_special_tokens=False, verbose=False).input_ids
+
+    def chat(messages: list[dict]) -> str:
+        return tokenizer.apply_chat_template(messages, tokenize=False)
+
+    window, end = text["window"], tokenizer.eos_token_id
+    parts = split(documents(text["source"], chat if text["chat"] else None), random_seed, HEAL_SHARES)
+    calibration, heal = text["calibration_tokens"], text["heal_tokens"]
+    skip = -(-calibration // window)
+    windows = {
+        "calibration": packed_windows(parts["heal"], encode, calibration, window, "calibration", separator=end),
+        "heal": packed_windows(parts["heal"], encode, heal, window, "heal", skip=skip, separator=end),
+        "check": packed_windows(parts["guard"], encode, 4 * window, window, "guard", separator=end),
+    }
+    for domain in text["guard_domains"]:
+        for name, found in split(documents(domain), random_seed, DOMAIN_SHARES).items():
+            ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
+            windows |= {f"{name}.{domain}": ids, f"{name}.{domain}.documents": numbers}
+    return windows, {"window": window, "source": text["source"], "domains": text["guard_domains"]}
+
+
+def measure_baseline(seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict],
+                     text: dict, device: str) -> dict:
+    """What every later state is judged against; also the standing that wave 1 starts from."""
+    windows, _ = texts
+    network = build(seed, resolve_device(device))
+    tokens = windows["check"].shape[1] - 1
+    figures = {}
+    for domain in domains(windows, "guard"):
+        ids = windows[f"guard.{domain}"]
+        figures[domain] = {"perplexity": perplexity(losses(network, ids, f"seed: {domain}"), len(ids) * tokens)}
+    check = perplexity(losses(network, windows["check"], "seed: check"), len(windows["check"]) * tokens)
+    return {
+        **START, "domains": figures, "check_perplexity": check,
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "parameters": seed.parameters, "block_parameters": block_parameters(seed),
+        "macs_per_token": macs_per_token(seed), "bytes_f16": 2 * seed.parameters,
+    }

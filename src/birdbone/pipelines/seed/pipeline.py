@@ -1,0 +1,16 @@
+"""Stage 1 as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, split_text
+
+
+def create_pipeline(**_) -> Pipeline:
+    """seed: load, text, baseline."""
+    return Pipeline([
+        Node(load_seed, ["params:model", "params:models", "params:text", "params:random_seed"],
+             ["seed_model", "tokenizer", "seed_about"], name="seed.load"),
+        Node(split_text, ["tokenizer", "params:text", "params:random_seed"], "texts", name="seed.text"),
+        Node(measure_baseline, ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
+             "seed_metrics", name="seed.baseline"),
+    ], tags=["look"])

@@ -1,0 +1,13 @@
+"""Stage 4 as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.topology.nodes import cluster
+
+
+def create_pipeline(**_) -> Pipeline:
+    """topology: cluster."""
+    return Pipeline([
+        Node(cluster, ["activations", "params:topology", "params:random_seed"],
+             ["clusters", "topology_report", "mapper_graph"], name="topology.cluster"),
+    ], tags=["look"])

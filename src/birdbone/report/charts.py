@@ -1,0 +1,99 @@
+"""Plotly figures that only the report shows: domains, canaries, layers, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from birdbone.report.data import Canaries, Domain, Layer, value
+from birdbone.report.look import BAD, CONTROL, OURS, SEED, bars, dressed
+
+
+def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Figure:
+    """Perplexity change against the seed per domain, with intervals: ours, control, and judged."""
+    figure = go.Figure()
+    rows = list(reversed(domains))
+    names = [escape(row["domain"]) for row in rows]
+    series = (
+        ("control against seed", CONTROL, [row.get("control_change") for row in rows], 0.22, "diamond"),
+        ("export against seed", SEED, [row["change"] for row in rows], 0.0, "circle"),
+        ("export against the better of the two", OURS,
+         [row.get("judged_change") for row in rows], -0.22, "square"),
+    )
+    for name, colour, measures, offset, symbol in series:
+        if any(measure is not None for measure in measures):
+            figure.add_scatter(
+                x=[None if m is None else 100 * value(m) for m in measures],
+                y=[place + offset for place in range(len(rows))], error_x=bars(measures, colour),
+                mode="markers", name=name, marker={"size": 10, "color": colour, "symbol": symbol},
+                text=names, hovertemplate="%{text}: %{x:+.2f} %<extra>" + name + "</extra>",
+            )
+    if limit is not None:
+        figure.add_vline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5})
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4])
+    figure.update_xaxes(zeroline=True)
+    return dressed(figure, 130 + 70 * len(rows), "perplexity change (%)")
+
+
+def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
+    """Share of canaries answered right per domain: seed, control, export."""
+    figure = go.Figure()
+    for key, name, colour in (("before", "seed", SEED), ("control", "control", CONTROL),
+                              ("after", "export", OURS)):
+        shares = [row.get(key) for row in rows]
+        if any(share is not None for share in shares):
+            figure.add_bar(
+                y=[escape(row["domain"]) for row in rows], orientation="h",
+                x=[None if share is None else 100 * share for share in shares], name=name,
+                marker={"color": colour}, hovertemplate="%{y}: %{x:.0f} %<extra>" + name + "</extra>",
+            )
+    dressed(figure, 90 + 52 * len(rows), "right (%)")
+    figure.update_xaxes(range=[0, 102])
+    figure.update_yaxes(autorange="reversed")
+    return figure.update_layout(barmode="group", bargap=0.4, bargroupgap=0.08)
+
+
+def width_chart(layers: Sequence[Layer]) -> go.Figure:
+    """FFN width and key-value groups kept per layer, over what the seed had."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.68, 0.32])
+    numbers = [row["layer"] for row in layers]
+    for place, (key, unit) in enumerate((("ffn_width", "neurons"), ("kv_groups", "groups")), start=1):
+        left = [row[key] for row in layers]
+        gone = [row[f"{key}_seed"] - row[key] for row in layers]
+        for name, values, colour in (("kept", left, OURS), ("removed", gone, "rgba(200,85,61,0.35)")):
+            figure.add_bar(
+                x=numbers, y=values, name=name, marker={"color": colour}, showlegend=place == 1,
+                hovertemplate="layer %{x}: %{y} " + f"{unit} {name}<extra></extra>", row=place, col=1,
+            )
+    groups = max((row["kv_groups_seed"] for row in layers), default=1)
+    dressed(figure, 420)
+    figure.update_yaxes(title_text="FFN neurons", row=1, col=1)
+    figure.update_yaxes(title_text="KV groups", dtick=max(1, groups // 3), row=2, col=1)
+    figure.update_xaxes(title_text="layer", row=2, col=1)
+    return figure.update_layout(barmode="stack", bargap=0.25)
+
+
+def sparsity_chart(layers: Sequence[Layer]) -> go.Figure:
+    """Per layer: share of FFN neurons removed, and of exact zeros among the weights that stay."""
+    figure = go.Figure()
+    numbers = [row["layer"] for row in layers]
+    removed = [100 * (1 - row["ffn_width"] / row["ffn_width_seed"]) for row in layers]
+    figure.add_bar(x=numbers, y=removed, name="neurons removed", marker={"color": OURS},
+                   hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>")
+    zeros = [row.get("weight_sparsity") for row in layers]
+    if any(zeros):
+        figure.add_bar(x=numbers, y=[None if z is None else 100 * z for z in zeros], name="zero weights",
+                       marker={"color": SEED}, hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>")
+    figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
+    figure.update_yaxes(rangemode="tozero")
+    return dressed(figure, 280, "layer", "%")
+
+
+def cluster_chart(clusters: Sequence[int]) -> go.Figure:
+    """Number of clusters that topology found in each layer."""
+    figure = go.Figure(go.Bar(x=list(range(len(clusters))), y=list(clusters), marker={"color": SEED},
+                              hovertemplate="layer %{x}: %{y} clusters<extra></extra>"))
+    return dressed(figure, 380, "layer", "clusters")

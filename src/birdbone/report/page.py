@@ -1,0 +1,208 @@
+"""``report.html``: one file that opens with no network, in the order a reviewer asks."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from functools import cache
+from importlib.resources import files
+
+import plotly.graph_objects as go
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from birdbone.report import charts, figures, numbers
+from birdbone.report.data import ReportData, judged, value
+
+CHART_CHOICES = {"displayModeBar": False, "responsive": True}
+
+
+def render(data: ReportData) -> str:
+    """The report as one HTML document: equal data gives equal text, and nothing is fetched.
+
+    Plotly's script is embedded once, packed (gzip in base64), which keeps the page near 2 MB.
+    """
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters |= {
+        name: getattr(numbers, name)
+        for name in ("size", "amount", "exact", "points", "plain", "nats", "share", "change", "duration")
+    }
+    template = environment.from_string(
+        files("birdbone.report").joinpath("template.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        d=data,
+        cards=cards(data),
+        plots={name: _embedded(name, figure) for name, figure in plots(data).items()},
+        absent=absent(data),
+        settings=flattened(data.settings),
+        domains=list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {}))),
+        value=value,
+        judged=judged,
+        flagged=flagged,
+        interval=numbers.interval,
+        config=CHART_CHOICES,
+        plotly=Markup(_packed_plotly()),
+    )
+
+
+def cards(data: ReportData) -> list[dict]:
+    """The headline: label, figure, interval and what it stands against. A miss shows a dash."""
+    ours, seed, source = (data.file(role) or {} for role in ("ours", "seed", "source"))
+    worst = data.worst
+    removed = None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
+    if removed and data.target is not None:
+        removed += f", {numbers.share(data.target)} asked"
+    return [
+        {
+            "label": "File size",
+            "figure": numbers.size(ours.get("bytes")),
+            "lines": [
+                f"{name} {numbers.size(other['bytes'])}, {numbers.times(other['bytes'], ours['bytes'])}"
+                for name, other in (("seed f16", seed), ("source file", source))
+                if ours and other
+            ],
+        },
+        {
+            "label": "Parameters",
+            "figure": numbers.amount(data.parameters_left),
+            "lines": [f"seed {numbers.amount(data.parameters_seed)}", *([removed] if removed else [])],
+        },
+        {
+            "label": "MACs per token",
+            "figure": numbers.amount(ours.get("macs_per_token")),
+            "lines": [
+                f"seed {numbers.amount(seed['macs_per_token'])}, "
+                + numbers.change(ours["macs_per_token"] / seed["macs_per_token"] - 1)
+            ] if ours.get("macs_per_token") and seed.get("macs_per_token") else [],
+        },
+        {
+            "label": "Decode speed",
+            "figure": numbers.plain(ours.get("tokens_per_second"), 1),
+            "unit": "tokens/s",
+            "lines": [
+                f"seed f16 {numbers.plain(seed['tokens_per_second'], 1)}, "
+                + numbers.times(ours["tokens_per_second"], seed["tokens_per_second"])
+            ] if ours.get("tokens_per_second") and seed.get("tokens_per_second") else [],
+        },
+        {
+            "label": "Worst perplexity change",
+            "figure": numbers.change(value(judged(worst))) if worst else numbers.NONE,
+            "interval": numbers.interval(judged(worst), numbers.change) if worst else None,
+            "lines": [f"{worst['domain']}, limit {numbers.change(data.limit)}"] if worst else [],
+        },
+        {
+            "label": "KL from the seed",
+            "figure": numbers.nats(None if data.kl is None else value(data.kl)),
+            "unit": "nats",
+            "interval": numbers.interval(data.kl, numbers.nats),
+            "lines": ["mean over test tokens"],
+        },
+        {
+            "label": "Top-1 agreement",
+            "figure": numbers.share(None if data.top1 is None else value(data.top1)),
+            "interval": numbers.interval(data.top1, numbers.share),
+            "lines": ["same next token as the seed"],
+        },
+        {
+            "label": "Canaries right",
+            "figure": numbers.share(answered(data, "after"), 0),
+            "lines": [
+                f"{name} {numbers.share(answered(data, key), 0)}"
+                for name, key in (("seed", "before"), ("control", "control"))
+                if answered(data, key) is not None
+            ],
+        },
+    ]
+
+
+def answered(data: ReportData, key: str) -> float | None:
+    """Share of all canaries answered right ``before``, by the ``control`` or ``after``."""
+    if not data.canaries or any(key not in row for row in data.canaries):
+        return None
+    items = sum(row["items"] for row in data.canaries)
+    return sum(row["items"] * row[key] for row in data.canaries) / items
+
+
+def plots(data: ReportData) -> dict[str, go.Figure]:
+    """Every chart that the data allows, by the name the template places it under."""
+    made = {}
+    if sum(bool(row.get("perplexity")) for row in data.files) > 1:
+        made["frontier"] = figures.frontier(data.files)
+    if data.domains:
+        made["changes"] = charts.change_chart(data.domains, data.limit)
+    if data.canaries:
+        made["canaries"] = charts.canary_chart(data.canaries)
+    if data.waves:
+        made["waves"] = figures.wave_chart(data.waves, data.limit)
+    if data.healing:
+        made["healing"] = figures.healing_curve(data.healing)
+    if data.layers:
+        made["widths"] = charts.width_chart(data.layers)
+        made["sparsity"] = charts.sparsity_chart(data.layers)
+    seen = data.importance or {}
+    if seen.get("quantiles"):
+        made["importance"] = figures.importance_heatmap(dict(enumerate(seen["quantiles"])))
+    if seen.get("kept"):
+        made["kept"] = figures.mask_heatmap(dict(enumerate(seen["kept"])))
+    if seen.get("clusters"):
+        made["clusters"] = charts.cluster_chart(seen["clusters"])
+    if seen.get("persistence"):
+        made["persistence"] = figures.persistence_diagram(seen["persistence"], seen.get("threshold"))
+    return made
+
+
+def absent(data: ReportData) -> list[str]:
+    """What the report leaves out because it was not measured."""
+    roles = {row["role"] for row in data.files}
+    missing = {
+        "the exported file": "ours" not in roles,
+        "the seed as f16": "seed" not in roles,
+        "the file the seed came from": "source" not in roles,
+        "llama.cpp's own quantizations of the seed": "peer" not in roles,
+        "perplexity per domain": not data.domains,
+        "the control (the seed given the same healing)":
+            bool(data.domains) and not any("control" in row for row in data.domains),
+        "KL to the seed": data.kl is None,
+        "top-1 agreement with the seed": data.top1 is None,
+        "canaries": not data.canaries,
+        "waves": not data.waves,
+        "healing curves": not data.healing,
+        "widths per layer": not data.layers,
+        "the importance picture": not data.importance,
+        "generations": not data.generations,
+    }
+    return [name for name, is_missing in missing.items() if is_missing]
+
+
+def flattened(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """A parameter tree as dotted names and values, in the tree's order."""
+    rows = []
+    for key, entry in tree.items():
+        if isinstance(entry, dict) and entry:
+            rows += flattened(entry, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", "null" if entry is None else str(entry)))
+    return rows
+
+
+def flagged(substituted: dict[str, int]) -> str:
+    """Substituted tensor types in words: ``180 × Q4_K → Q5_0``."""
+    return ", ".join(f"{count} × {types.replace('->', '→')}" for types, count in substituted.items())
+
+
+def _embedded(name: str, figure: go.Figure) -> Markup:
+    """A chart's place and its data; ``<`` is escaped so that no text can close the script."""
+    figure_json = figure.to_json().replace("<", "\\u003c")
+    return Markup(
+        f'<div class="plot" id="plot-{name}" style="min-height:{figure.layout.height:.0f}px"></div>'
+        f'<script type="application/json" data-plot="plot-{name}">{figure_json}</script>'
+    )
+
+
+@cache
+def _packed_plotly() -> str:
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)).decode()

@@ -1,0 +1,79 @@
+"""Token windows, split by whole document: calibration and healing / guard / test.
+
+Legend: N windows, T tokens per window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from birdbone.errors import TextError
+from birdbone.text.sources import Document
+
+Encode = Callable[[str], list[int]]
+
+
+def share_of(title: str, random_seed: int) -> float:
+    """A document's place in [0, 1), fixed by its title and the seed."""
+    sha = hashlib.sha256(f"{random_seed}|{title}".encode()).digest()
+    return int.from_bytes(sha[:8], "big") / 2**64
+
+
+def split(found: Iterable[Document], random_seed: int, shares: dict[str, float]) -> dict[str, list[Document]]:
+    """Whole documents to named parts by ``share_of``; shares sum to 1."""
+    parts: dict[str, list[Document]] = {name: [] for name in shares}
+    for document in sorted(found, key=lambda d: share_of(d.title, random_seed)):
+        place, edge = share_of(document.title, random_seed), 0.0
+        for name, share in shares.items():
+            edge += share
+            if place < edge:
+                parts[name].append(document)
+                break
+    return parts
+
+
+def packed_windows(found: list[Document], encode: Encode, tokens: int, window: int, label: str,
+                   skip: int = 0, separator: int | None = None) -> Tensor:
+    """Documents end to end (``separator`` between them) cut into [N, T]; ``skip`` windows passed over.
+
+    Raises TextError naming the setting when there is too little text.
+    """
+    need = (skip + -(-tokens // window)) * window
+    stream: list[int] = []
+    for document in found:
+        stream += encode(document.text) + ([] if separator is None else [separator])
+        if len(stream) >= need:
+            break
+    if len(stream) < need:
+        raise TextError(f"text too short for {label}: {need} tokens asked, {len(stream)} there. "
+                        f"Give more text or lower text.{label}_tokens")
+    return torch.tensor(stream[skip * window : need], dtype=torch.int32).view(-1, window)
+
+
+def document_windows(found: list[Document], encode: Encode, tokens: int, window: int, label: str
+                     ) -> tuple[Tensor, Tensor]:
+    """Windows that never cross a document: [N, T] and the document's number per window [N].
+
+    Takes one window from each document in turn until ``tokens`` are reached, so that many
+    documents speak. Raises TextError naming the setting when there is too little text.
+    """
+    want = -(-tokens // window)
+    cut: list[list[list[int]]] = []
+    for document in found:
+        ids = encode(document.text)
+        cut.append([ids[i : i + window] for i in range(0, len(ids) - window + 1, window)])
+        if sum(1 for windows in cut if windows) >= want:
+            break
+    rows = [(d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))]
+    rows = sorted(rows, key=lambda row: (row[1], row[0]))[:want]
+    if len(rows) < want:
+        raise TextError(f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there. "
+                        "Give more text, or lower text.guard_tokens, text.test_tokens or text.window")
+    if len({row[0] for row in rows}) < 2:
+        raise TextError(f"text for {label}: needs at least two documents of {window} tokens, found one")
+    ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)
+    return ids, torch.tensor([row[0] for row in rows], dtype=torch.int32)

@@ -1,0 +1,352 @@
+"""A scan comes back as it was written, survives a crash, and refuses damage."""
+
+import json
+import logging
+import os
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from birdbone.algo.sps import sps
+from birdbone.datasets.mscan import Module, MscanFile, Scan, ScanWriter
+from birdbone.datasets.mscan_reader import block_table
+from birdbone.errors import ArtifactError, NumericalError
+
+MODULES = [Module("layers.0.q", 0, 128, 100), Module("layers.0.down", 0, 192, 128),
+           Module("layers.1.q", 1, 128, 64)]
+COLUMNS = {"layers.0.q": (2, 2), "layers.0.down": (3, 2), "layers.1.q": (2, 1)}
+ABOUT = {"model": "tiny", "model_digest": "d" * 64, "modules": MODULES}
+
+
+def norms(tokens, seed):
+    generator = torch.Generator().manual_seed(seed)
+    a = {n: torch.rand(tokens, c, generator=generator) * 1e3 for n, (c, _) in COLUMNS.items()}
+    g = {n: torch.rand(tokens, r, generator=generator) * 1e-6 for n, (_, r) in COLUMNS.items()}
+    return a, g
+
+
+CHUNKS = [(*norms(4, 0), list("abcd"), "code"), (*norms(1, 1), ["é"], "prose"),
+          (*norms(7, 2), list("tuvwxyz"), "prose")]
+
+
+def write(path, chunks=CHUNKS):
+    with ScanWriter(path, **ABOUT) as writer:
+        for chunk in chunks:
+            writer.append(*chunk)
+
+
+@pytest.fixture
+def path(tmp_path):
+    write(tmp_path / "a.mscan")
+    return tmp_path / "a.mscan"
+
+
+def whole(side, name):
+    return torch.cat([chunk[side][name] for chunk in CHUNKS])
+
+
+def test_every_layer_comes_back_within_half_precision(path):
+    scan = Scan.open(path)
+    for layer, names in ((0, {"layers.0.q", "layers.0.down"}), (1, {"layers.1.q"})):
+        found = scan.layer(layer)
+        assert set(found) == names
+        for name, (a, g) in found.items():
+            torch.testing.assert_close(a, whole(0, name), rtol=2**-11, atol=0)
+            torch.testing.assert_close(g, whole(1, name), rtol=2**-11, atol=0)
+
+
+def test_every_token_comes_back_at_its_own_position(path):
+    scan = Scan.open(path)
+    assert len(scan) == 12 and "".join(scan.tokens) == "abcdétuvwxyz"
+    assert scan.sources == ["code"] * 4 + ["prose"] * 8
+    for i in range(12):
+        for name, (a, g) in scan.token(i).items():
+            torch.testing.assert_close(a, whole(0, name)[i], rtol=2**-11, atol=0)
+            torch.testing.assert_close(g, whole(1, name)[i], rtol=2**-11, atol=0)
+
+
+@pytest.mark.parametrize("i", [-1, 12])
+def test_a_token_that_is_not_there_is_an_index_error(path, i):
+    with pytest.raises(IndexError, match="12 tokens"):
+        Scan.open(path).token(i)
+
+
+def test_a_range_may_cross_chunks(path):
+    found = Scan.open(path).layer(1, 3, 7)["layers.1.q"]
+    torch.testing.assert_close(found.a, whole(0, "layers.1.q")[3:7], rtol=2**-11, atol=0)
+    assert Scan.open(path).layer(1, 5, 5)["layers.1.q"].g.shape == (0, 1)
+
+
+def test_header_says_what_was_scanned(path):
+    scan = Scan.open(path, model_digest="d" * 64)
+    assert (scan.version, scan.model, scan.model_digest, scan.modules) == (2, "tiny", "d" * 64, MODULES)
+    assert scan.complete and scan.faults == ()
+
+
+def test_scores_are_computed_from_a_scan(path):
+    read = Scan.open(path).layer(0)
+    scores = sps({n: x.a for n, x in read.items()}, {n: x.g for n, x in read.items()}, dict.fromkeys(read, 0))
+    assert scores["layers.0.down"].picture().shape == (12, 2, 3)
+
+
+def test_block_ids_exceed_sixteen_bits():
+    table = block_table([Module("head", 0, 64, 70_000 * 64)], 64)
+    assert table.dtype == np.dtype("<u4") and table[-1].tolist() == [0, 1, 69_999]
+
+
+def test_writing_twice_gives_the_same_bytes(path, tmp_path):
+    write(tmp_path / "b.mscan")
+    assert (tmp_path / "b.mscan").read_bytes() == path.read_bytes()
+
+
+def test_each_chunk_and_module_has_its_own_scale(tmp_path):
+    """A massive activation in one chunk must not cost another its precision; zeros stay zeros."""
+    (a, g, tokens, source), (a2, g2, *rest), _ = CHUNKS
+    loud = {n: x * 1e30 for n, x in a.items()}
+    still = {n: torch.zeros_like(x) for n, x in g2.items()}
+    write(tmp_path / "a.mscan", [(loud, g, tokens, source), (a2, still, *rest)])
+    scan = Scan.open(tmp_path / "a.mscan")
+    torch.testing.assert_close(scan.token(4)["layers.0.q"].a, a2["layers.0.q"][0], rtol=2**-11, atol=0)
+    torch.testing.assert_close(scan.token(0)["layers.0.q"].a, loud["layers.0.q"][0], rtol=2**-11, atol=0)
+    assert not scan.token(4)["layers.0.q"].g.any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(tmp_path, bad):
+    a, g = norms(2, 0)
+    g["layers.1.q"][1, 0] = bad
+    with pytest.raises(NumericalError, match="gradient of layers.1.q"):
+        write(tmp_path / "a.mscan", [(a, g, ["x", "y"])])
+
+
+def test_chunks_that_do_not_fit_are_refused(tmp_path):
+    a, g = norms(2, 0)
+    with pytest.raises(ValueError, match="layers.0.q"):
+        write(tmp_path / "a.mscan", [(a, g, ["one"])])
+    with pytest.raises(ValueError, match="3 modules"):
+        write(tmp_path / "a.mscan", [({}, g, ["x", "y"])])
+
+
+def test_a_killed_writer_leaves_its_whole_chunks(tmp_path):
+    """kill -9 after two chunks; half of a third is on disk."""
+    path = tmp_path / "a.mscan"
+    script = """
+import os, signal, sys
+sys.path[:0] = sys.argv[2:]
+from test_mscan import ABOUT, CHUNKS, ScanWriter
+writer = ScanWriter(sys.argv[1], **ABOUT)
+for chunk in CHUNKS[:2]:
+    writer.append(*chunk)
+write = writer._write
+writer._write = lambda content: write(content[:200])
+writer.append(*CHUNKS[2])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    place = [os.path.dirname(__file__), *sys.path]
+    done = subprocess.run([sys.executable, "-c", script, str(path), *place], check=False)
+    assert done.returncode == -9
+    with pytest.raises(ArtifactError, match="5 tokens in 2 chunks"):
+        Scan.open(path)
+    assert Scan.open(path, partial=True).tokens == list("abcdé")
+
+
+def test_every_cut_leaves_the_chunks_before_it(path):
+    """Cut off at any byte: an error by default, whole chunks with partial=True."""
+    content = path.read_bytes()
+    starts = [content.find(b"CHNK")]
+    while (at := content.find(b"CHNK", starts[-1] + 1)) > 0:
+        starts.append(at)
+    end = content.find(b"DONE")
+    tokens = dict(zip([*starts, end], [0, 4, 5, 12], strict=True))
+    for cut in range(starts[0], end + 63, 13):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ArtifactError, match="a.mscan"):
+            Scan.open(path)
+        scan = Scan.open(path, partial=True)
+        assert not scan.complete
+        assert len(scan) == max(n for at, n in tokens.items() if at <= cut)
+        assert len(scan.layer(0)["layers.0.q"].a) == len(scan)
+
+
+def test_a_cut_header_cannot_be_read_at_all(path):
+    content = path.read_bytes()
+    for cut in (0, 3, 6, 12, 19, 100):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ArtifactError, match="a.mscan"):
+            Scan.open(path, partial=True)
+
+
+def test_any_flipped_byte_is_caught(path):
+    content = path.read_bytes()
+    for at in range(0, len(content), 7):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1:])
+        with pytest.raises(ArtifactError, match="a.mscan"):
+            Scan.open(path).verify()
+
+
+def test_reading_checks_the_chunk_it_reads(path):
+    content = bytearray(path.read_bytes())
+    content[content.find(b"DONE") - 100] ^= 1
+    path.write_bytes(content)
+    scan = Scan.open(path)
+    assert scan.token(0)["layers.0.q"].a.shape == (2,)
+    with pytest.raises(ArtifactError, match="tokens 5 to 11"):
+        scan.token(6)
+
+
+def test_lost_content_of_the_last_chunk_is_dropped(path):
+    """After a power cut a file may have its length but not its last bytes."""
+    content = path.read_bytes()
+    end = content.find(b"DONE")
+    path.write_bytes(content[:end - 128] + bytes(128))
+    assert len(Scan.open(path, partial=True)) == 5
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_damage_in_a_finished_scan_is_never_taken_for_a_cut(path, partial):
+    content = bytearray(path.read_bytes())
+    content[content.find(b"CHNK") + 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged; scan again"):
+        Scan.open(path, partial=partial)
+
+
+def test_swapped_chunks_are_caught(tmp_path):
+    write(tmp_path / "a.mscan", [CHUNKS[0], CHUNKS[0]])
+    content = (tmp_path / "a.mscan").read_bytes()
+    first, second, end = content.find(b"CHNK"), content.rfind(b"CHNK"), content.find(b"DONE")
+    (tmp_path / "a.mscan").write_bytes(
+        content[:first] + content[second:end] + content[first:second] + content[end:])
+    with pytest.raises(ArtifactError, match="damaged"):
+        Scan.open(tmp_path / "a.mscan")
+
+
+def test_a_crashed_scan_goes_on_where_it_stopped(path, tmp_path):
+    content = path.read_bytes()
+    path.write_bytes(content[:content.rfind(b"CHNK") + 300])
+    with ScanWriter.extend(path) as writer:
+        writer.append(*CHUNKS[2])
+    assert path.read_bytes() == content
+
+
+def test_a_finished_scan_can_be_extended(path):
+    before = path.read_bytes()
+    with ScanWriter.extend(path) as writer:
+        writer.append(*CHUNKS[0])
+    assert "".join(Scan.open(path).tokens) == "abcdétuvwxyzabcd"
+    assert path.read_bytes().startswith(before[:before.find(b"DONE")])
+
+
+def test_another_models_scan_is_refused(path):
+    with pytest.raises(ArtifactError, match="another model"):
+        Scan.open(path, model_digest="e" * 64)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"GGUF" + bytes(90), "not an .mscan file"),
+    (b"MSCAN" + (9).to_bytes(2, "little") + bytes(90), "version 9"),
+    (b"", "not an .mscan file"),
+])
+def test_other_files_are_refused(tmp_path, content, message):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ArtifactError, match=message):
+        Scan.open(tmp_path / "x")
+
+
+def test_a_missing_file_says_what_to_run(tmp_path):
+    with pytest.raises(ArtifactError, match="run the scan"):
+        Scan.open(tmp_path / "none.mscan")
+
+
+def test_ten_thousand_tokens_replay_quickly(tmp_path):
+    modules = [Module(f"layers.{i}", i, 576 * 4, 576 * 4) for i in range(30)]
+    with ScanWriter(tmp_path / "a.mscan", model="m", model_digest="", modules=modules) as writer:
+        chunk = {m.name: torch.rand(500, 36) for m in modules}
+        for _ in range(20):
+            writer.append(chunk, chunk, ["x"] * 500)
+    scan = Scan.open(tmp_path / "a.mscan")
+    scan.verify()
+    for view in (lambda: scan.token(9_999), lambda: scan.layer(17)):
+        start = time.process_time()
+        view()
+        assert time.process_time() - start < 0.05
+
+
+def v1(path, gradient=3, records=None, count=None, tokens=2):
+    head = {"format_version": "1.1", "model_name": "old",
+            "id_to_param_name_map": {"0": "model.layers.4.mlp.up_proj"},
+            "sequences": [{"sequence_id": 0, "num_tokens": tokens, "source": "3+5=?"}]}
+    text = json.dumps(head).encode()
+    rows = [(0, 0, 0, 7, gradient), (1, 0, 0, 9, gradient), (1, 0, 2, 11, 0)] if records is None else records
+    count = len(rows) if count is None else count
+    path.write_bytes(struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), count) + text
+                     + b"".join(struct.pack("<IHHHH", *r) for r in rows))
+    return path
+
+
+def test_version_1_is_read(tmp_path):
+    scan = Scan.open(v1(tmp_path / "old.mscan"))
+    assert (scan.version, len(scan), scan.model, scan.modules[0].layer) == (1, 2, "old", 4)
+    found = scan.token(1)["model.layers.4.mlp.up_proj"]
+    assert found.a.tolist() == [9, 0, 11] and found.g.tolist() == [3, 0, 0]
+    assert scan.layer(4)["model.layers.4.mlp.up_proj"].a.tolist() == [[7, 0, 0], [9, 0, 11]]
+    assert not any("zero" in fault for fault in scan.faults)
+    assert any("pairs input block i with output block i" in fault for fault in scan.faults)
+
+
+def test_version_1_without_gradients_says_so(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        scan = Scan.open(v1(tmp_path / "old.mscan", gradient=0))
+    assert "every gradient is zero" in scan.faults[0]
+    assert "every gradient is zero" in caplog.text and "old.mscan" in caplog.text
+
+
+@pytest.mark.parametrize("broken", [
+    {"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}])
+def test_version_1_that_does_not_add_up_is_refused(tmp_path, broken):
+    with pytest.raises(ArtifactError, match="old.mscan"):
+        Scan.open(v1(tmp_path / "old.mscan", **broken))
+
+
+def test_version_1_can_not_be_extended(tmp_path):
+    with pytest.raises(ArtifactError, match="only 2"):
+        ScanWriter.extend(v1(tmp_path / "old.mscan"))
+
+
+def test_the_dataset_takes_a_writer_or_a_written_file(path, tmp_path):
+    by_call, by_path = (MscanFile(filepath=str(tmp_path / "deep" / n)) for n in ("a.mscan", "b.mscan"))
+    assert not by_call.exists() and by_call.digest() is None
+    by_call.save(write)
+    by_path.save(path)
+    assert by_call.load().tokens == by_path.load().tokens == Scan.open(path).tokens
+    assert by_call.exists() and by_call.digest() == by_path.digest()
+    assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.mscan", "b.mscan"]
+
+
+def test_a_failed_save_leaves_the_old_scan(path, tmp_path):
+    dataset = MscanFile(filepath=str(path))
+    before = path.read_bytes()
+
+    def cut_off(place):
+        ScanWriter(place, **ABOUT).append(*CHUNKS[0])
+
+    with pytest.raises(DatasetError, match="truncated") as caught:
+        dataset.save(cut_off)
+    assert isinstance(caught.value.__cause__, ArtifactError)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_loading_a_damaged_scan_fails_and_it_does_not_exist(path):
+    content = bytearray(path.read_bytes())
+    content[content.find(b"DONE") - 100] ^= 1
+    path.write_bytes(content)
+    dataset = MscanFile(filepath=str(path))
+    with pytest.raises(DatasetError, match="checksum"):
+        dataset.load()
+    assert not dataset.exists()

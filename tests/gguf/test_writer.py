@@ -1,0 +1,186 @@
+"""Stock llama.cpp computes PyTorch's logits from the files that write_gguf makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import (
+    FAMILIES,
+    checkpoint_of,
+    clear_top1_agreement,
+    mean_kl,
+    random_model,
+    some_tokens,
+    torch_logits,
+)
+
+from birdbone.algo.grids import GRIDS
+from birdbone.errors import ExportError
+from birdbone.gguf import llamacpp
+from birdbone.gguf.families import supports_fewer_heads, supports_uneven
+from birdbone.gguf.header import read_gguf_header, tensor_types
+from birdbone.gguf.writer import write_gguf
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import build
+
+
+def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Checkpoint:
+    """Keep each layer's last neurons and last key-value groups."""
+    arch, config, weights = architecture_of(checkpoint.config), checkpoint.config, dict(checkpoint.weights)
+    size, ratio = arch.head_size(config), arch.heads(config) // arch.kv_heads(config)
+
+    def keep(module: str, count: int, dim: int) -> None:
+        for name in (f"{module}.weight", f"{module}.bias"):
+            if name in weights and not (dim and weights[name].ndim == 1):
+                weights[name] = weights[name].narrow(dim, weights[name].shape[dim] - count, count).contiguous()
+
+    for layer, (width, kept) in enumerate(zip(widths, groups, strict=True)):
+        for module in arch.ffn_inputs(layer):
+            keep(module, width, 0)
+        keep(arch.ffn_output(layer), width, 1)
+        keep(arch.attention_part(layer, "query"), kept * ratio * size, 0)
+        keep(arch.attention_part(layer, "key"), kept * size, 0)
+        keep(arch.attention_part(layer, "value"), kept * size, 0)
+        keep(arch.attention_part(layer, "output"), kept * ratio * size, 1)
+    return Checkpoint(config, weights)
+
+
+def type_of_activation(network: torch.nn.Module) -> str:
+    config = network.config.to_dict()
+    return next(config[key] for key in ("hidden_act", "hidden_activation", "activation_function") if key in config)
+
+
+def assert_same_logits(path: Path, network: torch.nn.Module) -> None:
+    tokens = some_tokens()
+    ours, theirs = torch_logits(network, tokens), llamacpp.logits(path, tokens)
+    assert ours.std() > 0.5
+    # llama.cpp looks GELU up in a table of 16-bit floats
+    assert mean_kl(ours, theirs) < (1e-7 if "gelu" in type_of_activation(network) else 1e-10)
+    assert clear_top1_agreement(ours, theirs) == 1.0
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_f32_file_has_pytorchs_logits(name: str, byte_level: Path, tmp_path: Path) -> None:
+    model = random_model(name)
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(model), byte_level)
+    assert_same_logits(tmp_path / "m.gguf", model)
+
+
+def test_an_untied_head_is_written_and_a_tied_one_is_not(byte_level: Path, tmp_path: Path) -> None:
+    for tied in (True, False):
+        checkpoint = checkpoint_of(random_model("llama", tie_word_embeddings=tied))
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+        assert ("output.weight" in tensor_types(tmp_path / "m.gguf")) != tied
+
+
+@pytest.mark.parametrize("name", ["llama", "llama-biases", "llama3-rope", "mistral", "qwen2"])
+def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [1, 2, 1])
+    assert supports_uneven(checkpoint.config)
+    write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+    keys = read_gguf_header(tmp_path / "m.gguf").metadata
+    assert keys["general.architecture"] == "deci"
+    assert keys["deci.feed_forward_length"] == [96, 128, 32]
+    assert keys["deci.attention.head_count"] == [2, 4, 2]
+    assert keys["deci.attention.head_count_kv"] == [1, 2, 1]
+    assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
+
+
+@pytest.mark.parametrize(("name", "groups", "arch"), [
+    ("llama", 1, "llama"), ("qwen2", 2, "qwen2"), ("qwen2", 1, "deci"), ("qwen3", 1, "qwen3"), ("gemma3", 1, "gemma3"),
+    ("gpt2", 2, "gpt2")])
+def test_even_narrow_layers_keep_the_familys_architecture(
+    name: str, groups: int, arch: str, byte_level: Path, tmp_path: Path
+) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model(name)), [64] * 3, [groups] * 3)
+    write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+    assert read_gguf_header(tmp_path / "m.gguf").metadata["general.architecture"] == arch
+    assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt2"])
+def test_uneven_layers_of_other_families_are_refused(name: str, byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [2, 2, 2])
+    assert not supports_uneven(checkpoint.config)
+    with pytest.raises(ExportError, match="even widths"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+    assert not list(tmp_path.iterdir())
+
+
+def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model("gpt2")), [128] * 3, [1] * 3)
+    assert not supports_fewer_heads(checkpoint.config)
+    with pytest.raises(ExportError, match="heads"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+
+
+def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level)
+    assert read_gguf_header(tmp_path / "m.gguf").metadata["llama.context_length"] == 100
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+@pytest.mark.parametrize("kind", GRIDS)
+def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level: Path, tmp_path: Path) -> None:
+    checkpoint, grid = checkpoint_of(random_model(name)), GRIDS[kind]
+    arch = architecture_of(checkpoint.config)
+    linears = [f"{module}.weight" for layer in range(3) for module in arch.linears(layer)]
+    packed = {n: (kind, grid.pack(*grid.reference(checkpoint.weights[n]))) for n in linears}
+    asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)
+    assert tensor_types(tmp_path / "m.gguf") == asked
+    assert sum(found == kind for found in asked.values()) == (21 if name == "llama" else 12)
+    seen = checkpoint.evolve({n: grid.dequantize(p) for n, (_, p) in packed.items()})
+    window = some_tokens()
+    logp = torch.from_numpy(torch_logits(build(seen), window)).log_softmax(-1)
+    ours = -logp[:-1].gather(1, torch.tensor(window[1:])[:, None]).sum().item()
+    ((theirs, count),) = llamacpp.perplexity(tmp_path / "m.gguf", [window])
+    assert count == len(window) - 1
+    assert theirs / count == pytest.approx(ours / count, abs=0.02)
+
+
+def test_types_round_as_packed_bytes_do(byte_level: Path, tmp_path: Path) -> None:
+    checkpoint, name = checkpoint_of(random_model("llama")), "model.layers.0.self_attn.k_proj.weight"
+    grid = GRIDS["Q4_0"]
+    write_gguf(tmp_path / "a.gguf", checkpoint, byte_level, types={name: "Q4_0"}, default_type="f16")
+    bytes_given = grid.pack(*grid.reference(checkpoint.weights[name])).numpy()
+    write_gguf(tmp_path / "b.gguf", checkpoint, byte_level, packed={name: ("Q4_0", bytes_given)}, default_type="f16")
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+    types = tensor_types(tmp_path / "a.gguf")
+    assert (types["blk.0.attn_k.weight"], types["blk.0.attn_q.weight"]) == ("Q4_0", "F16")
+    assert types["blk.0.attn_norm.weight"] == "F32"
+
+
+def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(random_model("llama"))
+    name = "model.layers.0.mlp.up_proj.weight"
+    with pytest.raises(ExportError, match="nothing.weight"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, types={"nothing.weight": "F16"})
+    with pytest.raises(ExportError, match="Q9_9"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, types={name: "Q9_9"})
+    with pytest.raises(ExportError, match="up_proj"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed={name: ("Q4_0", torch.zeros(128, 8))})
+    with pytest.raises(ExportError, match="hidden_act"):
+        write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama", hidden_act="relu")), byte_level)
+    odd = checkpoint.evolve({name: torch.full_like(checkpoint.weights[name], 1e6)})
+    with pytest.raises(ExportError, match="up_proj"):
+        write_gguf(tmp_path / "m.gguf", odd, byte_level, default_type="f16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = checkpoint_of(random_model("llama"))
+    write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, metadata={"name": "first"})
+    before = (tmp_path / "m.gguf").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ExportError, match="No space left"):
+        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, metadata={"name": "second"})
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+    assert (tmp_path / "m.gguf").read_bytes() == before
+    assert read_gguf_header(tmp_path / "m.gguf").metadata["general.name"] == "first"

@@ -1,0 +1,35 @@
+"""Fixtures: the throw-away project, fresh, and after a run that nothing interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from demo_project import Project, copied, lay_out
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Project:
+    return lay_out(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a run that nothing interrupted. Not to be changed: take a copy."""
+    project = lay_out(tmp_path_factory.mktemp("undisturbed"))
+    run = project.kedro("run", "--env=base")
+    assert run.returncode == 0, run.stderr
+    project.calls()
+    return project
+
+
+@pytest.fixture
+def undisturbed(undisturbed_project: Project) -> dict[str, str]:
+    """The results of a run that nothing interrupted."""
+    return undisturbed_project.results()
+
+
+@pytest.fixture
+def finished(undisturbed_project: Project, tmp_path: Path) -> Project:
+    """The project after an undisturbed run, to change at will."""
+    return copied(undisturbed_project, tmp_path)
