@@ -22,7 +22,7 @@ help: ## this list
 setup: .venv/.installed ## create .venv and install the pinned packages (done once)
 
 .venv/.packages: requirements.lock
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install -q -r requirements.lock
 	touch $@
 

@@ -73,11 +73,11 @@ def parameters() -> Any:
     return _latest.checked
 
 
-def make_loader(root: Path, env: str | None) -> ConfigLoader:
+def make_loader(root: Path, env: str | None, runtime_params: dict | None = None) -> ConfigLoader:
     """The project's config loader for one profile; becomes the one in force."""
     settings = project.settings
     return settings.CONFIG_LOADER_CLASS(
-        conf_source=str(root / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
+        str(root / settings.CONF_SOURCE), env, runtime_params, **settings.CONFIG_LOADER_ARGS
     )
 
 

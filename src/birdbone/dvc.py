@@ -24,6 +24,7 @@ from kedro.pipeline.node import Node
 
 from birdbone.closure import code_files
 from birdbone.config import ConfigLoader, make_loader, roots
+from birdbone.datasets.atomic import write_file
 from birdbone.errors import ConfigError
 
 PROFILE = "base"
@@ -70,7 +71,8 @@ def write(root: Path) -> list[Path]:
         if path.exists() and any(home in path.parents for home in homes):
             _remove(path, homes)
             deleted.append(Path(name))
-    file.write_text(new)
+    write_file(file, new)
+    _forget(root / "dvc.lock", yaml.safe_load(new)["stages"])
     return deleted
 
 
@@ -181,6 +183,18 @@ def _declared(text: str) -> set[str]:
     stages = (yaml.safe_load(text) or {}).get("stages", {}).values()
     items = [item for s in stages for section in ("outs", "metrics") for item in s.get(section, [])]
     return {path for item in items for path in ([item] if isinstance(item, str) else item)}
+
+
+def _forget(lock: Path, stages: dict[str, dict]) -> None:
+    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that change."""
+    if not lock.is_file():
+        return
+    content = yaml.safe_load(lock.read_text())
+    for name, entry in list(content.get("stages", {}).items()):
+        known = {dep["path"] for dep in entry.get("deps", [])}
+        if name not in stages or known - set(stages[name]["deps"]):
+            del content["stages"][name]
+    write_file(lock, yaml.safe_dump(content, sort_keys=False))
 
 
 def _remove(path: Path, homes: list[Path]) -> None:

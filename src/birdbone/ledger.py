@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -144,4 +145,7 @@ def dataset_digest(dataset: object) -> str | None:
 
 
 def _plain(value: object) -> object:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    """A parameter as JSON can hold it; a type hint on the node may have made it a model or dataclass."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return asdict(value) if is_dataclass(value) else value

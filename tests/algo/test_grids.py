@@ -3,12 +3,12 @@
 import ctypes
 from pathlib import Path
 
-import gguf
 import llama_cpp
 import numpy as np
 import pytest
 import torch
 
+import gguf
 from birdbone.algo.grids import BLOCK, GRIDS, Grid
 
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
@@ -31,8 +31,8 @@ def by_ggml(grid: Grid, values: torch.Tensor) -> torch.Tensor:
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
     ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
                                          *[ctypes.c_int64] * 3, ctypes.c_void_p]
-    size = ggml.ggml_quantize_chunk(grid.ggml_type, source.ctypes.data, out.ctypes.data, 0, rows, columns, None)
-    assert size == out.nbytes
+    addresses = source.ctypes.data, out.ctypes.data
+    assert ggml.ggml_quantize_chunk(grid.ggml_type, *addresses, 0, rows, columns, None) == out.nbytes
     return torch.from_numpy(out)
 
 

@@ -34,7 +34,7 @@ def llama3_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pre_tokenizers.Split(Regex(regex), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<|end|> $A", special_tokens=[("<|end|>", 0)])
+    tokenizer.post_processor = _starting("<|end|>", 0)
     return _train(tokenizer, tmp_path_factory.mktemp("llama3_split"))
 
 
@@ -43,23 +43,28 @@ def byte_fallback(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last resort."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
     specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
     pieces = specials + [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - 12, special_tokens=pieces, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
-    learned = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])][len(pieces):]
+    learned = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)[len(pieces):]
     every = {token: i for i, token in enumerate(pieces + learned)}
     merges = [(token[:cut], token[cut:]) for token in learned for cut in range(1, len(token))
               if token[:cut] in every and token[cut:] in every]
     exact = Tokenizer(models.BPE(every, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     exact.normalizer, exact.decoder = tokenizer.normalizer, tokenizer.decoder
     exact.add_special_tokens(specials)
-    exact.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    exact.post_processor = _starting("<bos>", 2)
     folder = tmp_path_factory.mktemp("byte_fallback")
     PreTrainedTokenizerFast(tokenizer_object=exact, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
                             pad_token="<pad>").save_pretrained(folder)
     return folder
+
+
+def _starting(token: str, token_id: int) -> processors.TemplateProcessing:
+    return processors.TemplateProcessing(single=f"{token} $A", special_tokens=[(token, token_id)])
 
 
 def _train(tokenizer: Tokenizer, folder: Path) -> Path:

@@ -6,16 +6,17 @@ import struct
 import tracemalloc
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gguf
 from birdbone.errors import ArtifactError
 from birdbone.gguf.header import read_gguf_header, tensor_types
 
-ANY_BYTES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_BYTES = settings(max_examples=300, deadline=None,
+                     suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,9 @@ def damaged(good: Path, folder: Path, old: bytes, new: bytes) -> Path:
 
 def test_a_good_file_is_read_as_gguf_py_reads_it(good: Path) -> None:
     header, theirs = read_gguf_header(good), gguf.GGUFReader(good)
-    assert header.metadata == {"general.architecture": "llama", "llama.block_count": 2, "llama.widths": [32, 64],
-                               "tokenizer.ggml.tokens": ["a", "bé", ""], "flags": [True, False], "pi": 3.5}
+    assert header.metadata == {
+        "general.architecture": "llama", "llama.block_count": 2, "llama.widths": [32, 64],
+        "tokenizer.ggml.tokens": ["a", "bé", ""], "flags": [True, False], "pi": 3.5}
     assert tensor_types(good) == {"a.weight": "F32", "b.weight": "Q4_0"}
     for tensor in theirs.tensors:
         ours = header.tensors[tensor.name]

@@ -11,6 +11,7 @@ from tiny_models import checkpoint_of, mean_kl, random_model, some_tokens, torch
 from birdbone.errors import ArtifactError, ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
+from birdbone.gguf.runtime import BATCH
 from birdbone.gguf.writer import write_gguf
 
 
@@ -32,7 +33,7 @@ def test_perplexity_scores_every_token_after_the_first_of_each_window(exported: 
 
 
 def test_sequences_longer_than_a_batch_and_f16_caches(exported: Path) -> None:
-    tokens = some_tokens(llamacpp.BATCH + 90)
+    tokens = some_tokens(BATCH + 90)
     ours = torch_logits(random_model("llama", max_position_embeddings=1024), tokens)
     exact = mean_kl(ours, llamacpp.logits(exported, tokens))
     assert exact < 1e-9 < mean_kl(ours, llamacpp.logits(exported, tokens, kv="f16"))

@@ -16,6 +16,7 @@ from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.tokenizer import PROBES, read_vocabulary
 from birdbone.gguf.writer import write_gguf
 
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 TEXTS = [*PROBES, "Zebras dig 12345 holes.\n\n    if x:\n\t\treturn 7", "ﬁ ∑ Ω 漢字 🦙🦙"]
 
 
@@ -28,7 +29,8 @@ def trained(folder: Path, splitter: pre_tokenizers.PreTokenizer,
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|end|>"], show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(["Upper and lower case 123 456"] * 3 + TEXTS, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>").save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
+    fast.save_pretrained(folder)
     return folder
 
 
@@ -53,7 +55,8 @@ def test_a_byte_level_files_keys(byte_level: Path, tmp_path: Path) -> None:
     assert len(keys["tokenizer.ggml.tokens"]) == VOCABULARY
     assert keys["tokenizer.ggml.tokens"][-1] == f"[PAD{VOCABULARY - 1}]"
     control, normal, unused = 3, 1, 5
-    assert [keys["tokenizer.ggml.token_type"][i] for i in (0, 1, 300, -1)] == [control, control, normal, unused]
+    types = keys["tokenizer.ggml.token_type"]
+    assert [types[i] for i in (0, 1, 300, -1)] == [control, control, normal, unused]
 
 
 def test_a_sentencepiece_files_keys(byte_fallback: Path, tmp_path: Path) -> None:
@@ -69,19 +72,18 @@ def test_a_sentencepiece_files_keys(byte_fallback: Path, tmp_path: Path) -> None
 
 def test_regular_expressions_tell_the_split(llama3_split: Path, tmp_path: Path) -> None:
     assert read_vocabulary(llama3_split, VOCABULARY).keys["ggml.pre"] == "llama-bpe"
-    digits = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
-                                      pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    digits = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES])
     assert read_vocabulary(trained(tmp_path, digits), VOCABULARY).keys["ggml.pre"] == "smollm"
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    splitter = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), BYTES])
     with pytest.raises(ExportError, match="pretokenizers.yml"):
         read_vocabulary(trained(tmp_path, splitter), VOCABULARY)
 
 
 def test_a_tokenizer_that_llama_cpp_would_read_differently_is_refused(tmp_path: Path) -> None:
-    folder = trained(tmp_path / "t", pre_tokenizers.ByteLevel(add_prefix_space=False), normalizers.Lowercase())
+    folder = trained(tmp_path / "t", BYTES, normalizers.Lowercase())
     with pytest.raises(ExportError, match="Hello, world!"):
         write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), folder)
     assert not list(tmp_path.glob("*.gguf"))

@@ -80,6 +80,8 @@ def test_a_changed_number_of_waves_makes_it_stale_and_a_retired_waves_files_go(t
     assert tracked.results() == kept
     assert not (tracked.root / "models/default/wave_2").exists()
     assert tracked.python(CHECK).strip() == "True"
+    assert repro(tracked) == ["final-report"]
+    assert "wave_2" not in (tracked.root / "dvc.lock").read_text()
 
 
 def test_a_dataset_without_a_catalog_entry_is_refused_by_name(tracked):

@@ -33,7 +33,8 @@ def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, 
         "change": change, "change_low": low, "change_high": high,
         "kl": kl, "kl_low": kl_low, "kl_high": kl_high,
         "top1": float(measured["agree"].sum()) / count,
-        "tokens": count,
+        "tokens": count, "documents": len(documents.unique()), "document_nll": per_document["nll"].tolist(),
+        "document_tokens": tokens.tolist(),
     }
 
 
@@ -47,6 +48,18 @@ def worst_change(domains: dict[str, dict], control: dict[str, dict] | None) -> t
         changes[name] = figures["perplexity"] / reference - 1
     name = max(changes, key=changes.__getitem__)
     return name, changes[name]
+
+
+def judged_change(figures: dict, control: dict | None, random_seed: int) -> list[float]:
+    """[change, low, high] of one domain against the better of seed and control, paired over documents."""
+    if not control or control["perplexity"] >= figures["seed_perplexity"]:
+        return [figures["change"], figures["change_low"], figures["change_high"]]
+    return list(ratio_interval(control["document_nll"], figures["document_nll"], figures["document_tokens"], seed=random_seed))
+
+
+def plain(domains: dict[str, dict]) -> dict[str, dict]:
+    """The figures without their per-document lists, for reports."""
+    return {d: {k: v for k, v in f.items() if not k.startswith("document_")} for d, f in domains.items()}
 
 
 def _by_document(values: Tensor, documents: Tensor) -> Tensor:

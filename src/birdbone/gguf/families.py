@@ -40,7 +40,10 @@ def families() -> dict[str, Family]:
     raw = {name: data for name, data in raw.items() if "model_types" in data}
     known = {}
     for name, data in raw.items():
-        data = {**raw[data.pop("extends")], **data} if "extends" in data else data
+        if "extends" in data:
+            parent = raw[data["extends"]]
+            data = {**parent, **data, "block": {**parent["block"], **data.get("block", {})}}
+            del data["extends"]
         known |= dict.fromkeys(data["model_types"], Family(name=name, **data))
     return known
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-
 from birdbone.errors import ArtifactError
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
@@ -148,6 +147,7 @@ class _Reader:
                 raise _Damage(f"tensor {name}: rows of {shape[-1]} do not fit {kind}'s blocks of {block}")
             nbytes = math.prod(shape) // block * block_bytes
             if offset % alignment or start + offset + nbytes > self.size:
-                raise _Damage(f"tensor {name} ends at byte {start + offset + nbytes}, the file at {self.size}")
+                end = start + offset + nbytes
+                raise _Damage(f"tensor {name} ends at byte {end}, the file at {self.size}")
             tensors[name] = TensorInfo(kind, shape, start + offset, nbytes)
         return tensors

@@ -51,8 +51,8 @@ def shape_of(checkpoint: Checkpoint) -> Shape:
     groups = [weights[f"{arch.attention_part(i, 'key')}.weight"].shape[0] // head_size for i in layers]
     for layer in layers:
         if not widths[layer] or not groups[layer]:
-            raise ExportError(f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value groups: "
-                              "keep at least 32 neurons and one group, llama.cpp mistreats empty layers")
+            raise ExportError(f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value "
+                              "groups: llama.cpp mistreats empty layers, keep 32 neurons and one group")
     hidden = weights[f"{arch.embedding}.weight"].shape[1]
     return Shape(widths, groups, arch.heads(config) // arch.kv_heads(config), head_size, hidden)
 
@@ -71,7 +71,9 @@ def architecture_name(family: Family, shape: Shape, heads: int) -> str:
     return family.uneven
 
 
-def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int) -> dict[str, Any]:
+def model_keys(
+    arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int
+) -> dict[str, Any]:
     """Every ``<arch>.*`` key of a model; lists are per layer.
 
     Raises ExportError for settings that llama.cpp does not compute for this family.
@@ -124,7 +126,8 @@ def _check(family: Family, config: PretrainedConfig) -> None:
                           f"computes {family.activation['value']!r}")
     if getattr(config, "attn_logit_softcapping", None):
         raise ExportError(f"llama.cpp's {family.arch} has no attn_logit_softcapping")
-    if not getattr(config, "scale_attn_weights", True) or getattr(config, "scale_attn_by_inverse_layer_idx", False):
+    by_layer = getattr(config, "scale_attn_by_inverse_layer_idx", False)
+    if by_layer or not getattr(config, "scale_attn_weights", True):
         raise ExportError(f"llama.cpp's {family.arch} scales attention by the head size alone")
 
 
@@ -145,7 +148,7 @@ def _rope_keys(config: PretrainedConfig) -> dict[str, Any]:
     rope = _full_rope(config)
     kind = rope.get("rope_type", "default")
     if kind not in ("default", "linear", "llama3"):
-        raise ExportError(f"rope_type {kind!r} cannot be exported to GGUF here; default, linear and llama3 can")
+        raise ExportError(f"rope_type {kind!r} has no GGUF form here; default, linear and llama3 have")
     keys: dict[str, Any] = {"rope.freq_base": float(rope["rope_theta"])}
     if kind == "linear":
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}

@@ -9,27 +9,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from gguf import GGUFWriter, TokenType
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from birdbone.errors import ExportError
+from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
+from gguf import GGUFWriter, TokenType
 
 SPACE = "\u2581"
+SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}
 UNUSED_SCORE, ADDED_SCORE = -10_000.0, -1_000.0
-CHECK_TEXT = (
-    "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫️ (multiple emojis concatenated) ✅ "
-    "🦙🦙 3 33 333 3333 33333 333333 3333333 33333333 3.3 3..3 3...3 កាន់តែពិសេសអាច😁 "
-    "?我想在apple工作1314151天～ ------======= нещо на Български ''''''```````\"\"\"\"......!!!!!!?????? "
-    "I've been 'told he's there, 'RE you sure? 'M not sure I'll make it, 'D you like some tea? We'Ve a'lL"
-)
 PROBES = (
     "Hello, world!",
     "The year 1969: 3 men, 384,400 km and 21.5 kg of rock.",
@@ -83,12 +75,12 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     data = json.loads(backend.to_str())
     model = data["model"]
     if model["type"] != "BPE":
-        raise ExportError(f"{folder}: a {model['type']} tokenizer; only BPE tokenizers can be written to GGUF")
+        raise ExportError(f"{folder}: a {model['type']} tokenizer; only BPE can be written to GGUF")
     tokens, types = _tokens(folder, tokenizer, data, size)
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     keys = _special(folder, tokenizer, backend)
-    if _is_byte_level(data):
-        pre, proven = _pre(folder, backend, data)
+    if is_byte_level(data):
+        pre, proven = split_name(folder, backend, data)
         keys |= {"ggml.model": "gpt2", "ggml.pre": pre}
         return Vocabulary(keys, tokens, types, None, merges, proven, backend)
     if not model.get("byte_fallback"):
@@ -112,10 +104,12 @@ def _load(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int) -> tuple[list[str], list[int]]:
+def _tokens(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int
+) -> tuple[list[str], list[int]]:
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     if max(by_id) >= size:
-        raise ExportError(f"{folder}: the tokenizer has {max(by_id) + 1} tokens, the model's embedding {size}")
+        raise ExportError(f"{folder}: the tokenizer has {max(by_id) + 1} tokens, the embedding {size}")
     tokens = [by_id.get(i, f"[PAD{i}]") for i in range(size)]
     types = [int(TokenType.NORMAL if i in by_id else TokenType.UNUSED) for i in range(size)]
     for added in data["added_tokens"]:
@@ -135,9 +129,8 @@ def _looks_special(token: str) -> bool:
 
 
 def _special(folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenizer) -> dict[str, Any]:
-    names = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}
-    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
-    keys: dict[str, Any] = {f"ggml.{names[n]}_token_id": int(i) for n, i in ids.items() if i is not None}
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in SPECIAL}
+    keys: dict[str, Any] = {f"ggml.{SPECIAL[n]}_token_id": int(i) for n, i in ids.items() if i is not None}
     bare = backend.encode("a", add_special_tokens=False).ids
     full = backend.encode("a").ids
     at = next((i for i in range(len(full)) if full[i:i + len(bare)] == bare), None)
@@ -154,48 +147,12 @@ def _special(folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenize
     return keys | ({"chat_template": template} if template else {})
 
 
-def _steps(data: dict) -> list[dict]:
-    step = data["pre_tokenizer"] or {"type": "Sequence", "pretokenizers": []}
-    return step["pretokenizers"] if step["type"] == "Sequence" else [step]
-
-
-def _is_byte_level(data: dict) -> bool:
-    return any(step["type"] == "ByteLevel" for step in _steps(data))
-
-
-@cache
-def _known() -> dict[str, Any]:
-    return yaml.safe_load((files("birdbone.gguf") / "pretokenizers.yml").read_text())
-
-
-def _pre(folder: Path, backend: Tokenizer, data: dict) -> tuple[str, bool]:
-    """llama.cpp's name for the way the text is split, and whether its hash is known."""
-    found = sha256(str(backend.encode(CHECK_TEXT).ids).encode()).hexdigest()
-    if found in _known()["hashes"]:
-        return _known()["hashes"][found], True
-    steps = _steps(data)
-    kinds = [step["type"] for step in steps]
-    last = steps[-1]
-    if last.get("add_prefix_space"):
-        raise ExportError(f"{folder}: a byte-level tokenizer with add_prefix_space has no GGUF form")
-    if kinds == ["ByteLevel"] and last["use_regex"]:
-        return "gpt-2", False
-    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and last["use_regex"]:
-        return "smollm", False
-    if kinds == ["Split", "ByteLevel"] and not last["use_regex"]:
-        for known in _known()["patterns"]:
-            same = steps[0]["pattern"].get("Regex") == known["regex"]
-            if same and bool(data["model"].get("ignore_merges")) == known["ignore_merges"]:
-                return known["pre"], False
-    raise ExportError(f"{folder}: this way of splitting text ({' + '.join(kinds)}, hash {found[:8]}) is unknown; "
-                      "if llama.cpp has a name for it, add it to src/birdbone/gguf/pretokenizers.yml")
-
-
 def _adds_space(data: dict) -> bool:
     normalizer = data["normalizer"] or {}
     normalizers = normalizer.get("normalizers", [normalizer])
-    prepends = any(n.get("type") == "Prepend" for n in normalizers)
-    return prepends or any(s["type"] == "Metaspace" and s.get("prepend_scheme") != "never" for s in _steps(data))
+    if any(n.get("type") == "Prepend" for n in normalizers):
+        return True
+    return any(s["type"] == "Metaspace" and s.get("prepend_scheme") != "never" for s in split_steps(data))
 
 
 def _piece_type(token: str, kind: int, unknown: str | None) -> int:
@@ -212,4 +169,5 @@ def _scores(tokens: list[str], types: list[int], merges: list) -> list[float]:
         rank.setdefault("".join(merge if isinstance(merge, list) else merge.split(" ")), len(rank) + 1)
     fixed = {int(TokenType.UNUSED): UNUSED_SCORE, int(TokenType.CONTROL): ADDED_SCORE,
              int(TokenType.USER_DEFINED): ADDED_SCORE}
-    return [fixed.get(kind, -float(rank.get(token, len(rank) + 1))) for token, kind in zip(tokens, types, strict=True)]
+    last = len(rank) + 1
+    return [fixed.get(kind, -float(rank.get(token, last))) for token, kind in zip(tokens, types, strict=True)]

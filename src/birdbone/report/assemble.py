@@ -19,6 +19,7 @@ from birdbone.report.data import (
     ReportData,
     Wave,
 )
+from birdbone.report.figures import bin_shares
 
 QUANTILES = 21
 BINS = 64
@@ -42,7 +43,7 @@ def assemble(about: dict, seed_metrics: dict, control: dict, quantize_report: di
         parameters_seed=about["parameters"], parameters_left=accepted.parameters,
         target=max(w["prune_report"].get("target_sparsity", parameters["target_sparsity"]) for w in numbered.values()),
         reached=sparsity, kl=_mean(final, "kl"), top1=_mean(final, "top1"),
-        canaries=_canaries(seed_metrics, control, final), waves=[_wave(i, w) for i, w in numbered.items()],
+        canaries=_canaries(seed_metrics, control, final), waves=[wave_row(i, w) for i, w in numbered.items()],
         healing=_healing(numbered), layers=_layers(accepted, quantize_report),
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
         generations=final["generations"], notes=_notes(about, numbered, quantize_report, control, parameters),
@@ -59,7 +60,7 @@ def _reason(final: dict, quantize_report: dict) -> str:
 
 def _files(files: dict, speeds: dict) -> list[File]:
     return [{"name": name, **{k: row[k] for k in ("role", "bytes", "bits_per_weight", "perplexity", "kl", "top1",
-                                                  "substituted")},
+                                                  "substituted", "macs_per_token")},
              "tokens_per_second": speeds[name]["decode"]} for name, row in files.items()]
 
 
@@ -68,11 +69,12 @@ def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
     for name, f in final["domains"].items():
         row: Domain = {"domain": name, "before": f["seed_perplexity"], "after": f["perplexity"],
                        "change": [f["change"], f["change_low"], f["change_high"]],
-                       "kl": [f["kl"], f["kl_low"], f["kl_high"]], "top1": f["top1"], "tokens": f["tokens"]}
+                       "kl": [f["kl"], f["kl_low"], f["kl_high"]], "top1": f["top1"], "tokens": f["tokens"],
+                       "documents": f["documents"]}
         if control["measured"]:
             held = control["test"][name]
             row |= {"control": held["perplexity"], "control_change": [held[k] for k in ("change", "change_low", "change_high")],
-                    "judged_change": f["perplexity"] / min(f["seed_perplexity"], held["perplexity"]) - 1}
+                    "judged_change": f["judged"]}
         rows.append(row)
     return rows
 
@@ -88,7 +90,8 @@ def _canaries(seed_metrics: dict, control: dict, final: dict) -> list[Canaries]:
     return rows
 
 
-def _wave(number: int, reports: dict) -> Wave:
+def wave_row(number: int, reports: dict) -> Wave:
+    """One wave from its reports."""
     verdict, pruned = reports["verdict"], reports["prune_report"]
     row: Wave = {"wave": number, "verdict": verdict["status"], "reached": verdict["sparsity"],
                  "nodes_left": sum(verdict["ffn_widths"]) + sum(verdict["kv_groups"]), "note": _wave_note(reports)}
@@ -135,11 +138,11 @@ def _importance(score: str, scores: dict[str, Tensor], accepted: Checkpoint, top
     masks, layers = node_masks(accepted), range(accepted.layers)
     points = torch.linspace(0, 1, QUANTILES)
     quantiles = [torch.quantile(scores[f"ffn.{i}.{score}"], points).tolist() for i in layers]
-    kept = [[float(part.float().mean()) for part in masks[f"ffn.{i}"].tensor_split(BINS)] for i in layers]
+    kept = [bin_shares(masks[f"ffn.{i}"], BINS) for i in layers]
     found = topology["layers"]
     return {"score": score, "quantiles": quantiles, "kept": kept,
-            "clusters": [found[str(i)]["clusters"] for i in layers],
-            "persistence": [point for i in layers for point in found[str(i)]["diagram"]]}
+            "clusters": [found[i]["clusters"] for i in layers],
+            "persistence": [point for i in layers for point in found[i]["diagram"]]}
 
 
 def _notes(about: dict, numbered: dict, quantize_report: dict, control: dict, parameters: dict) -> list[Note]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from birdbone.algo.budget import Option, assign
 from birdbone.algo.grids import BLOCK, GRIDS
-from birdbone.algo.perplexity import worst_change
+from birdbone.algo.perplexity import plain, worst_change
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
@@ -55,7 +55,7 @@ def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tens
         "accepted": best["accepted"], "worst_domain": best["worst_domain"], "worst_change": best["worst_change"],
         "limit": max_loss, "tensor_bytes": best["bytes"], "target_bytes": target_bytes,
         "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
-        "domains": best["domains"], "types": types, "counts": _counts(types),
+        "domains": plain(best["domains"]), "types": types, "counts": _counts(types),
         "zeros": _zeros(best["state"], accepted),
         "trials": [{k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials],
     }

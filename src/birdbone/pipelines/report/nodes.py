@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from birdbone.algo.perplexity import perplexity, worst_change
+from birdbone.algo.perplexity import judged_change, perplexity, plain, worst_change
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
 from birdbone.gguf.writer import write_gguf
@@ -18,6 +18,7 @@ from birdbone.model.evaluate import generate, kl_divergence, score_canaries
 from birdbone.model.judge import domains, judge
 from birdbone.model.network import build
 from birdbone.model.rounding import dequantized
+from birdbone.model.shrink import macs_per_token
 from birdbone.pipelines.export.nodes import GGUF_NAME
 from birdbone.progress import track
 from birdbone.report.assemble import assemble
@@ -28,7 +29,7 @@ from birdbone.text.canaries import load_canaries
 Texts = tuple[dict[str, Tensor], dict]
 
 
-def measure_files(seed: Checkpoint, about: dict, tokenizer_folder: Path, gguf_folder: Path, texts: Texts, report: dict,
+def measure_files(seed: Checkpoint, accepted: Checkpoint, about: dict, tokenizer_folder: Path, gguf_folder: Path, texts: Texts, report: dict,
                   export: dict, models: dict, model: str, threads: int | None) -> tuple[dict, dict]:
     """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
     llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
@@ -49,7 +50,8 @@ def measure_files(seed: Checkpoint, about: dict, tokenizer_folder: Path, gguf_fo
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
             quality[name] = {"role": role, "bytes": path.stat().st_size, "substituted": _pairs(substituted),
                              "types": _counted(tensor_types(path)),
-                             "bits_per_weight": 8 * path.stat().st_size / seed.parameters,
+                             "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
+                             "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
                              **_quality(path, rows, reference, threads)}
             speed[name] = llamacpp.speed(path, threads=threads, generated=export["speed_tokens"])
     return quality, speed
@@ -64,9 +66,11 @@ def measure_final(seed: Checkpoint, accepted: Checkpoint, quantized: tuple[dict[
     after = build(dequantized(accepted, quantized[0], quantized[1]["types"]), place)
     figures = judge(after, full, texts[0], "test", random_seed)
     domain, change = worst_change(figures, control.get("test"))
+    for name, found in figures.items():
+        found["judged"] = judged_change(found, control.get("test", {}).get(name), random_seed)
     texts_made = [{"prompt": p, "before": generate(full, tokenizer, p, report["generate_tokens"]),
                    "after": generate(after, tokenizer, p, report["generate_tokens"])} for p in report["prompts"]]
-    return {"domains": figures, "worst_domain": domain, "worst_change": change, "accepted": change <= max_loss,
+    return {"domains": plain(figures), "worst_domain": domain, "worst_change": change, "accepted": change <= max_loss,
             "limit": max_loss, "canaries": score_canaries(after, tokenizer, load_canaries(text["canaries"])),
             "generations": texts_made}
 

@@ -18,7 +18,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
         **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
     }
     return Pipeline([
-        Node(measure_files, ["seed_model", "seed_about", "tokenizer", "export_gguf", "texts", "params:report",
+        Node(measure_files, ["seed_model", model, "seed_about", "tokenizer", "export_gguf", "texts", "params:report",
                              "params:export", "params:models", "params:model", "params:threads"],
              ["files", "files_speed"], name="report.files"),
         Node(measure_final, ["seed_model", model, "quantized", "tokenizer", "texts", "control_metrics", "params:text",

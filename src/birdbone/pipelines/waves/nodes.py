@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from birdbone.algo.perplexity import worst_change
+from birdbone.algo.perplexity import plain, worst_change
 from birdbone.algo.stop_loss import judge as next_standing
 from birdbone.algo.stop_loss import may_prune
 from birdbone.ledger import workdir
@@ -94,7 +94,7 @@ def guard(accepted: Checkpoint, before: dict, regrown: Checkpoint, seed: Checkpo
     passed = standing["status"] == "accepted"
     state = regrown if not standing["stopped"] else accepted
     verdict = {
-        **standing, "limit": limit, "worst_domain": domain, "worst_change": change, "domains": figures,
+        **standing, "limit": limit, "worst_domain": domain, "worst_change": change, "domains": plain(figures),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
         "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
         **sizes(state, seed_metrics),

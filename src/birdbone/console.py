@@ -1,0 +1,156 @@
+"""``birdbone``: what Kedro and DVC have no command for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from kedro.framework.startup import bootstrap_project
+from kedro.utils import find_kedro_project
+from rich.console import Console
+from rich.table import Table
+
+from birdbone.errors import BirdboneError, ConfigError
+
+GB = 1e9
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Make a language model small, and show what it cost.
+
+    The work itself is Kedro's and DVC's:
+
+    \b
+      kedro run                      the whole job (growth_prune_heal)
+      kedro run --env=tiny           the same on a tiny random model, in a minute
+      kedro run --params=model=gpt2  another preset, hub id, folder or .gguf
+      dvc repro                      only what changed
+      kedro viz run                  the pipeline in the browser
+    """
+
+
+@commands.command()
+@click.option("--env", default=None, help="Profile: base (default), tiny, full, or a folder of your own in conf/.")
+@click.option("--params", default="", help="As for kedro run: model=gpt2,waves=3")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plan(env: str | None, params: str, as_json: bool) -> None:
+    """Say what a run will do and need, without doing it.
+
+    Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
+    targets that these settings cannot reach.
+    """
+    from birdbone.plan import make_plan, to_json
+
+    loader = _loader(env, params)
+    made = make_plan(loader.checked)
+    if as_json:
+        click.echo(to_json(made))
+        return
+    p, console = loader.checked, Console()
+    table = Table(title=f"birdbone: {made.name}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
+                  title_justify="left")
+    table.add_column("stage")
+    table.add_column("minutes", justify="right")
+    for stage, minutes in made.minutes.items():
+        table.add_row(stage, f"{minutes:.1f}")
+    table.add_row("[bold]all", f"[bold]{sum(made.minutes.values()):.0f}")
+    console.print(table)
+    low, high = made.bytes_range
+    console.print(f"memory about {made.memory / GB:.1f} GB, disk about {made.disk / GB:.1f} GB")
+    console.print(f"GGUF tensors between {low / 1e6:.0f} and {high / 1e6:.0f} MB (f16: {made.bytes_f16 / 1e6:.0f} MB), the "
+                  f"smallest that costs at most {p.max_loss:.0%} of perplexity")
+    from birdbone.config import roots
+
+    where = roots(loader)
+    console.print(f"results: [bold]{where['data']}/08_reporting/report.html[/], [bold]{where['models']}/export/[/]")
+    for warning in made.warnings:
+        console.print(f"[yellow]note:[/] {warning}", highlight=False)
+
+
+@commands.command()
+@click.option("--check", "only_check", is_flag=True, help="Exit 1 when dvc.yaml is stale; write nothing.")
+def dvc(only_check: bool) -> None:
+    """Write dvc.yaml from the Kedro registry and catalog (base profile).
+
+    Run it after adding a node, a dataset, or waves. Folders of waves that are gone are deleted.
+    """
+    from birdbone import dvc as generator
+
+    root = _root()
+    if only_check:
+        if not generator.check(root):
+            raise ConfigError("dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it")
+        click.echo("dvc.yaml is up to date")
+        return
+    for path in generator.write(root):
+        click.echo(f"removed {path}")
+    click.echo("dvc.yaml written")
+
+
+@commands.command()
+@click.option("--env", default=None, help="Profile, as for kedro run.")
+def verify(env: str | None) -> None:
+    """Re-hash every artifact of a profile against its manifest (DVC itself never does)."""
+    from kedro.framework.session import KedroSession
+
+    root = _root()
+    with KedroSession.create(root, env=env) as session:
+        catalog = session.load_context().catalog
+        from kedro.framework.project import pipelines
+
+        bad = []
+        for name in sorted(pipelines["__default__"].outputs() | pipelines["__default__"].datasets()):
+            if name.startswith("params:") or name == "parameters":
+                continue
+            dataset = catalog.get(name)
+            path = Path(dataset._describe()["filepath"])
+            state = "absent" if not path.exists() else "ok" if dataset.digest() else "DAMAGED"
+            bad += [name] if state == "DAMAGED" else []
+            click.echo(f"{state:8} {name}")
+    if bad:
+        raise BirdboneError(f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run "
+                            "again, or restore them with dvc checkout")
+
+
+@commands.command()
+@click.option("--env", default=None, help="Profile, as for kedro run.")
+def summary(env: str | None) -> None:
+    """Print the last finished run's summary table and the paths of what it made."""
+    from birdbone.config import roots
+    from birdbone.plan import read_results
+
+    where = roots(_loader(env, ""))
+    text = read_results(_root() / where["data"])
+    if not text:
+        raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
+    click.echo(text)
+
+
+def _root() -> Path:
+    root = find_kedro_project(Path.cwd())
+    if root is None:
+        raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")
+    bootstrap_project(root)
+    return root
+
+
+def _loader(env: str | None, params: str):
+    from birdbone.config import ConfigLoader, make_loader
+    from kedro.framework.cli.utils import _split_params
+
+    given = _split_params(None, None, params) if params else {}
+    root = _root()
+    if given:
+        return ConfigLoader(str(root / "conf"), env, given, base_env="base", default_run_env="local")
+    return make_loader(root, env)
+
+
+def main() -> None:
+    """Console entry: a clear message and exit code 1 on any error of ours."""
+    try:
+        commands()
+    except BirdboneError as error:
+        print(f"birdbone: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,132 @@
+"""A checkpoint's tensors under GGUF's names, in GGUF's order of rows and in GGUF's types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.errors import ExportError
+from birdbone.gguf.families import PAIRED, Family, family_of
+from birdbone.gguf.keys import Shape, architecture_name, query_factor, shape_of
+from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import hf_config
+
+FLOATS = {"F32": torch.float32, "F16": torch.float16}
+
+
+@dataclass
+class Plan:
+    """What goes into a file: names, types and bytes of every tensor."""
+
+    checkpoint: Checkpoint
+    types: dict[str, str]
+    packed: dict[str, tuple[str, Any]]
+    default_type: str
+    family: Family = field(init=False)
+    architecture: Architecture = field(init=False)
+    config: PretrainedConfig = field(init=False)
+    shape: Shape = field(init=False)
+    arch: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.family = family_of(self.checkpoint.config)
+        self.architecture = architecture_of(self.checkpoint.config)
+        self.config = hf_config(self.checkpoint.config)
+        self.shape = shape_of(self.checkpoint)
+        heads = self.architecture.heads(self.checkpoint.config)
+        self.arch = architecture_name(self.family, self.shape, heads)
+        unknown = sorted((self.types.keys() | self.packed.keys()) - self.checkpoint.weights.keys())
+        if unknown:
+            raise ExportError(f"types or packed name {unknown[0]}, which the model does not have")
+        for kind in {self.default_type, *self.types.values(), *(k for k, _ in self.packed.values())}:
+            if kind.upper() not in FLOATS and kind.upper() not in GRIDS:
+                raise ExportError(f"unknown tensor type {kind!r}; known: {', '.join([*FLOATS, *GRIDS])}")
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding."""
+        return self.checkpoint.weights[f"{self.architecture.embedding}.weight"].shape[0]
+
+    def names(self) -> dict[str, list[str]]:
+        """GGUF name -> the canonical weights that it joins, in the file's order."""
+        modules = dict(self.family.modules)
+        for layer in range(self.checkpoint.layers):
+            modules |= {self.architecture.part(layer, part): f"blk.{layer}.{name}"
+                        for part, name in self.family.block.items()}
+        names: dict[str, list[str]] = {}
+        for module, name in modules.items():
+            for suffix in ("weight", "bias"):
+                if f"{module}.{suffix}" in self.checkpoint.weights:
+                    names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+        lost = sorted(self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts})
+        if lost:
+            raise ExportError(f"{lost[0]} has no name in llama.cpp's {self.arch}: "
+                              f"describe it in src/birdbone/gguf/{self.family.name}.yml")
+        return names
+
+    def kind(self, name: str, parts: list[str]) -> str:
+        """The ggml type of a tensor."""
+        asked = {self._kind(part) for part in parts}
+        if len(asked) > 1:
+            raise ExportError(f"{name} joins {', '.join(parts)}, which need one type, not {sorted(asked)}")
+        if name.removesuffix(".weight") in self.family.float32 and parts[0] not in self.packed:
+            return "F32"
+        return asked.pop()
+
+    def _kind(self, part: str) -> str:
+        if part in self.packed:
+            return self.packed[part][0].upper()
+        if self.checkpoint.weights[part].ndim == 1:
+            return "F32"
+        return self.types.get(part, self.default_type).upper()
+
+    def dimensions(self, parts: list[str]) -> tuple[int, ...]:
+        """The shape of a tensor, parts joined by rows."""
+        shapes = [self.checkpoint.weights[part].shape for part in parts]
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def data(self, parts: list[str], kind: str) -> np.ndarray:
+        """The bytes or numbers of a tensor, parts joined by rows."""
+        return np.concatenate([self._part(part, kind) for part in parts])
+
+    def _part(self, part: str, kind: str) -> np.ndarray:
+        weight = self.checkpoint.weights[part]
+        if part in self.packed:
+            rows = torch.as_tensor(self.packed[part][1], dtype=torch.uint8).reshape(weight.shape[0], -1)
+            if rows.shape[1] * BLOCK != weight.shape[1] * GRIDS[kind].block_bytes:
+                raise ExportError(f"packed {part} has {rows.shape[1]} bytes per row, not those of "
+                                  f"{weight.shape[1]} {kind} weights")
+            return self._permuted(part, rows).contiguous().numpy()
+        return _encoded(part, self._permuted(part, self._shifted(part, weight.detach().float())), kind)
+
+    def _permuted(self, part: str, rows: Tensor) -> Tensor:
+        """Rotary pairs side by side, where this architecture wants them: each head's rows reordered."""
+        turned = tuple(self.architecture.attention[which] for which in ("query", "key"))
+        if self.arch not in PAIRED or not part.rpartition(".")[0].endswith(turned):
+            return rows
+        heads = rows.shape[0] // self.shape.head_size
+        return rows.reshape(heads, 2, self.shape.head_size // 2, -1).transpose(1, 2).reshape(rows.shape)
+
+    def _shifted(self, part: str, weight: Tensor) -> Tensor:
+        if not self.family.norm_shift or not part.endswith("norm.weight"):
+            return weight
+        factor = query_factor(self.config, self.shape) if part.endswith("q_norm.weight") else 1.0
+        return (weight + self.family.norm_shift) * factor
+
+
+def _encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
+    if kind in GRIDS:
+        if weight.shape[1] % BLOCK:
+            raise ExportError(f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of {BLOCK}")
+        return GRIDS[kind].pack(*GRIDS[kind].reference(weight.contiguous())).numpy()
+    array = weight.to(FLOATS[kind]).contiguous().numpy()
+    if not np.isfinite(array).all():
+        raise ExportError(f"{part} does not fit {kind}: it holds NaN, infinity or values beyond its range")
+    return array

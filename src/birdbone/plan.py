@@ -1,0 +1,201 @@
+"""What a run will cost, before it starts: minutes, memory, disk, bytes, and what cannot be reached.
+
+Counts come from the parameters and the model's shapes alone; the machine's speed from one short
+matrix product. Predictions, not promises: the factors below were fitted to the default run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from birdbone.algo.budget import needed_sparsity
+from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.errors import BirdboneError, SourceError
+from birdbone.gguf.families import supports_uneven
+from birdbone.gguf.header import read_gguf_header
+from birdbone.model import sources
+from birdbone.model.architecture import architecture_of
+from birdbone.parameters import Parameters
+
+EFFICIENCY = 0.45
+"""Share of the matrix product's speed that a whole forward pass reaches."""
+BACKWARD, LORA, MOMENTS = 2.3, 2.6, 2.0
+"""Cost of a scan's, a healing step's and a second-moment token, in forward passes."""
+CANARY_TOKENS = 8000
+K_QUANT_ROW = 256
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model decides a run's cost. rows: input width -> number of matrices."""
+
+    config: dict
+    parameters: int
+    block: int
+    outer: int
+    layers: int
+    rows: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Predictions: minutes per stage, memory and disk in bytes, the export's bytes, and warnings."""
+
+    name: str
+    shape: Shape
+    minutes: dict[str, float]
+    memory: int
+    disk: int
+    bytes_f16: int
+    bytes_range: tuple[int, int]
+    warnings: list[str]
+
+
+def shape_of(source: dict) -> Shape:
+    """Shapes of a model without its weights. Raises SourceError where even those are out of reach."""
+    if source["kind"] == "gguf":
+        header = read_gguf_header(source["path"])
+        matrices = {n: t.shape for n, t in header.tensors.items() if len(t.shape) == 2}
+        kind = header.metadata.get("general.architecture", "llama")
+        config, inner = {"model_type": kind}, lambda name: name.startswith("blk.")
+        vectors = sum(t.shape[0] for t in header.tensors.values() if len(t.shape) == 1)
+        layers = int(header.metadata.get(f"{kind}.block_count", 1))
+    else:
+        try:
+            config = (source["config"] if source["kind"] == "random"
+                      else AutoConfig.from_pretrained(source.get("id") or source["path"]).to_dict())
+        except (OSError, ValueError) as error:
+            raise SourceError(f"model {source['name']}: its config.json cannot be had ({error})") from error
+        architecture = architecture_of(config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        named = dict(model.named_parameters())
+        matrices = {n: tuple(p.shape) for n, p in named.items() if p.dim() == 2}
+        vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
+        layers, inner = len(model.get_submodule(architecture.blocks)), lambda name: name.startswith(architecture.blocks)
+    block = {n: s for n, s in matrices.items() if inner(n)}
+    rows: dict[int, int] = {}
+    for shape in matrices.values():
+        rows[shape[1]] = rows.get(shape[1], 0) + 1
+    size = sum(a * b for a, b in matrices.values())
+    blocks = sum(a * b for a, b in block.values())
+    return Shape(config, size + vectors, blocks, size - blocks, layers, rows)
+
+
+def make_plan(parameters: Parameters) -> Plan:
+    """The plan of a whole run under these parameters."""
+    source = sources.locate(parameters.model, {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()})
+    shape = shape_of(source)
+    rate = _tokens_per_second(shape)
+    return Plan(
+        source["name"], shape, {stage: tokens / rate / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
+        _memory(parameters, shape), _disk(parameters, shape), 2 * shape.parameters, _export_bytes(parameters, shape),
+        _warnings(parameters, shape),
+    )
+
+
+def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
+    """Work of each stage in tokens passed forward through the model once."""
+    text, domains = p.text, len(p.text.guard_domains)
+    guard, test = domains * text.guard_tokens, domains * text.test_tokens
+    heal = p.micro_heal.steps * p.micro_heal.batch * text.window * (LORA + 0.5)
+    control = (p.waves * heal + 2 * guard + 2 * test + CANARY_TOKENS) if p.guard.control else 0
+    files = (3 + len(p.report.peers)) * (domains * p.export.perplexity_tokens * 1.5 + 4 * (128 + 4 * p.export.speed_tokens))
+    return {
+        "load the seed and measure it": guard + CANARY_TOKENS + 12_000,
+        "look (activations, scan, topology)": text.calibration_tokens * MOMENTS + p.sps_scan.tokens * (1 + BACKWARD)
+        + 400 * shape.layers,
+        "control (heal the seed itself)": control,
+        f"{p.waves} waves": p.waves * (text.calibration_tokens * MOMENTS + heal + 2 * guard + CANARY_TOKENS
+                                       + 4 * p.regrow.tokens),
+        "quantize": text.calibration_tokens * MOMENTS + p.quantize.trials * 2 * guard + shape.block / 4000,
+        "export and referee": 3 * p.export.perplexity_tokens + 8000,
+        "report (peers, test text)": files + 2 * test + CANARY_TOKENS + 6000,
+    }
+
+
+def _tokens_per_second(shape: Shape) -> float:
+    """Forward speed on this machine, from a matrix product of the model's own kind of size."""
+    a, b = torch.randn(512, 1024), torch.randn(1024, 1024)
+    for _ in range(3):
+        a @ b
+    start = time.perf_counter()
+    for _ in range(20):
+        a @ b
+    flops = 20 * 2 * 512 * 1024 * 1024 / (time.perf_counter() - start)
+    return EFFICIENCY * flops / (2 * (shape.block + shape.outer))
+
+
+def _memory(p: Parameters, shape: Shape) -> int:
+    """Peak of the heaviest stage: two networks, a LoRA step's activations, or rounding with all moments."""
+    vocabulary = shape.config.get("vocab_size") or shape.outer // max(1, _hidden(shape))
+    step = p.micro_heal.batch * p.text.window * 4 * (5 * vocabulary + shape.layers * 30 * _hidden(shape))
+    moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
+    return int(600e6 + 3 * 4 * shape.parameters + max(step, moments))
+
+
+def _disk(p: Parameters, shape: Shape) -> int:
+    """Seed, two full states per wave, the exports and the temporary f16 and f32 files."""
+    return int(4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters)
+
+
+def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
+    """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
+    bits = [GRIDS[t].bits_per_weight for t in p.quantize.types]
+    outer = shape.outer * GRIDS[p.quantize.embedding].bits_per_weight / 8
+    left = shape.block * (1 - min(p.target_sparsity, reachable(p)))
+    return int(outer + left * min(bits) / 8), int(outer + shape.block * max(bits) / 8)
+
+
+def reachable(p: Parameters) -> float:
+    """The most that ``waves`` of ``step`` (or the clusters' cap) can remove."""
+    return p.waves * min(p.prune_wave.step, p.prune_wave.cluster_cap)
+
+
+def _warnings(p: Parameters, shape: Shape) -> list[str]:
+    found = []
+    target, most = p.target_sparsity, reachable(p)
+    if p.target_bytes is not None:
+        smallest = min(GRIDS[t].bits_per_weight for t in p.quantize.types)
+        outer = int(shape.outer * GRIDS[p.quantize.embedding].bits_per_weight / 8)
+        target = max(target, needed_sparsity(p.target_bytes, outer, shape.block, smallest))
+        if target >= 1:
+            found.append(f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
+                         f"{p.quantize.embedding} ({outer:,})")
+    if target > most:
+        found.append(f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
+                     f"remove {most:.1%} at most (raise waves or prune_wave.step)")
+    if wide := sum(count for row, count in shape.rows.items() if row % BLOCK):
+        found.append(f"type substitution: {wide} matrices stay F16, their rows are no multiple of {BLOCK}")
+    if (kinds := [k for k in p.report.peers if "_K" in k]) and (odd := sum(
+            c for r, c in shape.rows.items() if r % K_QUANT_ROW)):
+        found.append(f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
+                     f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}")
+    try:
+        if p.widths == "uneven" and not supports_uneven(shape.config):
+            found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
+    except BirdboneError as error:
+        found.append(str(error))
+    return found
+
+
+def _hidden(shape: Shape) -> int:
+    return int(shape.config.get("hidden_size") or shape.config.get("n_embd") or min(shape.rows))
+
+
+def read_results(folder: Path) -> str:
+    """The summary of the last finished run in a data folder, or an empty text."""
+    path = folder / "08_reporting" / "summary.txt"
+    return path.read_text() if path.is_file() else ""
+
+
+def to_json(plan: Plan) -> str:
+    """The plan for machines."""
+    return json.dumps({"model": plan.name, "minutes": plan.minutes, "memory_bytes": plan.memory, "disk_bytes": plan.disk,
+                       "f16_bytes": plan.bytes_f16, "export_bytes": plan.bytes_range, "warnings": plan.warnings}, indent=1)
