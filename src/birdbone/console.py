@@ -49,8 +49,10 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
         click.echo(to_json(made))
         return
     p, console = loader.checked, Console()
-    table = Table(title=f"birdbone: {made.name}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
-                  title_justify="left")
+    table = Table(
+        title=f"birdbone: {made.name}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
+        title_justify="left",
+    )
     table.add_column("stage")
     table.add_column("minutes", justify="right")
     for stage, minutes in made.minutes.items():
@@ -59,8 +61,10 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     console.print(table)
     low, high = made.bytes_range
     console.print(f"memory about {made.memory / GB:.1f} GB, disk about {made.disk / GB:.1f} GB")
-    console.print(f"GGUF tensors between {low / 1e6:.0f} and {high / 1e6:.0f} MB (f16: {made.bytes_f16 / 1e6:.0f} MB), the "
-                  f"smallest that costs at most {p.max_loss:.0%} of perplexity")
+    console.print(
+        f"GGUF tensors between {low / 1e6:.0f} and {high / 1e6:.0f} MB (f16: {made.bytes_f16 / 1e6:.0f} MB), the "
+        f"smallest that costs at most {p.max_loss:.0%} of perplexity"
+    )
     from birdbone.config import roots
 
     where = roots(loader)
@@ -110,8 +114,10 @@ def verify(env: str | None) -> None:
             bad += [name] if state == "DAMAGED" else []
             click.echo(f"{state:8} {name}")
     if bad:
-        raise BirdboneError(f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run "
-                            "again, or restore them with dvc checkout")
+        raise BirdboneError(
+            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run "
+            "again, or restore them with dvc checkout"
+        )
 
 
 @commands.command()
@@ -137,8 +143,9 @@ def _root() -> Path:
 
 
 def _loader(env: str | None, params: str):
-    from birdbone.config import ConfigLoader, make_loader
     from kedro.framework.cli.utils import _split_params
+
+    from birdbone.config import ConfigLoader, make_loader
 
     given = _split_params(None, None, params) if params else {}
     root = _root()

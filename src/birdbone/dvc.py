@@ -94,8 +94,9 @@ class Catalog:
         """``out``, ``metric``, ``plot`` or ``none``."""
         kind = self.notes(name).get("dvc", "out")
         if kind not in KINDS:
-            raise ConfigError(f"catalog entry {name}: metadata.birdbone.dvc must be one of "
-                              f"{', '.join(KINDS)} (got {kind!r})")
+            raise ConfigError(
+                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} (got {kind!r})"
+            )
         return kind
 
     def notes(self, name: str) -> dict:

@@ -56,7 +56,9 @@ class RunHooks:
         seconds = time.perf_counter() - self._start
         log.info(
             "%d nodes run, %d kept, %d min %02d s; results in %s",
-            self._ran, len(pipeline.nodes) - self._ran, *divmod(round(seconds), 60),
+            self._ran,
+            len(pipeline.nodes) - self._ran,
+            *divmod(round(seconds), 60),
             " and ".join(f"{root}/" for root in self._roots.values()),
         )
         self._release()

@@ -26,8 +26,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Linear stages, one pipeline per wave, slices over all waves, and the whole job."""
     count = parameters().waves
     linear = {
-        "seed": seed, "activation_log": activation_log, "sps_scan": sps_scan, "topology": topology,
-        "control": control, "waves": waves, "quantize": quantize, "export": export, "report": report,
+        "seed": seed,
+        "activation_log": activation_log,
+        "sps_scan": sps_scan,
+        "topology": topology,
+        "control": control,
+        "waves": waves,
+        "quantize": quantize,
+        "export": export,
+        "report": report,
         "version_bump": version_bump,
     }
     stages = {name: stage.create_pipeline(waves=count) for name, stage in linear.items()}

@@ -68,8 +68,11 @@ def shape_of(source: dict) -> Shape:
         layers = int(header.metadata.get(f"{kind}.block_count", 1))
     else:
         try:
-            config = (source["config"] if source["kind"] == "random"
-                      else AutoConfig.from_pretrained(source.get("id") or source["path"]).to_dict())
+            config = (
+                source["config"]
+                if source["kind"] == "random"
+                else AutoConfig.from_pretrained(source.get("id") or source["path"]).to_dict()
+            )
         except (OSError, ValueError) as error:
             raise SourceError(f"model {source['name']}: its config.json cannot be had ({error})") from error
         architecture = architecture_of(config)
@@ -90,12 +93,19 @@ def shape_of(source: dict) -> Shape:
 
 def make_plan(parameters: Parameters) -> Plan:
     """The plan of a whole run under these parameters."""
-    source = sources.locate(parameters.model, {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()})
+    source = sources.locate(
+        parameters.model, {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()}
+    )
     shape = shape_of(source)
     rate = _tokens_per_second(shape)
     return Plan(
-        source["name"], shape, {stage: tokens / rate / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
-        _memory(parameters, shape), _disk(parameters, shape), 2 * shape.parameters, _export_bytes(parameters, shape),
+        source["name"],
+        shape,
+        {stage: tokens / rate / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
+        _memory(parameters, shape),
+        _disk(parameters, shape),
+        2 * shape.parameters,
+        _export_bytes(parameters, shape),
         _warnings(parameters, shape),
     )
 
@@ -106,14 +116,17 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     guard, test = domains * text.guard_tokens, domains * text.test_tokens
     heal = p.micro_heal.steps * p.micro_heal.batch * text.window * (LORA + 0.5)
     control = (p.waves * heal + 2 * guard + 2 * test + CANARY_TOKENS) if p.guard.control else 0
-    files = (3 + len(p.report.peers)) * (domains * p.export.perplexity_tokens * 1.5 + 4 * (128 + 4 * p.export.speed_tokens))
+    files = (3 + len(p.report.peers)) * (
+        domains * p.export.perplexity_tokens * 1.5 + 4 * (128 + 4 * p.export.speed_tokens)
+    )
     return {
         "load the seed and measure it": guard + CANARY_TOKENS + 12_000,
-        "look (activations, scan, topology)": text.calibration_tokens * MOMENTS + p.sps_scan.tokens * (1 + BACKWARD)
+        "look (activations, scan, topology)": text.calibration_tokens * MOMENTS
+        + p.sps_scan.tokens * (1 + BACKWARD)
         + 400 * shape.layers,
         "control (heal the seed itself)": control,
-        f"{p.waves} waves": p.waves * (text.calibration_tokens * MOMENTS + heal + 2 * guard + CANARY_TOKENS
-                                       + 4 * p.regrow.tokens),
+        f"{p.waves} waves": p.waves
+        * (text.calibration_tokens * MOMENTS + heal + 2 * guard + CANARY_TOKENS + 4 * p.regrow.tokens),
         "quantize": text.calibration_tokens * MOMENTS + p.quantize.trials * 2 * guard + shape.block / 4000,
         "export and referee": 3 * p.export.perplexity_tokens + 8000,
         "report (peers, test text)": files + 2 * test + CANARY_TOKENS + 6000,
@@ -166,17 +179,24 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
         outer = int(shape.outer * GRIDS[p.quantize.embedding].bits_per_weight / 8)
         target = max(target, needed_sparsity(p.target_bytes, outer, shape.block, smallest))
         if target >= 1:
-            found.append(f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
-                         f"{p.quantize.embedding} ({outer:,})")
+            found.append(
+                f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
+                f"{p.quantize.embedding} ({outer:,})"
+            )
     if target > most:
-        found.append(f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
-                     f"remove {most:.1%} at most (raise waves or prune_wave.step)")
+        found.append(
+            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
+            f"remove {most:.1%} at most (raise waves or prune_wave.step)"
+        )
     if wide := sum(count for row, count in shape.rows.items() if row % BLOCK):
         found.append(f"type substitution: {wide} matrices stay F16, their rows are no multiple of {BLOCK}")
-    if (kinds := [k for k in p.report.peers if "_K" in k]) and (odd := sum(
-            c for r, c in shape.rows.items() if r % K_QUANT_ROW)):
-        found.append(f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
-                     f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}")
+    if (kinds := [k for k in p.report.peers if "_K" in k]) and (
+        odd := sum(c for r, c in shape.rows.items() if r % K_QUANT_ROW)
+    ):
+        found.append(
+            f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
+            f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}"
+        )
     try:
         if p.widths == "uneven" and not supports_uneven(shape.config):
             found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
@@ -197,5 +217,15 @@ def read_results(folder: Path) -> str:
 
 def to_json(plan: Plan) -> str:
     """The plan for machines."""
-    return json.dumps({"model": plan.name, "minutes": plan.minutes, "memory_bytes": plan.memory, "disk_bytes": plan.disk,
-                       "f16_bytes": plan.bytes_f16, "export_bytes": plan.bytes_range, "warnings": plan.warnings}, indent=1)
+    return json.dumps(
+        {
+            "model": plan.name,
+            "minutes": plan.minutes,
+            "memory_bytes": plan.memory,
+            "disk_bytes": plan.disk,
+            "f16_bytes": plan.bytes_f16,
+            "export_bytes": plan.bytes_range,
+            "warnings": plan.warnings,
+        },
+        indent=1,
+    )

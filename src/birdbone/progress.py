@@ -17,5 +17,13 @@ def track(items: Iterable[T], label: str, total: int | None = None, unit: str = 
     Redrawn at most twice a second on a terminal, every 30 s elsewhere, so that logs stay short.
     """
     every = 0.5 if sys.stderr.isatty() else 30.0
-    yield from tqdm(items, desc=label, total=total, unit=unit, mininterval=every, maxinterval=every,
-                    dynamic_ncols=True, file=sys.stderr)
+    yield from tqdm(
+        items,
+        desc=label,
+        total=total,
+        unit=unit,
+        mininterval=every,
+        maxinterval=every,
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )

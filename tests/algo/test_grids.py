@@ -29,8 +29,13 @@ def by_ggml(grid: Grid, values: torch.Tensor) -> torch.Tensor:
     rows, columns = source.shape
     out = np.zeros((rows, columns // BLOCK * grid.block_bytes), np.uint8)
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
-                                         *[ctypes.c_int64] * 3, ctypes.c_void_p]
+    ggml.ggml_quantize_chunk.argtypes = [
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        *[ctypes.c_int64] * 3,
+        ctypes.c_void_p,
+    ]
     addresses = source.ctypes.data, out.ctypes.data
     assert ggml.ggml_quantize_chunk(grid.ggml_type, *addresses, 0, rows, columns, None) == out.nbytes
     return torch.from_numpy(out)

@@ -78,8 +78,7 @@ def test_graphml_and_json_hold_the_same_graph():
     read = networkx.parse_graphml(graph_ml(graph), node_type=int)
     data = json.loads(json.dumps(graph_dict(graph)))
     assert {frozenset(e) for e in read.edges} == {frozenset(e) for e in graph.edges}
-    assert [json.loads(read.nodes[v["id"]]["members"]) for v in data["nodes"]] == \
-        [v["members"] for v in data["nodes"]]
+    assert [json.loads(read.nodes[v["id"]]["members"]) for v in data["nodes"]] == [v["members"] for v in data["nodes"]]
     assert len(data["edges"]) == graph.number_of_edges()
 
 

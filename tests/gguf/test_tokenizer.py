@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header
+from birdbone.gguf.pretokenizer import splitter
 from birdbone.gguf.tokenizer import PROBES, read_vocabulary
 from birdbone.gguf.writer import write_gguf
 
@@ -20,14 +21,19 @@ BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 TEXTS = [*PROBES, "Zebras dig 12345 holes.\n\n    if x:\n\t\treturn 7", "ﬁ ∑ Ω 漢字 🦙🦙"]
 
 
-def trained(folder: Path, splitter: pre_tokenizers.PreTokenizer,
-            normalizer: normalizers.Normalizer | None = None) -> Path:
+def trained(
+    folder: Path, splitter: pre_tokenizers.PreTokenizer, normalizer: normalizers.Normalizer | None = None
+) -> Path:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = splitter
     if normalizer:
         tokenizer.normalizer = normalizer
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|end|>"], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|end|>"],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     tokenizer.train_from_iterator(["Upper and lower case 123 456"] * 3 + TEXTS, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
     fast.save_pretrained(folder)
@@ -74,6 +80,17 @@ def test_regular_expressions_tell_the_split(llama3_split: Path, tmp_path: Path) 
     assert read_vocabulary(llama3_split, VOCABULARY).keys["ggml.pre"] == "llama-bpe"
     digits = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES])
     assert read_vocabulary(trained(tmp_path, digits), VOCABULARY).keys["ggml.pre"] == "smollm"
+
+
+@pytest.mark.parametrize("pre", ["gpt-2", "smollm", "qwen2", "llama-bpe"])
+def test_a_name_gives_back_its_split(pre: str, tmp_path: Path) -> None:
+    folder = trained(tmp_path, splitter(pre))
+    if pre == "llama-bpe":
+        data = json.loads((folder / "tokenizer.json").read_text())
+        data["model"]["ignore_merges"] = True
+        (folder / "tokenizer.json").write_text(json.dumps(data))
+    assert read_vocabulary(folder, VOCABULARY).keys["ggml.pre"] == pre
+    assert splitter("nothing") is None
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

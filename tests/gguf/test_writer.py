@@ -90,9 +90,17 @@ def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) 
     assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
 
 
-@pytest.mark.parametrize(("name", "groups", "arch"), [
-    ("llama", 1, "llama"), ("qwen2", 2, "qwen2"), ("qwen2", 1, "deci"), ("qwen3", 1, "qwen3"),
-    ("gemma3", 1, "gemma3"), ("gpt2", 2, "gpt2")])
+@pytest.mark.parametrize(
+    ("name", "groups", "arch"),
+    [
+        ("llama", 1, "llama"),
+        ("qwen2", 2, "qwen2"),
+        ("qwen2", 1, "deci"),
+        ("qwen3", 1, "qwen3"),
+        ("gemma3", 1, "gemma3"),
+        ("gpt2", 2, "gpt2"),
+    ],
+)
 def test_even_narrow_layers_keep_the_familys_architecture(
     name: str, groups: int, arch: str, byte_level: Path, tmp_path: Path
 ) -> None:
@@ -124,9 +132,7 @@ def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_
 
 
 @pytest.mark.parametrize(("name", "kind"), [*(("llama", kind) for kind in GRIDS), ("gpt2", "Q4_0")])
-def test_packed_blocks_reach_llama_cpp_as_given(
-    name: str, kind: str, byte_level: Path, tmp_path: Path
-) -> None:
+def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level: Path, tmp_path: Path) -> None:
     checkpoint, grid = checkpoint_of(random_model(name)), GRIDS[kind]
     arch = architecture_of(checkpoint.config)
     linears = [f"{module}.weight" for layer in range(3) for module in arch.linears(layer)]
@@ -175,9 +181,7 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(
-    byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file(byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = checkpoint_of(random_model("llama"))
     write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, metadata={"name": "first"})
     before = (tmp_path / "m.gguf").read_bytes()

@@ -10,27 +10,62 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import canonical
 
 VOCABULARY, TOKENS = 512, 256
-LLAMA = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "head_dim": 32, "vocab_size": VOCABULARY, "max_position_embeddings": 512,
-         "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
-LLAMA3_ROPE = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
-               "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
-GEMMA_ROPE = {"sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
-              "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0}}
+LLAMA = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "pad_token_id": None,
+}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+GEMMA_ROPE = {
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+}
 FAMILIES = {
     "llama": {"model_type": "llama", **LLAMA, "tie_word_embeddings": True},
     "llama-biases": {"model_type": "llama", **LLAMA, "attention_bias": True, "mlp_bias": True},
     "llama3-rope": {"model_type": "llama", **LLAMA, "rope_parameters": LLAMA3_ROPE},
-    "linear-rope": {"model_type": "llama", **LLAMA,
-                    "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}},
+    "linear-rope": {
+        "model_type": "llama",
+        **LLAMA,
+        "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0},
+    },
     "mistral": {"model_type": "mistral", **LLAMA, "sliding_window": 256},
     "qwen2": {"model_type": "qwen2", **LLAMA, "hidden_size": 128, "tie_word_embeddings": True},
     "qwen3": {"model_type": "qwen3", **LLAMA, "tie_word_embeddings": True},
-    "gemma3": {"model_type": "gemma3_text", **LLAMA, "sliding_window": 48, "rope_parameters": GEMMA_ROPE,
-               "query_pre_attn_scalar": 24, "tie_word_embeddings": True,
-               "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
-    "gpt2": {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 2, "n_positions": 512,
-             "vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0},
+    "gemma3": {
+        "model_type": "gemma3_text",
+        **LLAMA,
+        "sliding_window": 48,
+        "rope_parameters": GEMMA_ROPE,
+        "query_pre_attn_scalar": 24,
+        "tie_word_embeddings": True,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "gpt2": {
+        "model_type": "gpt2",
+        "n_embd": 64,
+        "n_layer": 3,
+        "n_head": 2,
+        "n_positions": 512,
+        "vocab_size": VOCABULARY,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    },
 }
 
 

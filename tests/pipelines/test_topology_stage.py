@@ -12,8 +12,7 @@ from birdbone.errors import NumericalError
 from birdbone.pipelines.topology import create_pipeline
 from birdbone.pipelines.topology.nodes import cluster
 
-SETTINGS = {"neighbours": 8, "landmarks": 100, "min_cluster": 8, "resolution": 3, "gain": 0.3,
-            "stability_resamples": 2}
+SETTINGS = {"neighbours": 8, "landmarks": 100, "min_cluster": 8, "resolution": 3, "gain": 0.3, "stability_resamples": 2}
 
 
 @pytest.fixture

@@ -202,8 +202,12 @@ class Project:
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """``python -m <arguments>`` in the project, as a user would run it."""
         return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=self.root, env=self.environment(**env),
-            capture_output=True, text=True, timeout=120,
+            [sys.executable, "-m", *arguments],
+            cwd=self.root,
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
     def kedro(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -212,8 +216,12 @@ class Project:
     def python(self, code: str, **env: str) -> str:
         """Standard output of a Python program run in the project."""
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=self.root, env=self.environment(**env),
-            capture_output=True, text=True, timeout=120,
+            [sys.executable, "-c", code],
+            cwd=self.root,
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -43,15 +43,24 @@ def test_each_node_is_a_stage_with_its_files_code_and_parameters(tracked):
     content = yaml.safe_load((tracked.root / "dvc.yaml").read_text())
     heal = content["stages"]["wave_1-heal"]
     assert heal["cmd"] == "kedro run --env=base --pipelines=wave_1 --nodes=wave_1.heal"
-    assert heal["deps"] == ["models/default/wave_1/pruned.txt", "src/demo/faults.py", "src/demo/maths.py",
-                            "src/demo/nodes.py"]
+    assert heal["deps"] == [
+        "models/default/wave_1/pruned.txt",
+        "src/demo/faults.py",
+        "src/demo/maths.py",
+        "src/demo/nodes.py",
+    ]
     assert heal["params"] == [{"conf/base/parameters_heal.yml": ["heal"]}]
-    assert heal["outs"] == [{"data/08_reporting/wave_1/curve.csv": {"cache": False}},
-                            "models/default/wave_1/model.txt"]
+    assert heal["outs"] == [{"data/08_reporting/wave_1/curve.csv": {"cache": False}}, "models/default/wave_1/model.txt"]
     final = content["stages"]["final-report"]
     assert final["metrics"] == [{"data/08_reporting/final.json": {"cache": False}}]
-    assert content["plots"] == [{"curve": {"x": "step", "y": {
-        "data/08_reporting/wave_1/curve.csv": "loss", "data/08_reporting/wave_2/curve.csv": "loss"}}}]
+    assert content["plots"] == [
+        {
+            "curve": {
+                "x": "step",
+                "y": {"data/08_reporting/wave_1/curve.csv": "loss", "data/08_reporting/wave_2/curve.csv": "loss"},
+            }
+        }
+    ]
 
 
 def test_after_kedro_run_and_commit_dvc_has_nothing_to_do_and_an_edit_reruns_what_follows(tracked):
@@ -75,8 +84,11 @@ def test_a_changed_number_of_waves_makes_it_stale_and_a_retired_waves_files_go(t
     assert tracked.python(CHECK).strip() == "False"
     kept = {n: c for n, c in tracked.results().items() if "wave_2" not in n}
     deleted = tracked.python(WRITE).split()
-    assert deleted == ["data/08_reporting/wave_2/curve.csv", "models/default/wave_2/model.txt",
-                       "models/default/wave_2/pruned.txt"]
+    assert deleted == [
+        "data/08_reporting/wave_2/curve.csv",
+        "models/default/wave_2/model.txt",
+        "models/default/wave_2/pruned.txt",
+    ]
     assert tracked.results() == kept
     assert not (tracked.root / "models/default/wave_2").exists()
     assert tracked.python(CHECK).strip() == "True"
@@ -86,8 +98,9 @@ def test_a_changed_number_of_waves_makes_it_stale_and_a_retired_waves_files_go(t
 
 def test_a_dataset_without_a_catalog_entry_is_refused_by_name(tracked):
     tracked.edit("conf/base/catalog.yml", '"{wave}.pruned"', '"{wave}.other"')
-    done = subprocess.run(["python", "-c", WRITE], cwd=tracked.root, env=tracked.environment(),
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["python", "-c", WRITE], cwd=tracked.root, env=tracked.environment(), capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert "wave_1.pruned is not in the catalog" in done.stderr
 

@@ -12,8 +12,11 @@ def held(demo):
     """A run that waits inside its last node for the file ``hold`` to go away."""
     (demo.root / "hold").touch()
     run = subprocess.Popen(
-        [sys.executable, "-m", "kedro", "run"], cwd=demo.root, env=demo.environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "kedro", "run"],
+        cwd=demo.root,
+        env=demo.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
     while "report" not in demo.calls():

@@ -75,8 +75,10 @@ def test_the_frontier_joins_only_files_that_nothing_beats(report):
 
 
 def test_the_frontier_uses_the_domains_all_files_share():
-    files = [{"name": "a", "role": "ours", "bytes": 10_000_000, "perplexity": {"x": 4.0, "y": 9.0}},
-             {"name": "b", "role": "seed", "bytes": 20_000_000, "perplexity": {"x": 2.0}}]
+    files = [
+        {"name": "a", "role": "ours", "bytes": 10_000_000, "perplexity": {"x": 4.0, "y": 9.0}},
+        {"name": "b", "role": "seed", "bytes": 20_000_000, "perplexity": {"x": 2.0}},
+    ]
     assert figures.frontier(files).data[1].y == (pytest.approx(4.0),)
 
 
@@ -84,10 +86,12 @@ def test_labels_of_crowded_points_keep_apart(report):
     xs = np.log([84.1, 270.9, 98.4, 144.8, 105.4, 91.9, 91.7])
     offsets = label_places(xs, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8])
     unit = (xs - xs.min()) / (xs.max() - xs.min())
-    places = [(190 * u + dx, -230 * (p - 34.2) / 8.6 + dy) for u, p, (dx, dy) in
-              zip(unit, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8], offsets, strict=True)]
+    places = [
+        (190 * u + dx, -230 * (p - 34.2) / 8.6 + dy)
+        for u, p, (dx, dy) in zip(unit, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8], offsets, strict=True)
+    ]
     for i, one in enumerate(places):
-        for other in places[i + 1:]:
+        for other in places[i + 1 :]:
             assert abs(one[0] - other[0]) >= 92 or abs(one[1] - other[1]) >= 18
 
 
@@ -115,10 +119,17 @@ def test_the_change_chart_leaves_out_the_control_where_none_was_run():
     assert figure.data[0].x == (pytest.approx(10.0),)
 
 
-@pytest.mark.parametrize("empty", [
-    figures.mask_heatmap({}), figures.importance_heatmap({}), figures.wave_chart([]),
-    figures.healing_curve([]), figures.persistence_diagram([]), figures.frontier([]),
-])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        figures.mask_heatmap({}),
+        figures.importance_heatmap({}),
+        figures.wave_chart([]),
+        figures.healing_curve([]),
+        figures.persistence_diagram([]),
+        figures.frontier([]),
+    ],
+)
 def test_nothing_to_show_is_an_empty_figure(empty):
     assert isinstance(empty, go.Figure)
     assert empty.to_json()

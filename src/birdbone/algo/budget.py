@@ -21,8 +21,9 @@ def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bit
     return max(0.0, 1 - (target_bytes - fixed_bytes) * 8 / bits / block_weights)
 
 
-def assign(options: dict[str, list[Option]], max_cost: float | None = None, max_bytes: int | None = None
-           ) -> dict[str, str]:
+def assign(
+    options: dict[str, list[Option]], max_cost: float | None = None, max_bytes: int | None = None
+) -> dict[str, str]:
     """Tensor -> type with the fewest bytes at no more than ``max_cost``, or the least cost within ``max_bytes``.
 
     Starts from the cheapest loss everywhere and trades, step by step, where a saved byte costs least
@@ -31,8 +32,12 @@ def assign(options: dict[str, list[Option]], max_cost: float | None = None, max_
     chosen = {name: min(found, key=lambda o: (o.cost, o.bytes)) for name, found in options.items()}
     cost, size = sum(o.cost for o in chosen.values()), sum(o.bytes for o in chosen.values())
     while max_bytes is None or size > max_bytes:
-        trades = [((o.cost - now.cost) / (now.bytes - o.bytes), name, o)
-                  for name, now in chosen.items() for o in options[name] if o.bytes < now.bytes]
+        trades = [
+            ((o.cost - now.cost) / (now.bytes - o.bytes), name, o)
+            for name, now in chosen.items()
+            for o in options[name]
+            if o.bytes < now.bytes
+        ]
         if not trades:
             break
         _, name, option = min(trades, key=lambda t: (t[0], t[1]))

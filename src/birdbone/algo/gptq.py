@@ -30,8 +30,9 @@ def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
 
 
-def round_compensated(weight: Tensor, moment: Tensor, grid: Grid, damping: float = 0.01,
-                      mask: Tensor | None = None) -> Rounded:
+def round_compensated(
+    weight: Tensor, moment: Tensor, grid: Grid, damping: float = 0.01, mask: Tensor | None = None
+) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
     moment: second moment of the inputs [I, I]. Scales are fixed block by block, when the block is
@@ -62,8 +63,9 @@ def round_compensated(weight: Tensor, moment: Tensor, grid: Grid, damping: float
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
 
 
-def round_best(weight: Tensor, moment: Tensor, check: Tensor, grid: Grid, damping: float = 0.01,
-               mask: Tensor | None = None) -> Rounded:
+def round_best(
+    weight: Tensor, moment: Tensor, check: Tensor, grid: Grid, damping: float = 0.01, mask: Tensor | None = None
+) -> Rounded:
     """The compensated rounding, or the nearest one where that has the lower held-out output error."""
     compensated = round_compensated(weight, moment, grid, damping, mask)
     nearest = round_nearest(weight, grid)

@@ -132,7 +132,7 @@ class Grid:
         if self.name == "Q8_0":
             codes = blocks[:, 2:] + 127
         else:
-            nibbles = blocks[:, -BLOCK // 2:]
+            nibbles = blocks[:, -BLOCK // 2 :]
             codes = torch.cat([nibbles & 15, nibbles >> 4], dim=1)
         if self.name == "Q5_0":
             bits = (blocks[:, 2:6, None] >> torch.arange(8, dtype=torch.uint8)) & 1

@@ -6,13 +6,12 @@ Singh, Mémoli, Carlsson, "Topological methods for the analysis of high dimensio
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import networkx
 import numpy as np
 import torch
-from gudhi.cover_complex import MapperComplex
 from networkx.readwrite import json_graph
-from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from birdbone.algo.topology import standardised
@@ -53,14 +52,17 @@ def mapper_graph(
     distance = (1 - points @ points.T).clamp(min=0).double().numpy()
     np.fill_diagonal(distance, 0.0)
     tokens = points.shape[1]
+    from gudhi.cover_complex import MapperComplex
+    from sklearn.cluster import AgglomerativeClustering
+
     complex_ = MapperComplex(
         input_type="distance matrix",
         resolutions=[resolution, resolution],
         gains=[gain, gain],
         min_points_per_node=min_members,
         clustering=AgglomerativeClustering(
-            n_clusters=None, metric="precomputed", linkage="average",
-            distance_threshold=max(0.0, 1 - 2 / tokens**0.5)),
+            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=max(0.0, 1 - 2 / tokens**0.5)
+        ),
     ).fit(distance, filters=_lens(points), colors=drawn.float().abs().mean(1).double().numpy())
     return _described(complex_, members, points)
 
@@ -74,8 +76,7 @@ def graph_ml(graph: networkx.Graph) -> str:
     """The graph as GraphML text; ``layers`` and ``members``, which GraphML cannot hold, as JSON."""
     flat = networkx.Graph()
     for vertex, data in graph.nodes(data=True):
-        flat.add_node(vertex, **{**data, "layers": json.dumps(data["layers"]),
-                                 "members": json.dumps(data["members"])})
+        flat.add_node(vertex, **{**data, "layers": json.dumps(data["layers"]), "members": json.dumps(data["members"])})
     flat.add_edges_from(graph.edges(data=True))
     return "\n".join(networkx.generate_graphml(flat)) + "\n"
 
@@ -103,7 +104,7 @@ def _lens(points: Tensor) -> np.ndarray:
     return coordinates.argsort(dim=0, stable=True).argsort(dim=0).double().numpy()
 
 
-def _described(complex_: MapperComplex, members: list[tuple[str, int]], points: Tensor) -> networkx.Graph:
+def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) -> networkx.Graph:
     found = complex_.get_networkx()
     names = {old: new for new, old in enumerate(sorted(found.nodes))}
     graph, centres, inside = networkx.Graph(), {}, {}
@@ -116,9 +117,13 @@ def _described(complex_: MapperComplex, members: list[tuple[str, int]], points: 
             layers[members[i][0]] = layers.get(members[i][0], 0) + 1
         centres[new], inside[new] = centre, set(index)
         graph.add_node(
-            new, size=len(index), mean_activity=_rounded(info["colors"][0]),
-            coherence=_rounded(points[index] @ centre), layers=layers,
-            members=[list(members[i]) for i in index])
+            new,
+            size=len(index),
+            mean_activity=_rounded(info["colors"][0]),
+            coherence=_rounded(points[index] @ centre),
+            layers=layers,
+            members=[list(members[i]) for i in index],
+        )
     for a, b in sorted(sorted((names[u], names[v])) for u, v in found.edges):
         graph.add_edge(a, b, shared=len(inside[a] & inside[b]), similarity=_rounded(centres[a] @ centres[b]))
     return graph

@@ -30,10 +30,16 @@ def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, 
     return {
         "perplexity": perplexity(measured["nll"], count),
         "seed_perplexity": perplexity(measured["seed_nll"], count),
-        "change": change, "change_low": low, "change_high": high,
-        "kl": kl, "kl_low": kl_low, "kl_high": kl_high,
+        "change": change,
+        "change_low": low,
+        "change_high": high,
+        "kl": kl,
+        "kl_low": kl_low,
+        "kl_high": kl_high,
         "top1": float(measured["agree"].sum()) / count,
-        "tokens": count, "documents": len(documents.unique()), "document_nll": per_document["nll"].tolist(),
+        "tokens": count,
+        "documents": len(documents.unique()),
+        "document_nll": per_document["nll"].tolist(),
         "document_tokens": tokens.tolist(),
     }
 
@@ -54,7 +60,9 @@ def judged_change(figures: dict, control: dict | None, random_seed: int) -> list
     """[change, low, high] of one domain against the better of seed and control, paired over documents."""
     if not control or control["perplexity"] >= figures["seed_perplexity"]:
         return [figures["change"], figures["change_low"], figures["change_high"]]
-    return list(ratio_interval(control["document_nll"], figures["document_nll"], figures["document_tokens"], seed=random_seed))
+    return list(
+        ratio_interval(control["document_nll"], figures["document_nll"], figures["document_tokens"], seed=random_seed)
+    )
 
 
 def plain(domains: dict[str, dict]) -> dict[str, dict]:

@@ -17,8 +17,9 @@ def outgoing_gradient(h: Tensor, grad: Tensor) -> Tensor:
     return grad.float().T @ h.float()
 
 
-def best_chunks(gains: dict[int, Tensor], removed: dict[int, Tensor], widths: dict[int, int], limit: int,
-                multiple: int) -> dict[int, Tensor]:
+def best_chunks(
+    gains: dict[int, Tensor], removed: dict[int, Tensor], widths: dict[int, int], limit: int, multiple: int
+) -> dict[int, Tensor]:
     """Removed neurons to bring back, in chunks that keep widths multiples of ``multiple``.
 
     gains: layer -> ‖gradient‖ per removed neuron [k]; removed: layer -> their numbers [k]; at most

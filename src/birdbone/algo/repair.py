@@ -8,8 +8,9 @@ from torch import Tensor
 from birdbone.algo.moments import damped, output_error
 
 
-def repair_columns(weight: Tensor, kept: Tensor, moment: Tensor, check: Tensor, damping: float = 0.01
-                   ) -> tuple[Tensor, dict[str, float]]:
+def repair_columns(
+    weight: Tensor, kept: Tensor, moment: Tensor, check: Tensor, damping: float = 0.01
+) -> tuple[Tensor, dict[str, float]]:
     """The kept columns of a projection, refitted so that its output stays near the old one.
 
     weight [out, in], kept bool [in], moment and check [in, in] (inputs' second moments on

@@ -21,8 +21,9 @@ def eligible(values: Tensor, clusters: Tensor, kept: Tensor, cap: float) -> Tens
     return found[values[found].argsort(stable=True)]
 
 
-def cheapest_chunks(values: dict[int, Tensor], order: dict[int, Tensor], widths: dict[int, int],
-                    nodes: int, multiple: int, even: bool) -> dict[int, Tensor]:
+def cheapest_chunks(
+    values: dict[int, Tensor], order: dict[int, Tensor], widths: dict[int, int], nodes: int, multiple: int, even: bool
+) -> dict[int, Tensor]:
     """Neurons to remove per layer, about ``nodes`` in all, so that widths stay multiples of ``multiple``.
 
     values: layer -> importance [seed's width]; order: layer -> eligible neurons, cheapest first;
@@ -48,15 +49,17 @@ def cheapest_chunks(values: dict[int, Tensor], order: dict[int, Tensor], widths:
     return {layer: order[layer][:count] for layer, count in sorted(taken.items())}
 
 
-def cheapest_groups(values: dict[int, Tensor], kept: dict[int, Tensor], limit: int, price: float,
-                    protected: tuple[int, ...] = ()) -> list[tuple[int, int]]:
+def cheapest_groups(
+    values: dict[int, Tensor], kept: dict[int, Tensor], limit: int, price: float, protected: tuple[int, ...] = ()
+) -> list[tuple[int, int]]:
     """Key-value groups to remove, model-wide: (layer, group), cheapest first, ``limit`` at most.
 
     values, kept: layer -> [groups]. Only groups that cost less than ``price`` go, and a layer
     never loses its last one nor, in ``protected`` layers, any.
     """
-    found = sorted((float(values[i][g]), i, int(g)) for i in values if i not in protected
-                   for g in torch.nonzero(kept[i]).flatten())
+    found = sorted(
+        (float(values[i][g]), i, int(g)) for i in values if i not in protected for g in torch.nonzero(kept[i]).flatten()
+    )
     left = {i: int(kept[i].sum()) for i in kept}
     chosen = []
     for value, layer, group in found:

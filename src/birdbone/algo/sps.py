@@ -80,9 +80,7 @@ def sps(
     return {name: scored[name] for name in a}
 
 
-def integral(
-    values: Tensor, kind: Literal["sum", "mean", "stable"] = "sum", delta: float = 1.0
-) -> Tensor:
+def integral(values: Tensor, kind: Literal["sum", "mean", "stable"] = "sum", delta: float = 1.0) -> Tensor:
     """Integrate a score over tokens, the first dimension: [T, ...] -> [...].
 
     sum: Σ_t, the source's ∫SPS. mean: the same, free of length. stable: mean·exp(−delta·variance),
@@ -130,8 +128,7 @@ class NodeMoments:
         h, g = (x.detach().cpu().double().reshape(split) for x in (h, g))
         h_norm, g_norm, product = h.norm(dim=-1), g.norm(dim=-1), (h * g).sum(-1)
         seen = (h_norm, g_norm, h_norm**2, g_norm**2, h_norm * g_norm, product, product.abs(), product**2)
-        sums = (getattr(self, field.name) + x.sum(0)
-                for field, x in zip(fields(self)[1:], seen, strict=True))
+        sums = (getattr(self, field.name) + x.sum(0) for field, x in zip(fields(self)[1:], seen, strict=True))
         return NodeMoments(self.tokens + len(h), *sums)
 
 
@@ -154,17 +151,17 @@ def node_sps(
         h, g = own.h / own.tokens, own.g / own.tokens
         mean = (h - h_mean) * h_inverse - (g - g_mean) * g_inverse
         if kind == "stable":
-            variance = ((own.h_squared / own.tokens - h**2) * h_inverse**2
-                        + (own.g_squared / own.tokens - g**2) * g_inverse**2
-                        - 2 * (own.cross / own.tokens - h * g) * h_inverse * g_inverse)
+            variance = (
+                (own.h_squared / own.tokens - h**2) * h_inverse**2
+                + (own.g_squared / own.tokens - g**2) * g_inverse**2
+                - 2 * (own.cross / own.tokens - h * g) * h_inverse * g_inverse
+            )
             mean = mean * torch.exp(-delta * variance.clamp(min=0))
         scores.append((mean * own.tokens if kind == "sum" else mean).float())
     return scores
 
 
-def taylor(
-    moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute"
-) -> Tensor:
+def taylor(moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute") -> Tensor:
     """First-order loss change on removing each node, per token, float32 [N].
 
     absolute: mean |h·∂L/∂h|. signed: |mean h·∂L/∂h| (Molchanov et al., arXiv 1611.06440).

@@ -31,11 +31,23 @@ def judge(before: Standing, worst_change: float, limit: float) -> Standing:
     if worst_change <= limit:
         return {"wave": wave, "status": "accepted", "strikes": 0, "halvings": before["halvings"], "stopped": False}
     if before["strikes"] == 0:
-        return {"wave": wave, "status": "provisional", "strikes": 1, "halvings": before["halvings"] + 1,
-                "stopped": False}
+        return {
+            "wave": wave,
+            "status": "provisional",
+            "strikes": 1,
+            "halvings": before["halvings"] + 1,
+            "stopped": False,
+        }
     return {"wave": wave, "status": "reverted", "strikes": 2, "halvings": before["halvings"], "stopped": True}
 
 
 def may_prune(before: Standing) -> bool:
     """Whether the coming wave may remove anything: not after a strike, not once stopped."""
     return before["status"] == "accepted" and not before["stopped"]
+
+
+def why_not(before: Standing) -> str:
+    """Why the coming wave does not prune, for people; empty where it may."""
+    if before["stopped"]:
+        return "stopped: the last accepted model is handed through"
+    return "first strike: this wave only heals or regrows" if before["strikes"] else ""

@@ -10,12 +10,10 @@ with Pearson's correlation, of 0.2–0.7 from the middle layers on with ranks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from gudhi.clustering.tomato import Tomato
-from scipy.stats import rankdata
-from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 CHUNK = 1024
@@ -108,13 +106,20 @@ def stability(
     One figure per resample: 1 is the same partition, 0 what chance gives. Hubert and Arabie,
     "Comparing partitions", J. Classification 1985.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     generator = torch.Generator().manual_seed(random_seed)
     tokens = profiles.shape[1]
     scores = []
     for _ in range(resamples):
         half = torch.randperm(tokens, generator=generator)[: max(1, tokens // 2)].sort().values
-        again = cluster_layer(profiles[:, half], neighbours=neighbours, landmarks=landmarks,
-                              min_cluster=min_cluster, random_seed=random_seed)
+        again = cluster_layer(
+            profiles[:, half],
+            neighbours=neighbours,
+            landmarks=landmarks,
+            min_cluster=min_cluster,
+            random_seed=random_seed,
+        )
         scores.append(float(adjusted_rand_score(labels.numpy(), again.labels.numpy())))
     return scores
 
@@ -124,26 +129,30 @@ def standardised(profiles: Tensor) -> Tensor:
 
     Ties share their mean rank. No row may be constant.
     """
+    from scipy.stats import rankdata
+
     ranks = torch.from_numpy(rankdata(profiles.float().numpy(), axis=1)).float()
     return torch.nn.functional.normalize(ranks - ranks.mean(1, keepdim=True), dim=1)
 
 
-def _tomato(points: Tensor, neighbours: int) -> Tomato:
+def _tomato(points: Tensor, neighbours: int) -> Any:
     count = min(neighbours, len(points) - 1)
     similar, index = [], []
     for start in range(0, len(points), CHUNK):
-        correlation = points[start:start + CHUNK] @ points.T
+        correlation = points[start : start + CHUNK] @ points.T
         rows = torch.arange(len(correlation))
         correlation[rows, start + rows] = -2.0
         top = correlation.topk(count, dim=1)
         similar.append(top.values)
         index.append(top.indices)
     density = torch.cat(similar).double().mean(1)
+    from gudhi.clustering.tomato import Tomato
+
     tree = Tomato(graph_type="manual", density_type="manual")
     return tree.fit(torch.cat(index).numpy(), weights=density.numpy())
 
 
-def _prominence(tree: Tomato) -> np.ndarray:
+def _prominence(tree: Any) -> np.ndarray:
     diagram = tree.diagram_.reshape(-1, 2)
     return diagram[:, 0] - diagram[:, 1]
 
@@ -170,8 +179,7 @@ def _of_nearest(profiles: Tensor, active: Tensor, points: Tensor, labels: Tensor
     """Each active node's label: that of the landmark it correlates with most (a landmark's own)."""
     if len(active) == len(points):
         return labels
-    return torch.cat([labels[(standardised(profiles[rows]) @ points.T).argmax(1)]
-                      for rows in active.split(CHUNK)])
+    return torch.cat([labels[(standardised(profiles[rows]) @ points.T).argmax(1)] for rows in active.split(CHUNK)])
 
 
 def _by_size(labels: Tensor) -> Tensor:

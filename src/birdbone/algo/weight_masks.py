@@ -12,8 +12,14 @@ from birdbone.algo.moments import damped
 from birdbone.errors import NumericalError
 
 
-def mask_weight(weight: Tensor, moment: Tensor, method: str, sparsity: float,
-                pattern: tuple[int, int] | None = None, damping: float = 0.01) -> tuple[Tensor, Tensor]:
+def mask_weight(
+    weight: Tensor,
+    moment: Tensor,
+    method: str,
+    sparsity: float,
+    pattern: tuple[int, int] | None = None,
+    damping: float = 0.01,
+) -> tuple[Tensor, Tensor]:
     """(mask, new weight) for a matrix [O, I] with its inputs' second moment [I, I].
 
     method: ``magnitude``, ``wanda`` (Sun et al. 2023) or ``sparsegpt`` (Frantar & Alistarh 2023).
@@ -43,8 +49,9 @@ def keep_largest(score: Tensor, sparsity: float, pattern: tuple[int, int] | None
     return (rank >= drop).reshape(rows, columns)
 
 
-def _sparsegpt(weight: Tensor, moment: Tensor, sparsity: float, pattern: tuple[int, int] | None,
-               damping: float, block: int = 128) -> tuple[Tensor, Tensor]:
+def _sparsegpt(
+    weight: Tensor, moment: Tensor, sparsity: float, pattern: tuple[int, int] | None, damping: float, block: int = 128
+) -> tuple[Tensor, Tensor]:
     weight, columns = weight.clone().float(), weight.shape[1]
     factor = inverse_factor(moment, damping)
     mask = torch.ones_like(weight, dtype=torch.bool)
@@ -77,5 +84,7 @@ def inverse_factor(moment: Tensor, damping: float) -> Tensor:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(moment, damping).double()))
         return torch.linalg.cholesky(inverse, upper=True).float()
     except torch.linalg.LinAlgError as error:
-        raise NumericalError(f"second moment of {moment.shape[0]} inputs cannot be factorized: raise the damping "
-                             "or give more calibration text") from error
+        raise NumericalError(
+            f"second moment of {moment.shape[0]} inputs cannot be factorized: raise the damping "
+            "or give more calibration text"
+        ) from error

@@ -62,14 +62,19 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             extra = fill(temporary) or {}
-            names = sorted(p.relative_to(temporary).as_posix() for p in temporary.rglob("*")
-                           if p.is_file() and p != temporary / MANIFEST)
+            names = sorted(
+                p.relative_to(temporary).as_posix()
+                for p in temporary.rglob("*")
+                if p.is_file() and p != temporary / MANIFEST
+            )
             for name in names:
                 (temporary / name).chmod(0o644)
                 _sync(temporary / name)
             known = extra.pop("files", {})
-            files = {n: known.get(n) or {"bytes": (temporary / n).stat().st_size,
-                                         "sha256": file_digest(temporary / n)} for n in names}
+            files = {
+                n: known.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
+                for n in names
+            }
             manifest = {**extra, "files": files}
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
             _sync(temporary / MANIFEST)
@@ -90,7 +95,9 @@ def read_manifest(folder: Path) -> dict:
         manifest = json.loads(path.read_text())
         sizes = {name: entry["bytes"] for name, entry in manifest["files"].items()}
     except FileNotFoundError as error:
-        raise ArtifactError(f"{folder} is missing or incomplete (no {MANIFEST}): run the stage that makes it") from error
+        raise ArtifactError(
+            f"{folder} is missing or incomplete (no {MANIFEST}): run the stage that makes it"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} is corrupted: delete {folder} and run again") from error
     for name, size in sizes.items():
@@ -107,8 +114,10 @@ def verify_folder(folder: Path) -> dict:
     manifest = read_manifest(folder)
     for name, entry in manifest["files"].items():
         if file_digest(folder / name) != entry["sha256"]:
-            raise ArtifactError(f"{folder / name} does not match its manifest (changed or damaged): "
-                                f"delete {folder} and run again, or restore it with dvc checkout")
+            raise ArtifactError(
+                f"{folder / name} does not match its manifest (changed or damaged): "
+                f"delete {folder} and run again, or restore it with dvc checkout"
+            )
     return manifest
 
 
@@ -129,8 +138,9 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ArtifactError(f"no space left to write {path}: free some disk and run again; "
-                                "nothing was half-written") from error
+            raise ArtifactError(
+                f"no space left to write {path}: free some disk and run again; nothing was half-written"
+            ) from error
         raise
 
 

@@ -50,8 +50,9 @@ class ScanWriter:
         self, path: str | Path, *, model: str, model_digest: str, modules: list[Module], block: int = 64
     ) -> None:
         self._begin(Path(path), modules, block)
-        text = canonical_json({"model": model, "model_digest": model_digest, "block": block,
-                               "modules": [asdict(m) for m in modules]}).encode()
+        text = canonical_json(
+            {"model": model, "model_digest": model_digest, "block": block, "modules": [asdict(m) for m in modules]}
+        ).encode()
         table = block_table(modules, block)
         head = HEAD.pack(MAGIC, VERSION, 0, len(text), len(table), 0)[:-4]
         body = text + table.tobytes()
@@ -76,9 +77,7 @@ class ScanWriter:
         self._file.seek(scan._end)
         return self
 
-    def append(
-        self, a: dict[str, Tensor], g: dict[str, Tensor], tokens: list[str], source: str = ""
-    ) -> None:
+    def append(self, a: dict[str, Tensor], g: dict[str, Tensor], tokens: list[str], source: str = "") -> None:
         """Add one chunk: block norms a [T, in/64] and g [T, out/64] per module name, of the T ≥ 1
         tokens whose texts are given, from the text set ``source``.
 
@@ -95,8 +94,9 @@ class ScanWriter:
         for column, (name, norms, what) in enumerate(sides):
             own, where = _array(norms[name]), self._columns[column]
             if own.shape != (len(tokens), where.stop - where.start):
-                raise ValueError(f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, "
-                                 f"{where.stop - where.start} blocks")
+                raise ValueError(
+                    f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, {where.stop - where.start} blocks"
+                )
             if not np.isfinite(own).all():
                 raise NumericalError(f"the {what} of {name} is not finite: look at the model's weights")
             scales[column] = _scale(own)

@@ -76,8 +76,10 @@ class Scan:
         else:
             raise ArtifactError(f"{path} is .mscan version {version}; versions 1 and 2 can be read")
         if model_digest not in (None, scan.model_digest):
-            raise ArtifactError(f"{path} is a scan of another model (digest {scan.model_digest or 'none'}, "
-                                f"expected {model_digest}): scan this model")
+            raise ArtifactError(
+                f"{path} is a scan of another model (digest {scan.model_digest or 'none'}, "
+                f"expected {model_digest}): scan this model"
+            )
         return scan
 
     def __init__(self, path: Path, data: np.ndarray, partial: bool) -> None:
@@ -91,8 +93,10 @@ class Scan:
             if self._has_end_mark():
                 raise self._corrupted(f"{torn}; scan again") from torn
             if not partial:
-                raise self._corrupted(f"{torn}; {len(self)} tokens in {len(self._chunks)} chunks are whole: "
-                                      "read them with Scan.open(path, partial=True), or scan again") from torn
+                raise self._corrupted(
+                    f"{torn}; {len(self)} tokens in {len(self._chunks)} chunks are whole: "
+                    "read them with Scan.open(path, partial=True), or scan again"
+                ) from torn
             self._drop_torn_chunk()
         if self.complete and at != len(data):
             raise self._corrupted("bytes follow its end")
@@ -132,8 +136,7 @@ class Scan:
 
         def side(column: int) -> Tensor:
             where = self._columns[column]
-            parts = [c.values[max(0, start - c.start):stop - c.start, where] * c.scales[column]
-                     for c in within]
+            parts = [c.values[max(0, start - c.start) : stop - c.start, where] * c.scales[column] for c in within]
             return torch.from_numpy(np.concatenate([np.zeros((0, where.stop - where.start), "f4"), *parts]))
 
         return {self.modules[i].name: Norms(side(2 * i), side(2 * i + 1)) for i in numbers}
@@ -141,19 +144,20 @@ class Scan:
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:
             if zlib.crc32(chunk.body) != chunk.crc:
-                raise self._corrupted(f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} "
-                                      "do not match their checksum")
+                raise self._corrupted(
+                    f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} do not match their checksum"
+                )
             self._verified.add(chunk.start)
 
     def _read_header(self) -> int:
         if len(self._data) < HEAD.size:
             raise self._corrupted("its header is cut off")
-        *_, text_size, columns, crc = HEAD.unpack(self._data[:HEAD.size].tobytes())
+        *_, text_size, columns, crc = HEAD.unpack(self._data[: HEAD.size].tobytes())
         size = HEAD.size + text_size + 12 * columns
         if size > len(self._data):
             raise self._corrupted("its header is cut off")
-        body = self._data[HEAD.size:size].tobytes()
-        if zlib.crc32(self._data[:HEAD.size - 4].tobytes() + body) != crc:
+        body = self._data[HEAD.size : size].tobytes()
+        if zlib.crc32(self._data[: HEAD.size - 4].tobytes() + body) != crc:
             raise self._corrupted("its header does not match its checksum")
         try:
             head = json.loads(body[:text_size])
@@ -162,7 +166,7 @@ class Scan:
             table = block_table(self.modules, self.block)
         except (ValueError, KeyError, TypeError) as error:
             raise self._corrupted("its header is not that of a scan") from error
-        if table.tobytes() != body[text_size:] or self._data[size:aligned(size)].any():
+        if table.tobytes() != body[text_size:] or self._data[size : aligned(size)].any():
             raise self._corrupted("its block table does not fit its modules")
         self._columns = column_slices(self.modules, self.block)
         self._end = aligned(size)
@@ -170,7 +174,7 @@ class Scan:
 
     def _read_frame(self, at: int) -> int:
         """Take in the frame at an offset; return where the next one begins."""
-        head = self._data[at:at + FRAME.size].tobytes()
+        head = self._data[at : at + FRAME.size].tobytes()
         if len(head) < FRAME.size:
             raise _FrameError("its writer was cut off")
         kind, index, count, text_size, meta_crc, crc, own_crc = FRAME.unpack(head)
@@ -179,7 +183,7 @@ class Scan:
         if kind == END:
             end = at + aligned(FRAME.size)
             chunks = zlib.crc32(b"".join(chunk.head for chunk in self._chunks))
-            if (count, crc) != (len(self), chunks) or self._data[at + FRAME.size:end].any():
+            if (count, crc) != (len(self), chunks) or self._data[at + FRAME.size : end].any():
                 raise _FrameError("its end does not fit its chunks")
             self.complete = end <= len(self._data)
             if not self.complete:
@@ -191,20 +195,28 @@ class Scan:
         end = values_at + aligned(2 * count * width)
         if end > len(self._data):
             raise _FrameError(f"chunk {index} is cut off")
-        meta = self._data[at + FRAME.size:values_at].tobytes()
+        meta = self._data[at + FRAME.size : values_at].tobytes()
         if zlib.crc32(meta) != meta_crc:
             raise _FrameError(f"the token texts of chunk {index} do not match their checksum")
         text = json.loads(meta[:text_size])
-        self._chunks.append(_Chunk(
-            at, len(self), text["tokens"], text["source"],
-            self._data[scales_at:scales_at + 4 * len(self._columns)].view("<f4"),
-            self._data[values_at:values_at + 2 * count * width].view("<f2").reshape(count, width),
-            self._data[values_at:end], crc, head))
+        self._chunks.append(
+            _Chunk(
+                at,
+                len(self),
+                text["tokens"],
+                text["source"],
+                self._data[scales_at : scales_at + 4 * len(self._columns)].view("<f4"),
+                self._data[values_at : values_at + 2 * count * width].view("<f2").reshape(count, width),
+                self._data[values_at:end],
+                crc,
+                head,
+            )
+        )
         self._end = end
         return end
 
     def _has_end_mark(self) -> bool:
-        head = self._data[-aligned(FRAME.size):][:FRAME.size].tobytes()
+        head = self._data[-aligned(FRAME.size) :][: FRAME.size].tobytes()
         return head[:4] == END and zlib.crc32(head[:-4]).to_bytes(4, "little") == head[-4:]
 
     def _drop_torn_chunk(self) -> None:
@@ -227,9 +239,15 @@ def block_table(modules: list[Module], block: int) -> np.ndarray:
     """One row per stored column, u32: module, side (0 A, 1 G), block. Raises ValueError without any."""
     if not modules or block < 1:
         raise ValueError(f"a scan needs modules and blocks of at least 1, got {len(modules)} and {block}")
-    return np.array([(i, side, b) for i, module in enumerate(modules)
-                     for side, features in enumerate((module.inputs, module.outputs))
-                     for b in range(blocks(features, block))], "<u4")
+    return np.array(
+        [
+            (i, side, b)
+            for i, module in enumerate(modules)
+            for side, features in enumerate((module.inputs, module.outputs))
+            for b in range(blocks(features, block))
+        ],
+        "<u4",
+    )
 
 
 def column_slices(modules: list[Module], block: int) -> list[slice]:

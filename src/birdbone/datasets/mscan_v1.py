@@ -37,11 +37,11 @@ class ScanV1(Scan):
         self.path, self.complete, self.model_digest, self.block = path, True, "", 64
         if len(data) < HEAD.size:
             raise self._corrupted("its header is cut off")
-        _, _, size, count = HEAD.unpack(data[:HEAD.size].tobytes())
+        _, _, size, count = HEAD.unpack(data[: HEAD.size].tobytes())
         if size < HEAD.size or size + count * RECORD.itemsize != len(data):
             raise self._corrupted(f"{count} records and a header of {size} bytes are not {len(data)} bytes")
         try:
-            head = json.loads(data[HEAD.size:size].tobytes())
+            head = json.loads(data[HEAD.size : size].tobytes())
             self.model = head.get("model_name", "")
             names = {int(i): name for i, name in head["id_to_param_name_map"].items()}
             sequences = [(int(s["num_tokens"]), str(s.get("source", ""))) for s in head["sequences"]]
@@ -54,11 +54,10 @@ class ScanV1(Scan):
         if unnamed or (count and int(records["token"].max()) >= len(self._sources)):
             raise self._corrupted(f"records name tokens or modules {sorted(unnamed)[:3]} not in its header")
         self._ids = sorted(names)
-        width = {i: 64 * (1 + int(records["block"][records["module"] == i].max(initial=0)))
-                 for i in self._ids}
+        width = {i: 64 * (1 + int(records["block"][records["module"] == i].max(initial=0))) for i in self._ids}
         self.modules = [Module(names[i], _layer(names[i]), width[i], width[i]) for i in self._ids]
         self.faults = (*self._own_faults(), *ALWAYS)
-        for fault in self.faults[:-len(ALWAYS)]:
+        for fault in self.faults[: -len(ALWAYS)]:
             logging.getLogger(__name__).warning("%s: %s", path, fault)
 
     def __len__(self) -> int:

@@ -18,8 +18,10 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> dict[str, dict]:
     """Write tensors (bool ones packed eight to a byte) and return ``{name: {dtype, shape, sha256}}``."""
     plain = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
     save_file({n: _packed(t) for n, t in plain.items()}, path)
-    return {n: {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "sha256": tensor_digest(t)}
-            for n, t in plain.items()}
+    return {
+        n: {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "sha256": tensor_digest(t)}
+        for n, t in plain.items()
+    }
 
 
 def load_tensors(path: Path, records: dict[str, dict]) -> dict[str, Tensor]:
@@ -34,8 +36,10 @@ def load_tensors(path: Path, records: dict[str, dict]) -> dict[str, Tensor]:
     for name, record in records.items():
         tensor = _unpacked(stored[name], record["shape"]) if record["dtype"] == "bool" else stored[name]
         if tensor_digest(tensor) != record["sha256"]:
-            raise ArtifactError(f"{path}: tensor {name} does not match its manifest (changed or damaged): "
-                                "delete its folder and run again, or restore it with dvc checkout")
+            raise ArtifactError(
+                f"{path}: tensor {name} does not match its manifest (changed or damaged): "
+                "delete its folder and run again, or restore it with dvc checkout"
+            )
         tensors[name] = tensor
     return tensors
 

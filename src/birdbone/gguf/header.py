@@ -75,8 +75,7 @@ class _Reader:
         if version not in (2, 3):
             raise _Damage(f"GGUF version {version}; versions 2 and 3 are read")
         tensor_count, key_count = self.scalar("Q"), self.scalar("Q")
-        self.check(tensor_count * LEAST_TENSOR + key_count * LEAST_KEY,
-                   f"{tensor_count} tensors and {key_count} keys")
+        self.check(tensor_count * LEAST_TENSOR + key_count * LEAST_KEY, f"{tensor_count} tensors and {key_count} keys")
         metadata: dict[str, Any] = {}
         for _ in range(key_count):
             key = self.string()
@@ -88,8 +87,7 @@ class _Reader:
 
     def check(self, nbytes: int, what: str) -> None:
         if nbytes > self.size - self.at:
-            raise _Damage(f"{what} at byte {self.at} would need {nbytes} bytes, "
-                          f"{self.size - self.at} are left")
+            raise _Damage(f"{what} at byte {self.at} would need {nbytes} bytes, {self.size - self.at} are left")
 
     def scalar(self, code: str) -> Any:
         nbytes = struct.calcsize(code)
@@ -102,7 +100,7 @@ class _Reader:
         length = self.scalar("Q")
         self.check(length, "a string")
         self.at += length
-        return self.data[self.at - length:self.at].decode("utf-8")
+        return self.data[self.at - length : self.at].decode("utf-8")
 
     def value(self, kind: int) -> Any:
         if kind in SCALARS:

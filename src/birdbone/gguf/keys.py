@@ -51,8 +51,10 @@ def shape_of(checkpoint: Checkpoint) -> Shape:
     groups = [weights[f"{arch.attention_part(i, 'key')}.weight"].shape[0] // head_size for i in layers]
     for layer in layers:
         if not widths[layer] or not groups[layer]:
-            raise ExportError(f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value "
-                              "groups: llama.cpp mistreats empty layers, keep 32 neurons and one group")
+            raise ExportError(
+                f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value "
+                "groups: llama.cpp mistreats empty layers, keep 32 neurons and one group"
+            )
     hidden = weights[f"{arch.embedding}.weight"].shape[1]
     return Shape(widths, groups, arch.heads(config) // arch.kv_heads(config), head_size, hidden)
 
@@ -66,14 +68,14 @@ def architecture_name(family: Family, shape: Shape, heads: int) -> str:
         return family.arch
     if family.uneven is None:
         missing = "uneven widths" if not shape.even else "fewer heads"
-        raise ExportError(f"stock llama.cpp has no {family.arch} with {missing}: "
-                          "prune with even widths (widths: even) and, for gpt2, leave the heads whole")
+        raise ExportError(
+            f"stock llama.cpp has no {family.arch} with {missing}: "
+            "prune with even widths (widths: even) and, for gpt2, leave the heads whole"
+        )
     return family.uneven
 
 
-def model_keys(
-    arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int
-) -> dict[str, Any]:
+def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int) -> dict[str, Any]:
     """Every ``<arch>.*`` key of a model; lists are per layer.
 
     Raises ExportError for settings that llama.cpp does not compute for this family.
@@ -122,8 +124,10 @@ def query_factor(config: PretrainedConfig, shape: Shape) -> float:
 def _check(family: Family, config: PretrainedConfig) -> None:
     activation = getattr(config, family.activation["key"])
     if activation != family.activation["value"]:
-        raise ExportError(f"{family.activation['key']} is {activation!r}; llama.cpp's {family.arch} "
-                          f"computes {family.activation['value']!r}")
+        raise ExportError(
+            f"{family.activation['key']} is {activation!r}; llama.cpp's {family.arch} "
+            f"computes {family.activation['value']!r}"
+        )
     if getattr(config, "attn_logit_softcapping", None):
         raise ExportError(f"llama.cpp's {family.arch} has no attn_logit_softcapping")
     by_layer = getattr(config, "scale_attn_by_inverse_layer_idx", False)

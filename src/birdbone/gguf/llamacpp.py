@@ -40,7 +40,7 @@ def perplexity(
     with session(path, max(map(len, windows)), kv, threads) as runtime:
         for window in track(windows, "llama.cpp perplexity", unit="window"):
             found = runtime.decode(window)[:-1]
-            parts = (_loss(found[i:i + ROWS], window[1 + i:1 + i + ROWS]) for i in range(0, len(found), ROWS))
+            parts = (_loss(found[i : i + ROWS], window[1 + i : 1 + i + ROWS]) for i in range(0, len(found), ROWS))
             sums.append((sum(parts), len(found)))
     return sums
 
@@ -73,9 +73,7 @@ def tokenize(path: Path, texts: Sequence[str], special: bool = False) -> list[li
         return [_ids(vocab, text.encode(), special) for text in texts]
 
 
-def quantize(
-    source: Path, target: Path, kind: str, threads: int | None = None
-) -> dict[str, tuple[str, str]]:
+def quantize(source: Path, target: Path, kind: str, threads: int | None = None) -> dict[str, tuple[str, str]]:
     """Quantize an f16 or f32 file with llama.cpp's own recipe (``Q8_0``, ``Q4_K_M`` ...).
 
     Returns the tensors whose type llama.cpp substituted: name -> (asked, written).
@@ -108,4 +106,4 @@ def _loss(found: np.ndarray, right: Sequence[int]) -> float:
 def _ids(vocab: api.llama_vocab_p, text: bytes, special: bool) -> list[int]:
     room = len(text) + 8
     ids = (api.llama_token * room)()
-    return list(ids[:api.llama_tokenize(vocab, text, len(text), ids, room, special, False)])
+    return list(ids[: api.llama_tokenize(vocab, text, len(text), ids, room, special, False)])

@@ -58,8 +58,9 @@ class Plan:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
         modules = dict(self.family.modules)
         for layer in range(self.checkpoint.layers):
-            modules |= {self.architecture.part(layer, part): f"blk.{layer}.{name}"
-                        for part, name in self.family.block.items()}
+            modules |= {
+                self.architecture.part(layer, part): f"blk.{layer}.{name}" for part, name in self.family.block.items()
+            }
         names: dict[str, list[str]] = {}
         for module, name in modules.items():
             for suffix in ("weight", "bias"):
@@ -67,8 +68,10 @@ class Plan:
                     names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
         lost = sorted(self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts})
         if lost:
-            raise ExportError(f"{lost[0]} has no name in llama.cpp's {self.arch}: "
-                              f"describe it in src/birdbone/gguf/{self.family.name}.yml")
+            raise ExportError(
+                f"{lost[0]} has no name in llama.cpp's {self.arch}: "
+                f"describe it in src/birdbone/gguf/{self.family.name}.yml"
+            )
         return names
 
     def kind(self, name: str, parts: list[str]) -> str:
@@ -101,8 +104,9 @@ class Plan:
         if part in self.packed:
             rows = torch.as_tensor(self.packed[part][1], dtype=torch.uint8).reshape(weight.shape[0], -1)
             if rows.shape[1] * BLOCK != weight.shape[1] * GRIDS[kind].block_bytes:
-                raise ExportError(f"packed {part} has {rows.shape[1]} bytes per row, not those of "
-                                  f"{weight.shape[1]} {kind} weights")
+                raise ExportError(
+                    f"packed {part} has {rows.shape[1]} bytes per row, not those of {weight.shape[1]} {kind} weights"
+                )
             return self._permuted(part, rows).contiguous().numpy()
         return _encoded(part, self._permuted(part, self._shifted(part, weight.detach().float())), kind)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from birdbone.errors import ExportError
 
@@ -54,8 +54,30 @@ def split_name(folder: Path, backend: Tokenizer, data: dict) -> tuple[str, bool]
             same = steps[0]["pattern"].get("Regex") == known["regex"]
             if same and bool(data["model"].get("ignore_merges")) == known["ignore_merges"]:
                 return known["pre"], False
-    raise ExportError(f"{folder}: this split of text ({' + '.join(kinds)}, hash {found[:8]}) is unknown; if "
-                      "llama.cpp has a name for it, add it to src/birdbone/gguf/pretokenizers.yml")
+    raise ExportError(
+        f"{folder}: this split of text ({' + '.join(kinds)}, hash {found[:8]}) is unknown; if "
+        "llama.cpp has a name for it, add it to src/birdbone/gguf/pretokenizers.yml"
+    )
+
+
+def splitter(pre: str) -> pre_tokenizers.PreTokenizer | None:
+    """The split that a GGUF file's ``tokenizer.ggml.pre`` names; None for a name not known here.
+
+    transformers forgets it for some files (SmolLM's digits): set it on the tokenizer read from one.
+    """
+    if pre == "gpt-2":
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if pre == "smollm":
+        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), splitter("gpt-2")])
+    regex = next((known["regex"] for known in _known()["patterns"] if known["pre"] == pre), None)
+    if regex is None:
+        return None
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(regex), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
 
 
 @cache

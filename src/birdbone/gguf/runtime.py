@@ -55,7 +55,7 @@ class Session:
         """Feed tokens from ``position`` on (0 starts afresh); logits of every token, or of the last."""
         if position == 0:
             api.llama_memory_clear(api.llama_get_memory(self.context), True)
-        parts = [tokens[start:start + BATCH] for start in range(0, len(tokens), BATCH)]
+        parts = [tokens[start : start + BATCH] for start in range(0, len(tokens), BATCH)]
         found = []
         for part in parts:
             if every or part is parts[-1]:
@@ -149,8 +149,15 @@ def _try_in_child(path: str, identity: tuple[int, ...]) -> bool:
     environment = {**os.environ, "PYTHONPATH": search, "GGML_NO_BACKTRACE": "1"}
     for repack in ("repack", "plain"):
         command = [sys.executable, "-m", "birdbone.gguf.runtime", path, repack]
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
         if done.returncode != -signal.SIGILL:
             break
     if done.returncode:

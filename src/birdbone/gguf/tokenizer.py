@@ -84,8 +84,9 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         keys |= {"ggml.model": "gpt2", "ggml.pre": pre}
         return Vocabulary(keys, tokens, types, None, merges, proven, backend)
     if not model.get("byte_fallback"):
-        raise ExportError(f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback "
-                          "has no GGUF form")
+        raise ExportError(
+            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
+        )
     keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]
     scores = _scores(tokens, types, model["merges"])
@@ -104,9 +105,7 @@ def _load(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _tokens(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int
-) -> tuple[list[str], list[int]]:
+def _tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int) -> tuple[list[str], list[int]]:
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     if max(by_id) >= size:
         raise ExportError(f"{folder}: the tokenizer has {max(by_id) + 1} tokens, the embedding {size}")
@@ -133,13 +132,15 @@ def _special(folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenize
     keys: dict[str, Any] = {f"ggml.{SPECIAL[n]}_token_id": int(i) for n, i in ids.items() if i is not None}
     bare = backend.encode("a", add_special_tokens=False).ids
     full = backend.encode("a").ids
-    at = next((i for i in range(len(full)) if full[i:i + len(bare)] == bare), None)
+    at = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), None)
     if at is None:
         raise ExportError(f"{folder}: special tokens change the tokens of the text itself")
-    before, after = full[:at], full[at + len(bare):]
+    before, after = full[:at], full[at + len(bare) :]
     if before not in ([], [ids["bos"]]) or after not in ([], [ids["eos"]]):
-        raise ExportError(f"{folder}: puts ids {before} before and {after} after a text; llama.cpp can "
-                          "only add the bos token before and the eos token after it")
+        raise ExportError(
+            f"{folder}: puts ids {before} before and {after} after a text; llama.cpp can "
+            "only add the bos token before and the eos token after it"
+        )
     keys |= {"ggml.add_bos_token": bool(before), "ggml.add_eos_token": bool(after)}
     template = tokenizer.chat_template
     if isinstance(template, dict):
@@ -167,7 +168,10 @@ def _scores(tokens: list[str], types: list[int], merges: list) -> list[float]:
     rank: dict[str, int] = {}
     for merge in merges:
         rank.setdefault("".join(merge if isinstance(merge, list) else merge.split(" ")), len(rank) + 1)
-    fixed = {int(TokenType.UNUSED): UNUSED_SCORE, int(TokenType.CONTROL): ADDED_SCORE,
-             int(TokenType.USER_DEFINED): ADDED_SCORE}
+    fixed = {
+        int(TokenType.UNUSED): UNUSED_SCORE,
+        int(TokenType.CONTROL): ADDED_SCORE,
+        int(TokenType.USER_DEFINED): ADDED_SCORE,
+    }
     last = len(rank) + 1
     return [fixed.get(kind, -float(rank.get(token, last))) for token, kind in zip(tokens, types, strict=True)]

@@ -94,8 +94,9 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: str
         writer.add_tensor_info(name, shape, BYTES[kind], math.prod(shape) * BYTES[kind].itemsize)
         return
     bytes_shape = (*shape[:-1], shape[-1] // BLOCK * GRIDS[kind].block_bytes)
-    writer.add_tensor_info(name, bytes_shape, np.dtype(np.uint8), math.prod(bytes_shape),
-                           GGMLQuantizationType(GRIDS[kind].ggml_type))
+    writer.add_tensor_info(
+        name, bytes_shape, np.dtype(np.uint8), math.prod(bytes_shape), GGMLQuantizationType(GRIDS[kind].ggml_type)
+    )
 
 
 def _add_keys(writer: GGUFWriter, plan: Plan, asked: dict[str, str], metadata: Mapping[str, str]) -> None:
@@ -119,5 +120,7 @@ def _check_tokenizer(path: Path, vocabulary: Vocabulary) -> None:
     found = llamacpp.tokenize(path, PROBES)
     for text, ours, theirs in zip(PROBES, vocabulary.expected(), found, strict=True):
         if ours != theirs:
-            raise ExportError(f"llama.cpp splits {text!r} into {theirs}, the tokenizer into {ours}: "
-                              f"this tokenizer has no exact GGUF form ({vocabulary.keys['ggml.pre']})")
+            raise ExportError(
+                f"llama.cpp splits {text!r} into {theirs}, the tokenizer into {ours}: "
+                f"this tokenizer has no exact GGUF form ({vocabulary.keys['ggml.pre']})"
+            )

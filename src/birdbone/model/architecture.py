@@ -81,8 +81,7 @@ class Architecture:
 @cache
 def architectures() -> dict[str, Architecture]:
     """Every known family, keyed by ``model_type``."""
-    raw = {f.name[:-4]: yaml.safe_load(f.read_text()) for f in FOLDER.iterdir()
-           if f.name.endswith(".yml")}
+    raw = {f.name[:-4]: yaml.safe_load(f.read_text()) for f in FOLDER.iterdir() if f.name.endswith(".yml")}
     known = {}
     for name, data in raw.items():
         data = {**raw[data.pop("extends")], **data} if "extends" in data else data

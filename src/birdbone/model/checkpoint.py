@@ -39,9 +39,7 @@ class Checkpoint:
         masks: dict[str, Tensor] | None = None,
     ) -> Checkpoint:
         """A new state with these weights and masks laid over the present ones."""
-        return Checkpoint(
-            self.config, {**self.weights, **(weights or {})}, {**self.masks, **(masks or {})}
-        )
+        return Checkpoint(self.config, {**self.weights, **(weights or {})}, {**self.masks, **(masks or {})})
 
     @property
     def layers(self) -> int:

@@ -40,7 +40,9 @@ def compare(network: nn.Module, seed: nn.Module, windows: Tensor, label: str = "
         parts["seed_nll"].append(_nll(theirs, ids))
         ours, theirs = ours[:, :-1], theirs[:, :-1]
         parts["agree"].append((ours.argmax(-1) == theirs.argmax(-1)).double().sum(-1).cpu())
-        parts["kl"].append(torch.stack([kl_divergence(o, t) for o, t in zip(ours, theirs, strict=True)]).sum(-1).double().cpu())
+        parts["kl"].append(
+            torch.stack([kl_divergence(o, t) for o, t in zip(ours, theirs, strict=True)]).sum(-1).double().cpu()
+        )
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
@@ -62,16 +64,19 @@ def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dic
         scores = [_answer_score(network, tokenizer, canary.prompt, answer, device) for answer in canary.answers]
         margin = scores[0] - max(scores[1:])
         domains.setdefault(canary.domain, []).append((float(margin > 0), margin))
-    return {d: {"accuracy": sum(a for a, _ in v) / len(v), "margin": sum(m for _, m in v) / len(v), "prompts": len(v)}
-            for d, v in domains.items()}
+    return {
+        d: {"accuracy": sum(a for a, _ in v) / len(v), "margin": sum(m for _, m in v) / len(v), "prompts": len(v)}
+        for d, v in domains.items()
+    }
 
 
 @torch.no_grad()
 def generate(network: nn.Module, tokenizer, prompt: str, tokens: int = 48) -> str:
     """Greedy continuation of a prompt; through the chat template where the tokenizer has one."""
     if tokenizer.chat_template:
-        prompt = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
-                                               add_generation_prompt=True)
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        )
     device = next(network.parameters()).device
     ids = torch.tensor([tokenizer(prompt, add_special_tokens=False).input_ids], device=device)
     start = ids.shape[1]
@@ -85,7 +90,9 @@ def generate(network: nn.Module, tokenizer, prompt: str, tokens: int = 48) -> st
 
 def _nll(logits: Tensor, ids: Tensor) -> Tensor:
     """Window sums [B] from logits [B, T, V], one window at a time to bound memory."""
-    rows = [F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)]
+    rows = [
+        F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)
+    ]
     return torch.stack(rows).double().cpu()
 
 

@@ -43,8 +43,12 @@ def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
     weights = {}
     for layer in layers:
         query, key, value, out = architecture.linears(layer)[:4]
-        rows = {**dict.fromkeys(architecture.ffn_inputs(layer), width), query: most * size * shared,
-                key: most * size, value: most * size}
+        rows = {
+            **dict.fromkeys(architecture.ffn_inputs(layer), width),
+            query: most * size * shared,
+            key: most * size,
+            value: most * size,
+        }
         for name, count in rows.items():
             for kind in ("weight", "bias"):
                 _pad(checkpoint, f"{name}.{kind}", 0, count, weights)
@@ -54,7 +58,11 @@ def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
     if "head_dim" in config:
         config["head_dim"] = size
     uneven = len({ffn_width(checkpoint, i) for i in layers} | {-kv_groups(checkpoint, i) for i in layers}) > 2
-    return Checkpoint(config, {**checkpoint.weights, **weights}), {"ffn_width": width, "kv_groups": most, "padded": uneven}
+    return Checkpoint(config, {**checkpoint.weights, **weights}), {
+        "ffn_width": width,
+        "kv_groups": most,
+        "padded": uneven,
+    }
 
 
 def _heads(architecture: Architecture, groups: int, shared: int) -> dict:

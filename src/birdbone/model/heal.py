@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -45,9 +44,17 @@ class HealSettings:
     warmup: float = 0.1
 
 
-def heal(checkpoint: Checkpoint, seed: Checkpoint, windows: Tensor, settings: HealSettings, random_seed: int,
-         device: str, workdir: Path | None = None, on_step: Callable[[dict], None] | None = None, label: str = "heal"
-         ) -> tuple[Checkpoint, list[dict]]:
+def heal(
+    checkpoint: Checkpoint,
+    seed: Checkpoint,
+    windows: Tensor,
+    settings: HealSettings,
+    random_seed: int,
+    device: str,
+    workdir: Path | None = None,
+    on_step: Callable[[dict], None] | None = None,
+    label: str = "heal",
+) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), lr.
 
     windows [N, T] are used in order, ``batch`` a step, again from the start when they run out.
@@ -98,7 +105,9 @@ def merge(checkpoint: Checkpoint, student: nn.Module, settings: HealSettings) ->
         weight = checkpoint.weights[f"{name}.weight"]
         if settings.base == "nf4" and settings.merge_onto == "base":
             weight = _dequantized(module.base_layer).cpu()
-        change = module.scaling[ADAPTER] * (module.lora_B[ADAPTER].weight.float() @ module.lora_A[ADAPTER].weight.float())
+        change = module.scaling[ADAPTER] * (
+            module.lora_B[ADAPTER].weight.float() @ module.lora_A[ADAPTER].weight.float()
+        )
         mask = checkpoint.masks.get(f"weight.{name}.weight")
         new = weight.float() + change.cpu()
         merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(weight.dtype)
@@ -106,6 +115,8 @@ def merge(checkpoint: Checkpoint, student: nn.Module, settings: HealSettings) ->
 
 
 def _with_lora(network: nn.Module, checkpoint: Checkpoint, settings: HealSettings) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
     architecture = architecture_of(checkpoint.config)
     names = [n for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
     if settings.base == "nf4":
@@ -136,8 +147,9 @@ def _nf4(linear: nn.Linear) -> nn.Module:
     import bitsandbytes as bnb
 
     device = linear.weight.device
-    quantized = bnb.nn.Linear4bit(linear.in_features, linear.out_features, linear.bias is not None,
-                                  compute_dtype=torch.float32, quant_type="nf4")
+    quantized = bnb.nn.Linear4bit(
+        linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
+    )
     weight = linear.weight.detach().clone()
     quantized.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", module=quantized)
     if linear.bias is not None:
@@ -191,8 +203,11 @@ def _save(workdir: Path, trained: dict[str, nn.Parameter], optimizer: torch.opti
     tensors = {}
     for name, parameter in trained.items():
         state = optimizer.state[parameter]
-        tensors |= {f"weight|{name}": parameter.detach(), f"first|{name}": state["exp_avg"],
-                    f"second|{name}": state["exp_avg_sq"]}
+        tensors |= {
+            f"weight|{name}": parameter.detach(),
+            f"first|{name}": state["exp_avg"],
+            f"second|{name}": state["exp_avg_sq"],
+        }
     workdir.mkdir(parents=True, exist_ok=True)
     temporary = workdir / ".heal.tmp"
     save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, temporary, {"curve": json.dumps(curve)})
@@ -211,7 +226,9 @@ def _resume(workdir: Path | None, trained: dict[str, nn.Parameter], optimizer: t
         curve = json.loads(file.metadata()["curve"])
     for name, parameter in trained.items():
         parameter.data.copy_(tensors[f"weight|{name}"])
-        optimizer.state[parameter] = {"step": torch.tensor(float(len(curve))),
-                                      "exp_avg": tensors[f"first|{name}"].to(parameter.device),
-                                      "exp_avg_sq": tensors[f"second|{name}"].to(parameter.device)}
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(len(curve))),
+            "exp_avg": tensors[f"first|{name}"].to(parameter.device),
+            "exp_avg_sq": tensors[f"second|{name}"].to(parameter.device),
+        }
     return curve

@@ -8,14 +8,17 @@ from birdbone.algo.perplexity import domain_figures
 from birdbone.model.evaluate import compare
 
 
-def judge(network: nn.Module, seed: nn.Module, texts: dict[str, Tensor], split: str, random_seed: int
-          ) -> dict[str, dict[str, float]]:
+def judge(
+    network: nn.Module, seed: nn.Module, texts: dict[str, Tensor], split: str, random_seed: int
+) -> dict[str, dict[str, float]]:
     """Figures per domain (see ``domain_figures``) on ``guard`` or ``test`` windows."""
     figures = {}
     for domain in domains(texts, split):
         windows = texts[f"{split}.{domain}"]
         measured = compare(network, seed, windows, f"{split}: {domain}")
-        figures[domain] = domain_figures(measured, texts[f"{split}.{domain}.documents"], windows.shape[1] - 1, random_seed)
+        figures[domain] = domain_figures(
+            measured, texts[f"{split}.{domain}.documents"], windows.shape[1] - 1, random_seed
+        )
     return figures
 
 

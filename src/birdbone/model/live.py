@@ -16,6 +16,7 @@ def live_log(name: str) -> Iterator[Callable[[dict], None]]:
     from dvclive import Live
 
     with Live(dir=str(FOLDER / name), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
+
         def log(row: dict) -> None:
             live.step = row["step"]
             for key in COLUMNS[1:]:

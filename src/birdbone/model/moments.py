@@ -21,8 +21,9 @@ CACHE = Path(".birdbone/moments")
 Moments = dict[str, Tensor]
 
 
-def moments(checkpoint: Checkpoint, windows: Tensor, cap: float | None, device: str, cache: Path | None = None
-            ) -> Iterator[tuple[int, Moments, Moments]]:
+def moments(
+    checkpoint: Checkpoint, windows: Tensor, cap: float | None, device: str, cache: Path | None = None
+) -> Iterator[tuple[int, Moments, Moments]]:
     """Yield (layer, fit, check): second moments [in, in] keyed by the first module that shares the input.
 
     ``fit`` sums over three quarters of the windows, ``check`` over the rest. A complete ``cache``
@@ -32,8 +33,13 @@ def moments(checkpoint: Checkpoint, windows: Tensor, cap: float | None, device: 
     if held and (held / "complete").is_file():
         for layer in range(checkpoint.layers):
             stored = load_file(held / f"{layer}.safetensors")
-            yield (layer, *({n.partition("|")[2]: t for n, t in stored.items() if n.startswith(kind)}
-                            for kind in ("fit|", "check|")))
+            yield (
+                layer,
+                *(
+                    {n.partition("|")[2]: t for n, t in stored.items() if n.startswith(kind)}
+                    for kind in ("fit|", "check|")
+                ),
+            )
         return
     network = build(checkpoint, device)
     for layer, batches in walk(network, architecture_of(checkpoint.config), windows, "second moments"):

@@ -103,7 +103,8 @@ def stock_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
                 names = [f"{architecture.part(layer, part)}.{kind}" for part in parts]
                 if names[0] in weights:
                     weights[f"{architecture.part(layer, fused)}.{kind}"] = torch.cat(
-                        [weights.pop(name) for name in names])
+                        [weights.pop(name) for name in names]
+                    )
         for turned in architecture.transposed:
             name = f"{architecture.part(layer, turned)}.weight"
             weights[name] = weights[name].T.contiguous()

@@ -28,8 +28,17 @@ from birdbone.model.shrink import (
 Stays = dict[int, Tensor]
 
 
-def prune(start: Checkpoint, weights_to_remove: int, scores: dict[str, Tensor], clusters: dict[str, Tensor],
-          calibration: Tensor, settings: dict, widths: str, cap: float | None, device: str) -> tuple[Checkpoint, dict]:
+def prune(
+    start: Checkpoint,
+    weights_to_remove: int,
+    scores: dict[str, Tensor],
+    clusters: dict[str, Tensor],
+    calibration: Tensor,
+    settings: dict,
+    widths: str,
+    cap: float | None,
+    device: str,
+) -> tuple[Checkpoint, dict]:
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
     scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes; clusters:
@@ -55,8 +64,14 @@ def prune(start: Checkpoint, weights_to_remove: int, scores: dict[str, Tensor], 
     return _zeroed(pruned.evolve(masked, {f"weight.{n}": m for n, m in masks.items()})), report
 
 
-def choose(start: Checkpoint, weights_to_remove: int, scores: dict[str, Tensor], clusters: dict[str, Tensor],
-           settings: dict, even: bool) -> tuple[Stays, Stays]:
+def choose(
+    start: Checkpoint,
+    weights_to_remove: int,
+    scores: dict[str, Tensor],
+    clusters: dict[str, Tensor],
+    settings: dict,
+    even: bool,
+) -> tuple[Stays, Stays]:
     """Masks over the present neurons and key-value groups (True = stays) of the layers that lose some."""
     architecture, masks = architecture_of(start.config), node_masks(start)
     layers, kind = range(start.layers), settings["score"]
@@ -116,37 +131,65 @@ def _marginal_value(values: dict[int, Tensor], order: dict[int, Tensor], count: 
     return float(pool[min(count, len(pool)) - 1]) if len(pool) and count else 0.0
 
 
-def _repair(start: Checkpoint, neurons: Stays, groups: Stays, calibration: Tensor, settings: dict,
-            cap: float | None, device: str) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
+def _repair(
+    start: Checkpoint,
+    neurons: Stays,
+    groups: Stays,
+    calibration: Tensor,
+    settings: dict,
+    cap: float | None,
+    device: str,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
     """New output projections where nodes went, and weight masks where asked, from one pass."""
     architecture = architecture_of(start.config)
     new: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     rows = []
-    heads = architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
+    heads = (
+        architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
+    )
     for layer, fit, check in moments(start, calibration, cap, device, CACHE):
-        stays = {architecture.ffn_output(layer): neurons.get(layer),
-                 architecture.attention_part(layer, "output"): groups.get(layer)}
+        stays = {
+            architecture.ffn_output(layer): neurons.get(layer),
+            architecture.attention_part(layer, "output"): groups.get(layer),
+        }
         for module, mask in stays.items():
             if mask is None:
                 continue
             mask = mask if module == architecture.ffn_output(layer) else mask.repeat_interleave(heads)
             name = f"{module}.weight"
-            new[name], figures = repair_columns(start.weights[name], mask, fit[module], check[module], settings["damping"])
+            new[name], figures = repair_columns(
+                start.weights[name], mask, fit[module], check[module], settings["damping"]
+            )
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
         if settings["weights"]["method"] != "none":
             _mask_layer(start, layer, neurons.get(layer), groups.get(layer), heads, fit, settings, new, masks)
     return new, masks, rows
 
 
-def _mask_layer(start: Checkpoint, layer: int, neurons: Tensor | None, groups: Tensor | None, heads: int,
-                fit: Moments, settings: dict, new: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+def _mask_layer(
+    start: Checkpoint,
+    layer: int,
+    neurons: Tensor | None,
+    groups: Tensor | None,
+    heads: int,
+    fit: Moments,
+    settings: dict,
+    new: dict[str, Tensor],
+    masks: dict[str, Tensor],
+) -> None:
     """Mask every linear layer of a block at the shapes it has once its nodes are gone."""
     architecture, asked = architecture_of(start.config), settings["weights"]
-    narrow = remove_nodes(start, {} if neurons is None else {layer: neurons}, {} if groups is None else {layer: groups},
-                          {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))})
-    columns = {architecture.ffn_output(layer): neurons,
-               architecture.attention_part(layer, "output"): None if groups is None else groups.repeat_interleave(heads)}
+    narrow = remove_nodes(
+        start,
+        {} if neurons is None else {layer: neurons},
+        {} if groups is None else {layer: groups},
+        {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))},
+    )
+    columns = {
+        architecture.ffn_output(layer): neurons,
+        architecture.attention_part(layer, "output"): None if groups is None else groups.repeat_interleave(heads),
+    }
     for first, modules in architecture.inputs_of(layer).items():
         stays = columns.get(first)
         moment = fit[first] if stays is None else fit[first][stays][:, stays]
@@ -155,8 +198,16 @@ def _mask_layer(start: Checkpoint, layer: int, neurons: Tensor | None, groups: T
             weight = narrow.weights[name]
             pattern = asked["pattern"]
             if pattern and weight.shape[1] % pattern[1]:
-                raise ConfigError(f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
-                                  f"{weight.shape[1]} inputs of {module}")
-            mask, new[name] = mask_weight(weight, moment, asked["method"], asked["sparsity"],
-                                          tuple(pattern) if pattern else None, settings["damping"])
+                raise ConfigError(
+                    f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
+                    f"{weight.shape[1]} inputs of {module}"
+                )
+            mask, new[name] = mask_weight(
+                weight,
+                moment,
+                asked["method"],
+                asked["sparsity"],
+                tuple(pattern) if pattern else None,
+                settings["damping"],
+            )
             masks[name] = mask

@@ -14,8 +14,15 @@ from birdbone.model.shrink import ffn_width, grow_neurons, node_masks
 from birdbone.progress import track
 
 
-def regrow(checkpoint: Checkpoint, seed: Checkpoint, windows: Tensor, share: float, multiple: int, device: str,
-           damping: float = 0.01) -> tuple[Checkpoint, dict[str, int]]:
+def regrow(
+    checkpoint: Checkpoint,
+    seed: Checkpoint,
+    windows: Tensor,
+    share: float,
+    multiple: int,
+    device: str,
+    damping: float = 0.01,
+) -> tuple[Checkpoint, dict[str, int]]:
     """The checkpoint with up to ``share`` of its removed neurons returned, and how many per layer.
 
     Candidates have the seed's incoming rows and no output yet; their score is the norm of the
@@ -92,6 +99,7 @@ def _ffn_inputs(network, architecture: Architecture, layers, ids: Tensor) -> dic
     seen: dict[int, Tensor] = {}
     handles = []
     for layer in layers:
+
         def note(_, args, layer=layer) -> None:
             seen[layer] = args[0].detach()[0]
 
@@ -102,4 +110,3 @@ def _ffn_inputs(network, architecture: Architecture, layers, ids: Tensor) -> dic
         for handle in handles:
             handle.remove()
     return seen
-

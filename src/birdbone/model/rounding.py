@@ -35,8 +35,15 @@ class Rounder:
     each tensor, ``apply`` makes the checkpoint a runtime would see.
     """
 
-    def __init__(self, checkpoint: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], settings: dict,
-                 cap: float | None, device: str) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        calibration: Tensor,
+        scores: dict[str, Tensor],
+        settings: dict,
+        cap: float | None,
+        device: str,
+    ) -> None:
         self.checkpoint, self.settings = checkpoint, settings
         self._check_tokens = calibration.numel() / 4
         self._fisher = narrowed_fisher(checkpoint, scores)
@@ -60,7 +67,9 @@ class Rounder:
             if weight.shape[1] % BLOCK or not types:
                 found[name] = [Option(WIDE, 2 * weight.numel(), 0.0)]
                 continue
-            found[name] = [Option(t, weight.numel() // BLOCK * GRIDS[t].block_bytes, self._cost(layer, t)) for t in types]
+            found[name] = [
+                Option(t, weight.numel() // BLOCK * GRIDS[t].block_bytes, self._cost(layer, t)) for t in types
+            ]
         return found
 
     def packed(self, name: str, kind: str) -> Tensor:
@@ -123,8 +132,11 @@ def narrowed_fisher(checkpoint: Checkpoint, scores: dict[str, Tensor]) -> dict[s
         query, key, value, _ = architecture.linears(layer)[:4]
         groups = masks[f"kv.{layer}"]
         kept = {n: masks[f"ffn.{layer}"] for n in architecture.ffn_inputs(layer)}
-        kept |= {query: groups.repeat_interleave(size * shared), key: groups.repeat_interleave(size),
-                 value: groups.repeat_interleave(size)}
+        kept |= {
+            query: groups.repeat_interleave(size * shared),
+            key: groups.repeat_interleave(size),
+            value: groups.repeat_interleave(size),
+        }
         for name in architecture.linears(layer):
             fisher = scores[f"fisher.{name}"]
             out[name] = fisher[kept[name]] if name in kept else fisher

@@ -31,6 +31,7 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
     def note(name: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
             seen[name] = [args[0], output]
+
         return hook
 
     handles = [network.get_submodule(name).register_forward_hook(note(name)) for name in names]
@@ -52,9 +53,14 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
     return pairs
 
 
-def node_moments(network: nn.Module, architecture: Architecture, config: dict, windows: Tensor, label: str,
-                 also: Callable[[Tensor, Pairs], None] | None = None
-                 ) -> tuple[dict[str, NodeMoments], dict[str, Tensor]]:
+def node_moments(
+    network: nn.Module,
+    architecture: Architecture,
+    config: dict,
+    windows: Tensor,
+    label: str,
+    also: Callable[[Tensor, Pairs], None] | None = None,
+) -> tuple[dict[str, NodeMoments], dict[str, Tensor]]:
     """What every node does over ``windows`` [N, T], and how much each output channel matters.
 
     Returns moments keyed ``ffn.<layer>`` and ``kv.<layer>``, and the mean squared output gradient

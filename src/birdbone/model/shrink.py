@@ -26,15 +26,21 @@ def node_masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Every layer's ``ffn.<layer>`` and ``kv.<layer>`` mask over the seed's nodes, all-true where untouched."""
     architecture = architecture_of(checkpoint.config)
     widths = {"ffn": architecture.ffn_width(checkpoint.config), "kv": architecture.kv_heads(checkpoint.config)}
-    return {f"{kind}.{layer}": checkpoint.node_mask(kind, layer, width)
-            for kind, width in widths.items() for layer in range(checkpoint.layers)}
+    return {
+        f"{kind}.{layer}": checkpoint.node_mask(kind, layer, width)
+        for kind, width in widths.items()
+        for layer in range(checkpoint.layers)
+    }
 
 
 def block_parameters(checkpoint: Checkpoint) -> int:
     """Weights inside the decoder blocks' linear layers (biases left out)."""
     architecture = architecture_of(checkpoint.config)
-    return sum(checkpoint.weights[f"{name}.weight"].numel()
-               for layer in range(checkpoint.layers) for name in architecture.linears(layer))
+    return sum(
+        checkpoint.weights[f"{name}.weight"].numel()
+        for layer in range(checkpoint.layers)
+        for name in architecture.linears(layer)
+    )
 
 
 def macs_per_token(checkpoint: Checkpoint) -> int:
@@ -59,8 +65,12 @@ def group_cost(checkpoint: Checkpoint) -> int:
     return hidden * architecture.head_size(checkpoint.config) * 2 * (1 + shared)
 
 
-def remove_nodes(checkpoint: Checkpoint, neurons: dict[int, Tensor], groups: dict[int, Tensor],
-                 repaired: dict[str, Tensor] | None = None) -> Checkpoint:
+def remove_nodes(
+    checkpoint: Checkpoint,
+    neurons: dict[int, Tensor],
+    groups: dict[int, Tensor],
+    repaired: dict[str, Tensor] | None = None,
+) -> Checkpoint:
     """A narrower checkpoint. ``neurons`` and ``groups`` map layers to bool masks over the *present*
     nodes (True = stays); ``repaired`` holds new output projections, already narrow.
     """
@@ -70,7 +80,8 @@ def remove_nodes(checkpoint: Checkpoint, neurons: dict[int, Tensor], groups: dic
         rows, column = architecture.ffn_inputs(layer), architecture.ffn_output(layer)
         _cut(checkpoint, rows, column, stays, weights, masks)
         masks[f"ffn.{layer}"] = _narrowed(
-            checkpoint.node_mask("ffn", layer, architecture.ffn_width(checkpoint.config)), stays)
+            checkpoint.node_mask("ffn", layer, architecture.ffn_width(checkpoint.config)), stays
+        )
     for layer, stays in groups.items():
         query, key, value, output = architecture.linears(layer)[:4]
         size = architecture.head_size(checkpoint.config)
@@ -78,12 +89,14 @@ def remove_nodes(checkpoint: Checkpoint, neurons: dict[int, Tensor], groups: dic
         _cut(checkpoint, [key, value], None, stays.repeat_interleave(size), weights, masks)
         _cut(checkpoint, [query], output, stays.repeat_interleave(size * shared), weights, masks)
         masks[f"kv.{layer}"] = _narrowed(
-            checkpoint.node_mask("kv", layer, architecture.kv_heads(checkpoint.config)), stays)
+            checkpoint.node_mask("kv", layer, architecture.kv_heads(checkpoint.config)), stays
+        )
     return checkpoint.evolve({**weights, **(repaired or {})}, masks)
 
 
-def grow_neurons(checkpoint: Checkpoint, seed: Checkpoint, layer: int, returning: Tensor,
-                 outgoing: Tensor) -> Checkpoint:
+def grow_neurons(
+    checkpoint: Checkpoint, seed: Checkpoint, layer: int, returning: Tensor, outgoing: Tensor
+) -> Checkpoint:
     """The checkpoint with seed neurons ``returning`` [k] back in place: incoming rows from the seed,
     ``outgoing`` [out, k] as their output columns.
     """
@@ -110,8 +123,14 @@ def _present(checkpoint: Checkpoint, modules: list[str]) -> list[str]:
     return [f"{m}.{kind}" for m in modules for kind in ("weight", "bias") if f"{m}.{kind}" in checkpoint.weights]
 
 
-def _cut(checkpoint: Checkpoint, rows: list[str], column: str | None, stays: Tensor,
-         weights: dict[str, Tensor], masks: dict[str, Tensor]) -> None:
+def _cut(
+    checkpoint: Checkpoint,
+    rows: list[str],
+    column: str | None,
+    stays: Tensor,
+    weights: dict[str, Tensor],
+    masks: dict[str, Tensor],
+) -> None:
     for name in _present(checkpoint, rows):
         weights[name] = checkpoint.weights[name][stays]
         if f"weight.{name}" in checkpoint.masks:
@@ -136,5 +155,3 @@ def _spread(old: Tensor, new: Tensor, old_places: Tensor, new_places: Tensor, di
     out.index_copy_(dim, torch.nonzero(old_places).flatten(), old)
     out.index_copy_(dim, torch.nonzero(new_places).flatten(), new.to(old.dtype))
     return out
-
-

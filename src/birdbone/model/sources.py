@@ -53,9 +53,7 @@ def locate(model: str, presets: dict[str, dict]) -> dict:
     )
 
 
-def load(
-    source: dict, random_seed: int, corpus: Callable[[], list[str]]
-) -> tuple[Checkpoint, Callable[[Path], None]]:
+def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tuple[Checkpoint, Callable[[Path], None]]:
     """The checkpoint (float32, canonical) and a function that writes its tokenizer to a folder.
 
     ``corpus`` gives texts to train a tokenizer on; only random models need one.
@@ -125,8 +123,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def _refusal(path: Path) -> str:
-    return (f"{path} is a pickle: opening it could run code, so birdbone never does. Convert it to safetensors "
-            "(load it where you trust it and call save_pretrained)")
+    return (
+        f"{path} is a pickle: opening it could run code, so birdbone never does. Convert it to safetensors "
+        "(load it where you trust it and call save_pretrained)"
+    )
 
 
 def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Callable[[Path], None]]:
@@ -135,8 +135,7 @@ def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Calla
             config = AutoConfig.from_pretrained(folder, **kwargs)
             architecture_of(config.to_dict())
             tokenizer = AutoTokenizer.from_pretrained(folder, **kwargs)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, **kwargs)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **kwargs)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise SourceError(f"model {origin} does not load: {error}") from error
     config = _clean(model.config.to_dict())
@@ -160,7 +159,14 @@ def _random(config: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoi
 
 def _clean(config: dict) -> dict:
     """A config that says nothing of how or where the model was stored."""
-    dropped = ("quantization_config", "_name_or_path", "_model_name_or_path", "transformers_version", "torch_dtype", "dtype")
+    dropped = (
+        "quantization_config",
+        "_name_or_path",
+        "_model_name_or_path",
+        "transformers_version",
+        "torch_dtype",
+        "dtype",
+    )
     return json.loads(json.dumps({k: v for k, v in config.items() if k not in dropped}, default=str))
 
 

@@ -34,8 +34,9 @@ class _Recorder(nn.Module):
 
 
 @torch.no_grad()
-def walk(network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = 4
-         ) -> Iterator[tuple[int, Iterator[Batch]]]:
+def walk(
+    network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = 4
+) -> Iterator[tuple[int, Iterator[Batch]]]:
     """Yield (layer, batches); each batch maps the names of ``architecture.inputs_of(layer)`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.
     """
@@ -71,8 +72,10 @@ def _arguments(network: nn.Module, architecture: Architecture, ids: Tensor) -> t
 def _run_block(network, block, architecture, layer, hidden, arguments) -> Iterator[Batch]:
     for i, (args, kwargs) in enumerate(arguments):
         seen: Batch = {}
-        handles = [network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
-                   for name in architecture.inputs_of(layer)]
+        handles = [
+            network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
+            for name in architecture.inputs_of(layer)
+        ]
         try:
             with torch.no_grad():
                 out = block(hidden[i], *args, **kwargs)

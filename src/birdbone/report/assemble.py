@@ -25,56 +25,114 @@ QUANTILES = 21
 BINS = 64
 
 
-def assemble(about: dict, seed_metrics: dict, control: dict, quantize_report: dict, referee: dict, speed: dict,
-             files: dict, files_speed: dict, final: dict, topology: dict, scores: dict[str, Tensor],
-             accepted: Checkpoint, parameters: dict, waves: dict[str, dict]) -> ReportData:
+def assemble(
+    about: dict,
+    seed_metrics: dict,
+    control: dict,
+    quantize_report: dict,
+    referee: dict,
+    speed: dict,
+    files: dict,
+    files_speed: dict,
+    final: dict,
+    topology: dict,
+    scores: dict[str, Tensor],
+    accepted: Checkpoint,
+    parameters: dict,
+    waves: dict[str, dict],
+) -> ReportData:
     """Everything measured, in the report's own words."""
-    numbered = {i: {k.removeprefix(f"wave_{i}_"): v for k, v in waves.items() if k.startswith(f"wave_{i}_")}
-                for i in range(1, parameters["waves"] + 1)}
+    numbered = {
+        i: {k.removeprefix(f"wave_{i}_"): v for k, v in waves.items() if k.startswith(f"wave_{i}_")}
+        for i in range(1, parameters["waves"] + 1)
+    }
     passed = final["accepted"] and quantize_report["accepted"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
-        model=about["name"], base_model=about["base_model"] or about["name"], license=about["licence"] or "unknown",
+        model=about["name"],
+        base_model=about["base_model"] or about["name"],
+        license=about["licence"] or "unknown",
         architecture=accepted.config["model_type"],
-        baseline={"source": about["origin"], "format": about["dequantized_from"] or "as published",
-                  "dequantized": bool(about["dequantized_from"])},
-        verdict="accepted" if passed else "rejected", reason=_reason(final, quantize_report), limit=final["limit"],
-        files=_files(files, files_speed), domains=_domains(final, control, parameters),
-        parameters_seed=about["parameters"], parameters_left=accepted.parameters,
+        baseline={
+            "source": about["origin"],
+            "format": about["dequantized_from"] or "as published",
+            "dequantized": bool(about["dequantized_from"]),
+        },
+        verdict="accepted" if passed else "rejected",
+        reason=_reason(final, quantize_report),
+        limit=final["limit"],
+        files=_files(files, files_speed),
+        domains=_domains(final, control, parameters),
+        parameters_seed=about["parameters"],
+        parameters_left=accepted.parameters,
         target=max(w["prune_report"].get("target_sparsity", parameters["target_sparsity"]) for w in numbered.values()),
-        reached=sparsity, kl=_mean(final, "kl"), top1=_mean(final, "top1"),
-        canaries=_canaries(seed_metrics, control, final), waves=[wave_row(i, w) for i, w in numbered.items()],
-        healing=_healing(numbered), layers=_layers(accepted, quantize_report),
+        reached=sparsity,
+        kl=_mean(final, "kl"),
+        top1=_mean(final, "top1"),
+        canaries=_canaries(seed_metrics, control, final),
+        waves=[wave_row(i, w) for i, w in numbered.items()],
+        healing=_healing(numbered),
+        layers=_layers(accepted, quantize_report),
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
-        generations=final["generations"], notes=_notes(about, numbered, quantize_report, control, parameters),
-        settings=parameters, digests={"seed": about["digest"], "accepted model": accepted.digest},
+        generations=final["generations"],
+        notes=_notes(about, numbered, quantize_report, control, parameters),
+        settings=parameters,
+        digests={"seed": about["digest"], "accepted model": accepted.digest},
         reproduce="make run",
     )
 
 
 def _reason(final: dict, quantize_report: dict) -> str:
-    test = (f"on test text the worst domain ({final['worst_domain']}) moves by {final['worst_change']:+.2%}, "
-            f"with {final['limit']:.0%} allowed")
+    test = (
+        f"on test text the worst domain ({final['worst_domain']}) moves by {final['worst_change']:+.2%}, "
+        f"with {final['limit']:.0%} allowed"
+    )
     return test if quantize_report["accepted"] else f"no choice of types passed the guard; {test}"
 
 
 def _files(files: dict, speeds: dict) -> list[File]:
-    return [{"name": name, **{k: row[k] for k in ("role", "bytes", "bits_per_weight", "perplexity", "kl", "top1",
-                                                  "substituted", "macs_per_token")},
-             "tokens_per_second": speeds[name]["decode"]} for name, row in files.items()]
+    return [
+        {
+            "name": name,
+            **{
+                k: row[k]
+                for k in (
+                    "role",
+                    "bytes",
+                    "bits_per_weight",
+                    "perplexity",
+                    "kl",
+                    "top1",
+                    "substituted",
+                    "macs_per_token",
+                )
+            },
+            "tokens_per_second": speeds[name]["decode"],
+        }
+        for name, row in files.items()
+    ]
 
 
 def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
     rows: list[Domain] = []
     for name, f in final["domains"].items():
-        row: Domain = {"domain": name, "before": f["seed_perplexity"], "after": f["perplexity"],
-                       "change": [f["change"], f["change_low"], f["change_high"]],
-                       "kl": [f["kl"], f["kl_low"], f["kl_high"]], "top1": f["top1"], "tokens": f["tokens"],
-                       "documents": f["documents"]}
+        row: Domain = {
+            "domain": name,
+            "before": f["seed_perplexity"],
+            "after": f["perplexity"],
+            "change": [f["change"], f["change_low"], f["change_high"]],
+            "kl": [f["kl"], f["kl_low"], f["kl_high"]],
+            "top1": f["top1"],
+            "tokens": f["tokens"],
+            "documents": f["documents"],
+        }
         if control["measured"]:
             held = control["test"][name]
-            row |= {"control": held["perplexity"], "control_change": [held[k] for k in ("change", "change_low", "change_high")],
-                    "judged_change": f["judged"]}
+            row |= {
+                "control": held["perplexity"],
+                "control_change": [held[k] for k in ("change", "change_low", "change_high")],
+                "judged_change": f["judged"],
+            }
         rows.append(row)
     return rows
 
@@ -82,8 +140,12 @@ def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
 def _canaries(seed_metrics: dict, control: dict, final: dict) -> list[Canaries]:
     rows: list[Canaries] = []
     for domain, after in final["canaries"].items():
-        row: Canaries = {"domain": domain, "items": after["prompts"], "after": after["accuracy"],
-                         "before": seed_metrics["canaries"][domain]["accuracy"]}
+        row: Canaries = {
+            "domain": domain,
+            "items": after["prompts"],
+            "after": after["accuracy"],
+            "before": seed_metrics["canaries"][domain]["accuracy"],
+        }
         if control["measured"]:
             row["control"] = control["canaries"][domain]["accuracy"]
         rows.append(row)
@@ -93,14 +155,22 @@ def _canaries(seed_metrics: dict, control: dict, final: dict) -> list[Canaries]:
 def wave_row(number: int, reports: dict) -> Wave:
     """One wave from its reports."""
     verdict, pruned = reports["verdict"], reports["prune_report"]
-    row: Wave = {"wave": number, "verdict": verdict["status"], "reached": verdict["sparsity"],
-                 "nodes_left": sum(verdict["ffn_widths"]) + sum(verdict["kv_groups"]), "note": _wave_note(reports)}
+    row: Wave = {
+        "wave": number,
+        "verdict": verdict["status"],
+        "reached": verdict["sparsity"],
+        "nodes_left": sum(verdict["ffn_widths"]) + sum(verdict["kv_groups"]),
+        "note": _wave_note(reports),
+    }
     if "target_sparsity" in pruned:
         row["asked"] = pruned["target_sparsity"]
     if "worst_domain" in verdict:
         worst = verdict["domains"][verdict["worst_domain"]]
-        row |= {"perplexity": worst["perplexity"], "delta": verdict["worst_change"],
-                "kl": [worst["kl"], worst["kl_low"], worst["kl_high"]]}
+        row |= {
+            "perplexity": worst["perplexity"],
+            "delta": verdict["worst_change"],
+            "kl": [worst["kl"], worst["kl_low"], worst["kl_high"]],
+        }
     return row
 
 
@@ -108,15 +178,20 @@ def _wave_note(reports: dict) -> str:
     pruned, regrown = reports["prune_report"], reports["regrow_report"]
     parts = []
     if removed := pruned.get("removed"):
-        parts.append(f"{sum(removed['ffn'].values())} neurons and {sum(removed['kv'].values())} key-value groups removed")
+        parts.append(
+            f"{sum(removed['ffn'].values())} neurons and {sum(removed['kv'].values())} key-value groups removed"
+        )
     if returned := regrown.get("returned"):
         parts.append(f"{sum(returned.values())} neurons regrown")
     return "; ".join(parts + [r["why"] for r in (pruned,) if r.get("why")])
 
 
 def _healing(numbered: dict[int, dict]) -> list[HealingStep]:
-    return [{"wave": i, "step": row["step"], "loss": row["loss"], "kl": row["kl"], "cross_entropy": row["ce"]}
-            for i, w in numbered.items() for row in w["heal_report"].get("curve", [])]
+    return [
+        {"wave": i, "step": row["step"], "loss": row["loss"], "kl": row["kl"], "cross_entropy": row["ce"]}
+        for i, w in numbered.items()
+        for row in w["heal_report"].get("curve", [])
+    ]
 
 
 def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
@@ -127,10 +202,17 @@ def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
         types = [quantize_report["types"][n] for n in names]
         masks = [accepted.masks[f"weight.{n}"] for n in names if f"weight.{n}" in accepted.masks]
         zeros = sum(int((~m).sum()) for m in masks) / max(1, sum(m.numel() for m in masks))
-        rows.append({"layer": layer, "ffn_width": ffn_width(accepted, layer),
-                     "ffn_width_seed": architecture.ffn_width(accepted.config), "kv_groups": kv_groups(accepted, layer),
-                     "kv_groups_seed": architecture.kv_heads(accepted.config), "weight_sparsity": zeros,
-                     "type": max(sorted(set(types)), key=types.count)})
+        rows.append(
+            {
+                "layer": layer,
+                "ffn_width": ffn_width(accepted, layer),
+                "ffn_width_seed": architecture.ffn_width(accepted.config),
+                "kv_groups": kv_groups(accepted, layer),
+                "kv_groups_seed": architecture.kv_heads(accepted.config),
+                "weight_sparsity": zeros,
+                "type": max(sorted(set(types)), key=types.count),
+            }
+        )
     return rows
 
 
@@ -140,9 +222,13 @@ def _importance(score: str, scores: dict[str, Tensor], accepted: Checkpoint, top
     quantiles = [torch.quantile(scores[f"ffn.{i}.{score}"], points).tolist() for i in layers]
     kept = [bin_shares(masks[f"ffn.{i}"], BINS) for i in layers]
     found = topology["layers"]
-    return {"score": score, "quantiles": quantiles, "kept": kept,
-            "clusters": [found[i]["clusters"] for i in layers],
-            "persistence": [point for i in layers for point in found[i]["diagram"]]}
+    return {
+        "score": score,
+        "quantiles": quantiles,
+        "kept": kept,
+        "clusters": [found[i]["clusters"] for i in layers],
+        "persistence": [point for i in layers for point in found[i]["diagram"]],
+    }
 
 
 def _notes(about: dict, numbered: dict, quantize_report: dict, control: dict, parameters: dict) -> list[Note]:
@@ -157,8 +243,13 @@ def _notes(about: dict, numbered: dict, quantize_report: dict, control: dict, pa
     if wide := quantize_report["counts"].get("F16"):
         notes.append({"kind": "fallback", "text": f"{wide} tensors stay F16: their rows are no multiple of 32."})
     if zeros := quantize_report["zeros"]:
-        notes.append({"kind": "note", "text": f"Masked weights: {zeros['asked']:.1%} zero as asked, "
-                                              f"{zeros['after_rounding']:.1%} zero after rounding."})
+        notes.append(
+            {
+                "kind": "note",
+                "text": f"Masked weights: {zeros['asked']:.1%} zero as asked, "
+                f"{zeros['after_rounding']:.1%} zero after rounding.",
+            }
+        )
     return notes
 
 

@@ -47,9 +47,13 @@ def _recipe(data: ReportData) -> list[str]:
     if data.importance:
         steps.append(f"Nodes ranked by {_text(data.importance['score'])} on calibration text.")
     if data.waves:
-        removed = "" if data.reached is None else (
-            f"; {numbers.share(data.reached)} of the block parameters removed"
-            + ("" if data.target is None else f" of {numbers.share(data.target)} asked")
+        removed = (
+            ""
+            if data.reached is None
+            else (
+                f"; {numbers.share(data.reached)} of the block parameters removed"
+                + ("" if data.target is None else f" of {numbers.share(data.target)} asked")
+            )
         )
         steps.append(f"{len(data.waves)} waves of pruning, {accepted} accepted{removed}.")
     if data.healing:
@@ -65,25 +69,41 @@ def _metrics(data: ReportData) -> str:
     tables = []
     if data.files:
         domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
-        tables.append(_table(
-            ["file", "size", "bits per weight", *(f"perplexity, {_text(d)}" for d in domains), "tokens/s"],
-            [[
-                f"**{_text(row['name'])}**" if row["role"] == "ours" else _text(row["name"]),
-                numbers.size(row["bytes"]), numbers.plain(row.get("bits_per_weight")),
-                *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
-                numbers.plain(row.get("tokens_per_second"), 1),
-            ] for row in data.files],
-        ))
+        tables.append(
+            _table(
+                ["file", "size", "bits per weight", *(f"perplexity, {_text(d)}" for d in domains), "tokens/s"],
+                [
+                    [
+                        f"**{_text(row['name'])}**" if row["role"] == "ours" else _text(row["name"]),
+                        numbers.size(row["bytes"]),
+                        numbers.plain(row.get("bits_per_weight")),
+                        *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
+                        numbers.plain(row.get("tokens_per_second"), 1),
+                    ]
+                    for row in data.files
+                ],
+            )
+        )
     if data.domains:
-        tables.append(_table(
-            ["domain", "seed", "control", "export", "judged change", "KL", "top-1"],
-            [[
-                _text(row["domain"]), *(numbers.plain(row.get(k)) for k in ("before", "control", "after")),
-                numbers.change(judged(row)), numbers.nats(row.get("kl")), numbers.share(row.get("top1")),
-            ] for row in data.domains],
-        ))
-        tables.append("Changes are against the better of seed and control (the seed given the same healing), "
-                      "with 95 % bootstrap intervals over documents.")
+        tables.append(
+            _table(
+                ["domain", "seed", "control", "export", "judged change", "KL", "top-1"],
+                [
+                    [
+                        _text(row["domain"]),
+                        *(numbers.plain(row.get(k)) for k in ("before", "control", "after")),
+                        numbers.change(judged(row)),
+                        numbers.nats(row.get("kl")),
+                        numbers.share(row.get("top1")),
+                    ]
+                    for row in data.domains
+                ],
+            )
+        )
+        tables.append(
+            "Changes are against the better of seed and control (the seed given the same healing), "
+            "with 95 % bootstrap intervals over documents."
+        )
     overall = [
         f"Mean KL to the seed: {numbers.nats(data.kl)} nats" if data.kl is not None else "",
         f"top-1 agreement: {numbers.share(data.top1)}" if data.top1 is not None else "",
@@ -91,12 +111,19 @@ def _metrics(data: ReportData) -> str:
     if any(overall):
         tables.append("; ".join(filter(None, overall)) + ".")
     if data.canaries:
-        tables.append(_table(
-            ["canaries", "prompts", "seed", "control", "export"],
-            [[_text(row["domain"]), str(row["items"]),
-              *(numbers.share(row.get(key), 0) for key in ("before", "control", "after"))]
-             for row in data.canaries],
-        ))
+        tables.append(
+            _table(
+                ["canaries", "prompts", "seed", "control", "export"],
+                [
+                    [
+                        _text(row["domain"]),
+                        str(row["items"]),
+                        *(numbers.share(row.get(key), 0) for key in ("before", "control", "after")),
+                    ]
+                    for row in data.canaries
+                ],
+            )
+        )
     return "\n\n".join(tables) or "Nothing was measured."
 
 

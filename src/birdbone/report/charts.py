@@ -20,16 +20,19 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
     series = (
         ("control against seed", CONTROL, [row.get("control_change") for row in rows], 0.22, "diamond"),
         ("export against seed", SEED, [row["change"] for row in rows], 0.0, "circle"),
-        ("export against the better of the two", OURS,
-         [row.get("judged_change") for row in rows], -0.22, "square"),
+        ("export against the better of the two", OURS, [row.get("judged_change") for row in rows], -0.22, "square"),
     )
     for name, colour, measures, offset, symbol in series:
         if any(measure is not None for measure in measures):
             figure.add_scatter(
                 x=[None if m is None else 100 * value(m) for m in measures],
-                y=[place + offset for place in range(len(rows))], error_x=bars(measures, colour),
-                mode="markers", name=name, marker={"size": 10, "color": colour, "symbol": symbol},
-                text=names, hovertemplate="%{text}: %{x:+.2f} %<extra>" + name + "</extra>",
+                y=[place + offset for place in range(len(rows))],
+                error_x=bars(measures, colour),
+                mode="markers",
+                name=name,
+                marker={"size": 10, "color": colour, "symbol": symbol},
+                text=names,
+                hovertemplate="%{text}: %{x:+.2f} %<extra>" + name + "</extra>",
             )
     if limit is not None:
         figure.add_vline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5})
@@ -41,14 +44,16 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
 def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
     """Share of canaries answered right per domain: seed, control, export."""
     figure = go.Figure()
-    for key, name, colour in (("before", "seed", SEED), ("control", "control", CONTROL),
-                              ("after", "export", OURS)):
+    for key, name, colour in (("before", "seed", SEED), ("control", "control", CONTROL), ("after", "export", OURS)):
         shares = [row.get(key) for row in rows]
         if any(share is not None for share in shares):
             figure.add_bar(
-                y=[escape(row["domain"]) for row in rows], orientation="h",
-                x=[None if share is None else 100 * share for share in shares], name=name,
-                marker={"color": colour}, hovertemplate="%{y}: %{x:.0f} %<extra>" + name + "</extra>",
+                y=[escape(row["domain"]) for row in rows],
+                orientation="h",
+                x=[None if share is None else 100 * share for share in shares],
+                name=name,
+                marker={"color": colour},
+                hovertemplate="%{y}: %{x:.0f} %<extra>" + name + "</extra>",
             )
     dressed(figure, 90 + 52 * len(rows), "right (%)")
     figure.update_xaxes(range=[0, 102])
@@ -65,8 +70,14 @@ def width_chart(layers: Sequence[Layer]) -> go.Figure:
         gone = [row[f"{key}_seed"] - row[key] for row in layers]
         for name, values, colour in (("kept", left, OURS), ("removed", gone, "rgba(200,85,61,0.35)")):
             figure.add_bar(
-                x=numbers, y=values, name=name, marker={"color": colour}, showlegend=place == 1,
-                hovertemplate="layer %{x}: %{y} " + f"{unit} {name}<extra></extra>", row=place, col=1,
+                x=numbers,
+                y=values,
+                name=name,
+                marker={"color": colour},
+                showlegend=place == 1,
+                hovertemplate="layer %{x}: %{y} " + f"{unit} {name}<extra></extra>",
+                row=place,
+                col=1,
             )
     groups = max((row["kv_groups_seed"] for row in layers), default=1)
     dressed(figure, 420)
@@ -81,12 +92,22 @@ def sparsity_chart(layers: Sequence[Layer]) -> go.Figure:
     figure = go.Figure()
     numbers = [row["layer"] for row in layers]
     removed = [100 * (1 - row["ffn_width"] / row["ffn_width_seed"]) for row in layers]
-    figure.add_bar(x=numbers, y=removed, name="neurons removed", marker={"color": OURS},
-                   hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>")
+    figure.add_bar(
+        x=numbers,
+        y=removed,
+        name="neurons removed",
+        marker={"color": OURS},
+        hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>",
+    )
     zeros = [row.get("weight_sparsity") for row in layers]
     if any(zeros):
-        figure.add_bar(x=numbers, y=[None if z is None else 100 * z for z in zeros], name="zero weights",
-                       marker={"color": SEED}, hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>")
+        figure.add_bar(
+            x=numbers,
+            y=[None if z is None else 100 * z for z in zeros],
+            name="zero weights",
+            marker={"color": SEED},
+            hovertemplate="layer %{x}: %{y:.1f} %<extra></extra>",
+        )
     figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
     figure.update_yaxes(rangemode="tozero")
     return dressed(figure, 280, "layer", "%")
@@ -94,6 +115,12 @@ def sparsity_chart(layers: Sequence[Layer]) -> go.Figure:
 
 def cluster_chart(clusters: Sequence[int]) -> go.Figure:
     """Number of clusters that topology found in each layer."""
-    figure = go.Figure(go.Bar(x=list(range(len(clusters))), y=list(clusters), marker={"color": SEED},
-                              hovertemplate="layer %{x}: %{y} clusters<extra></extra>"))
+    figure = go.Figure(
+        go.Bar(
+            x=list(range(len(clusters))),
+            y=list(clusters),
+            marker={"color": SEED},
+            hovertemplate="layer %{x}: %{y} clusters<extra></extra>",
+        )
+    )
     return dressed(figure, 380, "layer", "clusters")

@@ -38,8 +38,13 @@ def mask_heatmap(masks: Mapping[int, ArrayLike], bins: int = 64) -> go.Figure:
     kept = [bin_shares(masks[layer], bins) for layer in layers]
     lowest = min((min(row) for row in kept), default=1.0)
     figure = _heatmap(
-        kept, layers, np.linspace(0, 100, len(kept[0]) if kept else 0), KEPT_SCALE,
-        zmin=min(lowest, 0.9), zmax=1.0, percent=True,
+        kept,
+        layers,
+        np.linspace(0, 100, len(kept[0]) if kept else 0),
+        KEPT_SCALE,
+        zmin=min(lowest, 0.9),
+        zmax=1.0,
+        percent=True,
         hover="layer %{y}, neurons at %{x:.0f} %<br>kept %{z:.1%}<extra></extra>",
     )
     return dressed(figure, 380, "position in the layer (%)", "layer")
@@ -57,7 +62,13 @@ def importance_heatmap(scores: Mapping[int, ArrayLike], points: int = 21) -> go.
     pool = np.sort(np.concatenate(quantiles)) if quantiles else np.empty(0)
     ranks = [np.searchsorted(pool, row) / len(pool) for row in quantiles]
     figure = _heatmap(
-        ranks, layers, 100 * grid, SCORE_SCALE, zmin=0, zmax=1, percent=True,
+        ranks,
+        layers,
+        100 * grid,
+        SCORE_SCALE,
+        zmin=0,
+        zmax=1,
+        percent=True,
         hover="layer %{y}, node quantile %{x:.0f} %<br>above %{z:.0%} of the model<extra></extra>",
     )
     return dressed(figure, 380, "quantile of the layer's nodes (%)", "layer")
@@ -70,18 +81,29 @@ def wave_chart(waves: Sequence[Wave], limit: float | None = None) -> go.Figure:
     deltas = [wave.get("delta") for wave in waves]
     colours = [VERDICTS.get(wave["verdict"], PEER) for wave in waves]
     figure.add_scatter(
-        x=numbers, y=[None if d is None else 100 * value(d) for d in deltas], error_y=bars(deltas),
-        mode="lines+markers", line={"color": RULE, "width": 2}, marker={"size": 12, "color": colours},
-        text=[escape(wave["verdict"]) for wave in waves], showlegend=False,
-        hovertemplate="wave %{x}: %{y:+.2f} %<br>%{text}<extra></extra>", row=1, col=1,
+        x=numbers,
+        y=[None if d is None else 100 * value(d) for d in deltas],
+        error_y=bars(deltas),
+        mode="lines+markers",
+        line={"color": RULE, "width": 2},
+        marker={"size": 12, "color": colours},
+        text=[escape(wave["verdict"]) for wave in waves],
+        showlegend=False,
+        hovertemplate="wave %{x}: %{y:+.2f} %<br>%{text}<extra></extra>",
+        row=1,
+        col=1,
     )
     if limit is not None:
         figure.add_hline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5}, row=1, col=1)
     for key, name, colour in (("asked", "asked", RULE), ("reached", "reached", OURS)):
         figure.add_bar(
-            x=numbers, y=[None if wave.get(key) is None else 100 * wave[key] for wave in waves], name=name,
-            marker={"color": colour}, hovertemplate="wave %{x}: %{y:.2f} % " + name + "<extra></extra>",
-            row=2, col=1,
+            x=numbers,
+            y=[None if wave.get(key) is None else 100 * wave[key] for wave in waves],
+            name=name,
+            marker={"color": colour},
+            hovertemplate="wave %{x}: %{y:.2f} % " + name + "<extra></extra>",
+            row=2,
+            col=1,
         )
     highest = [100 * (value(d) if not isinstance(d, Sequence) else d[2]) for d in deltas if d is not None]
     top = 1.15 * max([*highest, 100 * (limit or 0), 0.1])
@@ -104,20 +126,26 @@ def healing_curve(rows: Sequence[HealingStep]) -> go.Figure:
         steps, losses = [row["step"] for row in part], [row["loss"] for row in part]
         colour = palette[place % len(palette)]
         figure.add_scatter(
-            x=steps, y=losses, mode="lines", line={"color": colour, "width": 1}, opacity=0.35,
-            showlegend=False, hoverinfo="skip",
+            x=steps,
+            y=losses,
+            mode="lines",
+            line={"color": colour, "width": 1},
+            opacity=0.35,
+            showlegend=False,
+            hoverinfo="skip",
         )
         figure.add_scatter(
-            x=steps, y=_smoothed(losses), mode="lines", name=f"wave {wave}",
+            x=steps,
+            y=_smoothed(losses),
+            mode="lines",
+            name=f"wave {wave}",
             line={"color": colour, "width": 2.5},
             hovertemplate=f"wave {wave}, step %{{x}}: %{{y:.4f}}<extra></extra>",
         )
     return dressed(figure, 340, "step", "loss (nats)")
 
 
-def persistence_diagram(
-    points: Sequence[Sequence[float | None]], threshold: float | None = None
-) -> go.Figure:
+def persistence_diagram(points: Sequence[Sequence[float | None]], threshold: float | None = None) -> go.Figure:
     """Birth against death of each density peak; far from the diagonal is a cluster.
 
     points: [birth, death]; a death of None or infinity never happens and is drawn on the edge.
@@ -130,24 +158,28 @@ def persistence_diagram(
     edge = low - pad if descending else high + pad
     births = [point[0] for point in points]
     deaths = [point[1] if _dies(point) else edge for point in points]
-    prominent = [
-        not _dies(p) or (threshold is not None and abs(p[0] - p[1]) >= threshold) for p in points
-    ]
+    prominent = [not _dies(p) or (threshold is not None and abs(p[0] - p[1]) >= threshold) for p in points]
     figure = go.Figure()
     ends = [low - pad, high + pad]
-    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": RULE}, showlegend=False,
-                       hoverinfo="skip")
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": RULE}, showlegend=False, hoverinfo="skip")
     if threshold is not None:
         offset = -threshold if descending else threshold
         figure.add_scatter(
-            x=ends, y=[end + offset for end in ends], mode="lines", name="threshold",
-            line={"color": BAD, "dash": "dot", "width": 1.5}, hoverinfo="skip",
+            x=ends,
+            y=[end + offset for end in ends],
+            mode="lines",
+            name="threshold",
+            line={"color": BAD, "dash": "dot", "width": 1.5},
+            hoverinfo="skip",
         )
     for wanted, name, colour in ((True, "cluster", OURS), (False, "noise", PEER)):
         chosen = [place for place, is_cluster in enumerate(prominent) if is_cluster == wanted]
         if chosen:
             figure.add_scatter(
-                x=[births[i] for i in chosen], y=[deaths[i] for i in chosen], mode="markers", name=name,
+                x=[births[i] for i in chosen],
+                y=[deaths[i] for i in chosen],
+                mode="markers",
+                name=name,
                 marker={"size": 8 if wanted else 6, "color": colour, "opacity": 0.8},
                 text=[f"{deaths[i]:.3g}" if _dies(points[i]) else "never" for i in chosen],
                 hovertemplate="born %{x:.3g}, dies: %{text}<extra></extra>",
@@ -169,27 +201,45 @@ def frontier(points: Sequence[File]) -> go.Figure:
     xs = [row["bytes"] / 1e6 for row in points]
     ys = [float(np.exp(np.mean([np.log(row["perplexity"][d]) for d in sorted(domains)]))) for row in points]
     best = _undominated(xs, ys)
-    figure.add_scatter(x=[xs[i] for i in best], y=[ys[i] for i in best], mode="lines", showlegend=False,
-                       line={"color": RULE, "width": 2}, hoverinfo="skip")
+    figure.add_scatter(
+        x=[xs[i] for i in best],
+        y=[ys[i] for i in best],
+        mode="lines",
+        showlegend=False,
+        line={"color": RULE, "width": 2},
+        hoverinfo="skip",
+    )
     colours = {"ours": OURS, "seed": SEED, "source": CONTROL, "peer": PEER}
     for row, x, y in zip(points, xs, ys, strict=True):
         ours = row["role"] == "ours"
         figure.add_scatter(
-            x=[x], y=[y], mode="markers", name=escape(row["name"]),
-            marker={"size": 16 if ours else 11, "color": colours[row["role"]],
-                    "symbol": "star" if ours else "circle"},
+            x=[x],
+            y=[y],
+            mode="markers",
+            name=escape(row["name"]),
+            marker={"size": 16 if ours else 11, "color": colours[row["role"]], "symbol": "star" if ours else "circle"},
             hovertemplate=f"{escape(row['name'])}<br>%{{x:.1f}} MB, perplexity %{{y:.2f}}<extra></extra>",
             showlegend=False,
         )
-    for (x, y), row, (dx, dy) in zip(
-        zip(xs, ys, strict=True), points, label_places(np.log(xs), ys), strict=True
-    ):
+    for (x, y), row, (dx, dy) in zip(zip(xs, ys, strict=True), points, label_places(np.log(xs), ys), strict=True):
         figure.add_annotation(
-            x=np.log10(x), y=y, text=escape(row["name"]), showarrow=True, arrowhead=0, arrowwidth=1,
-            arrowcolor=RULE, ax=dx, ay=dy, font={"size": 12, "color": INK},
+            x=np.log10(x),
+            y=y,
+            text=escape(row["name"]),
+            showarrow=True,
+            arrowhead=0,
+            arrowwidth=1,
+            arrowcolor=RULE,
+            ax=dx,
+            ay=dy,
+            font={"size": 12, "color": INK},
         )
-    figure.update_xaxes(type="log", tickvals=ticks(xs), ticktext=[f"{t:g}" for t in ticks(xs)],
-                        range=[np.log10(min(xs) * 0.74), np.log10(max(xs) * 1.16)])
+    figure.update_xaxes(
+        type="log",
+        tickvals=ticks(xs),
+        ticktext=[f"{t:g}" for t in ticks(xs)],
+        range=[np.log10(min(xs) * 0.74), np.log10(max(xs) * 1.16)],
+    )
     span = (max(ys) - min(ys)) or 1.0
     figure.update_yaxes(range=[min(ys) - 0.22 * span, max(ys) + 0.22 * span])
     return dressed(figure, 420, "file size (MB, log scale)", "perplexity")
@@ -204,10 +254,16 @@ def bin_shares(mask: ArrayLike, bins: int) -> list[float]:
 def _heatmap(rows, layers, xs, scale, *, zmin, zmax, percent, hover) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
-            z=[[round(float(cell), 5) for cell in row] for row in rows], x=list(np.round(xs, 3)),
-            y=list(layers), colorscale=scale, zmin=zmin, zmax=zmax, hovertemplate=hover, xgap=0, ygap=1,
-            colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".0%" if percent else "",
-                      "len": 0.9},
+            z=[[round(float(cell), 5) for cell in row] for row in rows],
+            x=list(np.round(xs, 3)),
+            y=list(layers),
+            colorscale=scale,
+            zmin=zmin,
+            zmax=zmax,
+            hovertemplate=hover,
+            xgap=0,
+            ygap=1,
+            colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".0%" if percent else "", "len": 0.9},
         )
     )
     figure.update_yaxes(autorange="reversed")

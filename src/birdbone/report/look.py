@@ -20,15 +20,31 @@ KEPT_SCALE = [[0.0, "#c8553d"], [0.5, "#e3c58f"], [1.0, "#1f8a70"]]
 
 def dressed(figure: go.Figure, height: int, x: str | None = None, y: str | None = None) -> go.Figure:
     figure.update_layout(
-        template="none", height=height, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        template="none",
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         margin={"l": 58, "r": 16, "t": 34, "b": 48},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "font": {"size": 12},
-                "traceorder": "normal"},
+        legend={
+            "orientation": "h",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "x": 0,
+            "font": {"size": 12},
+            "traceorder": "normal",
+        },
         hoverlabel={"font": {"family": "system-ui, sans-serif"}},
     )
-    axes = {"gridcolor": RULE, "zerolinecolor": INK, "linecolor": RULE, "automargin": True,
-            "title": {"standoff": 10, "font": {"size": 13}}, "ticks": "", "fixedrange": True}
+    axes = {
+        "gridcolor": RULE,
+        "zerolinecolor": INK,
+        "linecolor": RULE,
+        "automargin": True,
+        "title": {"standoff": 10, "font": {"size": 13}},
+        "ticks": "",
+        "fixedrange": True,
+    }
     figure.update_xaxes(**axes, showgrid=False, zeroline=False)
     figure.update_yaxes(**axes, zeroline=False)
     if x:
@@ -42,7 +58,11 @@ def bars(measures: Sequence[Measure | None], colour: str = INK) -> dict:
     """Plotly error bars, in percent, from measures that carry an interval."""
     intervals = [m if isinstance(m, Sequence) else None for m in measures]
     return {
-        "type": "data", "symmetric": False, "thickness": 1.5, "width": 4, "color": colour,
+        "type": "data",
+        "symmetric": False,
+        "thickness": 1.5,
+        "width": 4,
+        "color": colour,
         "array": [0 if m is None else 100 * (m[2] - m[0]) for m in intervals],
         "arrayminus": [0 if m is None else 100 * (m[0] - m[1]) for m in intervals],
     }

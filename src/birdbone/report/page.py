@@ -23,16 +23,12 @@ def render(data: ReportData) -> str:
 
     Plotly's script is embedded once, packed (gzip in base64), which keeps the page near 2 MB.
     """
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {
         name: getattr(numbers, name)
         for name in ("size", "amount", "exact", "points", "plain", "nats", "share", "change", "duration")
     }
-    template = environment.from_string(
-        files("birdbone.report").joinpath("template.html").read_text(encoding="utf-8")
-    )
+    template = environment.from_string(files("birdbone.report").joinpath("template.html").read_text(encoding="utf-8"))
     return template.render(
         d=data,
         cards=cards(data),
@@ -77,7 +73,9 @@ def cards(data: ReportData) -> list[dict]:
             "lines": [
                 f"seed {numbers.amount(seed['macs_per_token'])}, "
                 + numbers.change(ours["macs_per_token"] / seed["macs_per_token"] - 1)
-            ] if ours.get("macs_per_token") and seed.get("macs_per_token") else [],
+            ]
+            if ours.get("macs_per_token") and seed.get("macs_per_token")
+            else [],
         },
         {
             "label": "Decode speed",
@@ -86,7 +84,9 @@ def cards(data: ReportData) -> list[dict]:
             "lines": [
                 f"seed f16 {numbers.plain(seed['tokens_per_second'], 1)}, "
                 + numbers.times(ours["tokens_per_second"], seed["tokens_per_second"])
-            ] if ours.get("tokens_per_second") and seed.get("tokens_per_second") else [],
+            ]
+            if ours.get("tokens_per_second") and seed.get("tokens_per_second")
+            else [],
         },
         {
             "label": "Worst perplexity change",
@@ -164,8 +164,8 @@ def absent(data: ReportData) -> list[str]:
         "the file the seed came from": "source" not in roles,
         "llama.cpp's own quantizations of the seed": "peer" not in roles,
         "perplexity per domain": not data.domains,
-        "the control (the seed given the same healing)":
-            bool(data.domains) and not any("control" in row for row in data.domains),
+        "the control (the seed given the same healing)": bool(data.domains)
+        and not any("control" in row for row in data.domains),
         "KL to the seed": data.kl is None,
         "top-1 agreement with the seed": data.top1 is None,
         "canaries": not data.canaries,

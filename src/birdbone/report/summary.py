@@ -82,24 +82,26 @@ def _headline(data: ReportData) -> Table:
     for card in cards(data):
         figure = f"{card['figure']} {card['unit']}" if card.get("unit") else card["figure"]
         interval = [card["interval"]] if card.get("interval") else []
-        grid.add_row(
-            Text(card["label"]), Text(figure, style="bold"), Text(" · ".join([*interval, *card["lines"]]))
-        )
+        grid.add_row(Text(card["label"]), Text(figure, style="bold"), Text(" · ".join([*interval, *card["lines"]])))
     return grid
 
 
 def _files(data: ReportData) -> Table:
     domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
     table = _table(
-        "files, by llama.cpp", ("file", "size", "bits", *domains, "tokens/s", "KL", "substituted"),
+        "files, by llama.cpp",
+        ("file", "size", "bits", *domains, "tokens/s", "KL", "substituted"),
         left=("file", "substituted"),
     )
     for row in data.files:
         swapped = row.get("substituted")
         cells = [
-            row["name"], numbers.size(row["bytes"]), numbers.plain(row.get("bits_per_weight")),
+            row["name"],
+            numbers.size(row["bytes"]),
+            numbers.plain(row.get("bits_per_weight")),
             *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
-            numbers.plain(row.get("tokens_per_second"), 1), numbers.nats(_point(row.get("kl"))),
+            numbers.plain(row.get("tokens_per_second"), 1),
+            numbers.nats(_point(row.get("kl"))),
             _swaps(swapped),
         ]
         table.add_row(*(Text(cell) for cell in cells), style="bold" if row["role"] == "ours" else None)
@@ -108,7 +110,8 @@ def _files(data: ReportData) -> Table:
 
 def _domains(data: ReportData) -> Table:
     table = _table(
-        "perplexity by domain", ("domain", "seed", "control", "healed", "export", "judged change"),
+        "perplexity by domain",
+        ("domain", "seed", "control", "healed", "export", "judged change"),
         left=("domain",),
     )
     for row in data.domains:
@@ -122,8 +125,14 @@ def _domains(data: ReportData) -> Table:
 
 
 def _table(title: str, columns: Sequence[str], left: Sequence[str]) -> Table:
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
-                  collapse_padding=True, padding=(0, 1))
+    table = Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        padding=(0, 1),
+    )
     for name in columns:
         table.add_column(Text(name), justify="left" if name in left else "right", no_wrap=True)
     return table

@@ -37,8 +37,9 @@ class TerminalHooks:
             wave = f"wave_{number}"
             reports = {name: catalog.load(f"{wave}.{name}") for name in ("prune_report", "regrow_report")}
             reports["verdict"] = outputs[f"{wave}.verdict"] if number == current else catalog.load(f"{wave}.verdict")
-            rows.append({**wave_row(number, reports),
-                         "seconds": sum(s for n, s in seconds.items() if n.startswith(f"{wave}."))})
+            rows.append(
+                {**wave_row(number, reports), "seconds": sum(s for n, s in seconds.items() if n.startswith(f"{wave}."))}
+            )
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 
     @hook_impl

@@ -39,7 +39,9 @@ def load_canaries(path: str | None = None) -> list[Canary]:
                 answers = (str(entry["answer"]), *map(str, entry["wrong"]))
                 canaries.append(Canary(str(domain), str(entry["prompt"]), answers))
             except (KeyError, TypeError) as error:
-                raise TextError(f"canaries file {place}, {domain} entry {number}: needs prompt, answer and wrong") from error
+                raise TextError(
+                    f"canaries file {place}, {domain} entry {number}: needs prompt, answer and wrong"
+                ) from error
             if len(answers) < 2:
                 raise TextError(f"canaries file {place}, {domain} entry {number}: needs at least one wrong answer")
     return canaries

@@ -20,10 +20,38 @@ from birdbone.errors import TextError
 
 GENSIM_DATA = "gensim/test/test_data"
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-CODE_FILES = ("argparse", "ast", "asyncio/tasks", "calendar", "collections/__init__", "csv", "dataclasses",
-              "difflib", "email/message", "fractions", "heapq", "inspect", "json/decoder", "logging/__init__",
-              "pathlib", "pprint", "queue", "random", "sched", "shlex", "shutil", "statistics", "string",
-              "tarfile", "textwrap", "threading", "tokenize", "traceback", "urllib/parse", "zipfile")
+CODE_FILES = (
+    "argparse",
+    "ast",
+    "asyncio/tasks",
+    "calendar",
+    "collections/__init__",
+    "csv",
+    "dataclasses",
+    "difflib",
+    "email/message",
+    "fractions",
+    "heapq",
+    "inspect",
+    "json/decoder",
+    "logging/__init__",
+    "pathlib",
+    "pprint",
+    "queue",
+    "random",
+    "sched",
+    "shlex",
+    "shutil",
+    "statistics",
+    "string",
+    "tarfile",
+    "textwrap",
+    "threading",
+    "tokenize",
+    "traceback",
+    "urllib/parse",
+    "zipfile",
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +76,10 @@ def documents(source: str, chat: Callable[[list[dict]], str] | None = None) -> l
     elif path.suffix == ".jsonl" and path.is_file():
         found = list(_jsonl(path, chat))
     else:
-        raise TextError(f"text source {source!r}: give one of {', '.join(BUILT_IN)}, a folder of .txt or .md "
-                        "files, or a .jsonl file")
+        raise TextError(
+            f"text source {source!r}: give one of {', '.join(BUILT_IN)}, a folder of .txt or .md "
+            "files, or a .jsonl file"
+        )
     if not found:
         raise TextError(f"text source {source!r} holds no text")
     return found

@@ -36,8 +36,15 @@ def split(found: Iterable[Document], random_seed: int, shares: dict[str, float])
     return parts
 
 
-def packed_windows(found: list[Document], encode: Encode, tokens: int, window: int, label: str,
-                   skip: int = 0, separator: int | None = None) -> Tensor:
+def packed_windows(
+    found: list[Document],
+    encode: Encode,
+    tokens: int,
+    window: int,
+    label: str,
+    skip: int = 0,
+    separator: int | None = None,
+) -> Tensor:
     """Documents end to end (``separator`` between them) cut into [N, T]; ``skip`` windows passed over.
 
     Raises TextError naming the setting when there is too little text.
@@ -49,13 +56,16 @@ def packed_windows(found: list[Document], encode: Encode, tokens: int, window: i
         if len(stream) >= need:
             break
     if len(stream) < need:
-        raise TextError(f"text too short for {label}: {need} tokens asked, {len(stream)} there. "
-                        f"Give more text or lower text.{label}_tokens")
+        raise TextError(
+            f"text too short for {label}: {need} tokens asked, {len(stream)} there. "
+            f"Give more text or lower text.{label}_tokens"
+        )
     return torch.tensor(stream[skip * window : need], dtype=torch.int32).view(-1, window)
 
 
-def document_windows(found: list[Document], encode: Encode, tokens: int, window: int, label: str
-                     ) -> tuple[Tensor, Tensor]:
+def document_windows(
+    found: list[Document], encode: Encode, tokens: int, window: int, label: str
+) -> tuple[Tensor, Tensor]:
     """Windows that never cross a document: [N, T] and the document's number per window [N].
 
     Takes one window from each document in turn until ``tokens`` are reached, so that many
@@ -71,8 +81,10 @@ def document_windows(found: list[Document], encode: Encode, tokens: int, window:
     rows = [(d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))]
     rows = sorted(rows, key=lambda row: (row[1], row[0]))[:want]
     if len(rows) < want:
-        raise TextError(f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there. "
-                        "Give more text, or lower text.guard_tokens, text.test_tokens or text.window")
+        raise TextError(
+            f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there. "
+            "Give more text, or lower text.guard_tokens, text.test_tokens or text.window"
+        )
     if len({row[0] for row in rows}) < 2:
         raise TextError(f"text for {label}: needs at least two documents of {window} tokens, found one")
     ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor
 
@@ -15,8 +14,9 @@ from birdbone.model.shrink import kv_groups
 from birdbone.model.walk import walk
 
 
-def observe(seed: Checkpoint, texts: tuple[dict[str, Tensor], dict], settings: dict, device: str, random_seed: int
-            ) -> tuple[dict[str, Tensor], dict]:
+def observe(
+    seed: Checkpoint, texts: tuple[dict[str, Tensor], dict], settings: dict, device: str, random_seed: int
+) -> tuple[dict[str, Tensor], dict]:
     """Mean, variance, firing rate and sampled profile of every node.
 
     Per layer: ``ffn.<layer>.mean/.variance/.firing_rate`` [neurons], ``.profile`` [neurons, sampled
@@ -55,9 +55,8 @@ def _statistics(h: Tensor, sampled: Tensor) -> dict[str, Tensor]:
     """From values [tokens, nodes]."""
     magnitude = h.abs()
     return {
-        "mean": h.mean(0), "variance": h.var(0, correction=0),
+        "mean": h.mean(0),
+        "variance": h.var(0, correction=0),
         "firing_rate": (magnitude > magnitude.mean(0)).float().mean(0),
         "profile": h[sampled].T.half().contiguous(),
     }
-
-

@@ -7,7 +7,14 @@ from birdbone.pipelines.activation_log.nodes import observe
 
 def create_pipeline(**_) -> Pipeline:
     """activation_log: observe."""
-    return Pipeline([
-        Node(observe, ["seed_model", "texts", "params:activation_log", "params:device", "params:random_seed"],
-             "activations", name="activation_log.observe"),
-    ], tags=["look"])
+    return Pipeline(
+        [
+            Node(
+                observe,
+                ["seed_model", "texts", "params:activation_log", "params:device", "params:random_seed"],
+                "activations",
+                name="activation_log.observe",
+            ),
+        ],
+        tags=["look"],
+    )

@@ -16,17 +16,29 @@ from birdbone.model.network import build
 from birdbone.text.canaries import load_canaries
 
 
-def measure_control(seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict], text: dict,
-                    guard: dict, recipe: dict, waves: int, device: str, random_seed: int) -> dict:
+def measure_control(
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    texts: tuple[dict[str, Tensor], dict],
+    text: dict,
+    guard: dict,
+    recipe: dict,
+    waves: int,
+    device: str,
+    random_seed: int,
+) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together."""
     if not guard["control"] or recipe["steps"] == 0:
         return {"measured": False}
     place = resolve_device(device)
     settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})
-    healed, _ = heal(seed, seed, texts[0]["heal"], settings, random_seed, place, workdir(), label="control: heal the seed")
+    healed, _ = heal(
+        seed, seed, texts[0]["heal"], settings, random_seed, place, workdir(), label="control: heal the seed"
+    )
     network, untouched = build(healed, place), build(seed, place)
     return {
-        "measured": True, "steps": settings.steps,
+        "measured": True,
+        "steps": settings.steps,
         "domains": judge(network, untouched, texts[0], "guard", random_seed),
         "test": judge(network, untouched, texts[0], "test", random_seed),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),

@@ -7,8 +7,24 @@ from birdbone.pipelines.control.nodes import measure_control
 
 def create_pipeline(**_) -> Pipeline:
     """guard.control: one node, computed once."""
-    return Pipeline([
-        Node(measure_control, ["seed_model", "tokenizer", "texts", "params:text", "params:guard", "params:micro_heal",
-                               "params:waves", "params:device", "params:random_seed"],
-             "control_metrics", name="control.heal_seed"),
-    ], tags=["guard"])
+    return Pipeline(
+        [
+            Node(
+                measure_control,
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "texts",
+                    "params:text",
+                    "params:guard",
+                    "params:micro_heal",
+                    "params:waves",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                "control_metrics",
+                name="control.heal_seed",
+            ),
+        ],
+        tags=["guard"],
+    )

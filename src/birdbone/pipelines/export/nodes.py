@@ -29,6 +29,7 @@ GGUF_NAME = "model.gguf"
 
 def export_folder(accepted: Checkpoint, tokenizer_folder: Path, settings: dict) -> Callable[[Path], None]:
     """A writer of a folder for ``from_pretrained``: config, weights, tokenizer."""
+
     def write(folder: Path) -> None:
         _copy_tokenizer(tokenizer_folder, folder)
         write_folder(accepted, folder, getattr(torch, settings["dtype"]))
@@ -36,8 +37,9 @@ def export_folder(accepted: Checkpoint, tokenizer_folder: Path, settings: dict) 
     return write
 
 
-def export_gguf(accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path, about: dict
-                ) -> Callable[[Path], None]:
+def export_gguf(
+    accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path, about: dict
+) -> Callable[[Path], None]:
     """A writer of ``model.gguf`` with the packed blocks as they are.
 
     Raises ExportError when a tensor's type in the file is not the one asked for.
@@ -48,16 +50,28 @@ def export_gguf(accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict],
         path = folder / GGUF_NAME
         metadata = {"name": f"{about['name']} (birdbone)"} | ({"license": about["licence"]} if about["licence"] else {})
         asked = write_gguf(
-            path, accepted, tokenizer_folder, default_type="f32", metadata=metadata,
+            path,
+            accepted,
+            tokenizer_folder,
+            default_type="f32",
+            metadata=metadata,
             packed={n: (types[n], p.numpy()) for n, p in packed.items()},
-            types={n: t for n, t in types.items() if n not in packed})
+            types={n: t for n, t in types.items() if n not in packed},
+        )
         _refuse_substitutes(path, asked)
 
     return write
 
 
-def referee(gguf_folder: Path, accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path,
-            texts: tuple[dict[str, Tensor], dict], settings: dict, threads: int | None) -> tuple[dict, dict]:
+def referee(
+    gguf_folder: Path,
+    accepted: Checkpoint,
+    quantized: tuple[dict[str, Tensor], dict],
+    tokenizer_folder: Path,
+    texts: tuple[dict[str, Tensor], dict],
+    settings: dict,
+    threads: int | None,
+) -> tuple[dict, dict]:
     """(what llama.cpp says of the export, how fast it runs it). Raises ExportError where it disagrees.
 
     An f32 file of the accepted weights with an f32 KV cache must have PyTorch's logits; the exported
@@ -71,15 +85,24 @@ def referee(gguf_folder: Path, accepted: Checkpoint, quantized: tuple[dict[str, 
     state = dequantized(accepted, quantized[0], quantized[1]["types"])
     scored = len(rows) * (rows.shape[1] - 1)
     ours = perplexity(losses(build(state), rows, "referee: torch"), scored)
-    theirs = perplexity(torch.tensor([nll for nll, _ in llamacpp.perplexity(path, rows.tolist(), threads=threads)]), scored)
+    theirs = perplexity(
+        torch.tensor([nll for nll, _ in llamacpp.perplexity(path, rows.tolist(), threads=threads)]), scored
+    )
     report = {
-        "exact": exact, "torch_perplexity": ours, "llamacpp_perplexity": theirs, "difference": theirs / ours - 1,
-        "tokens": scored, "bytes": path.stat().st_size, "types": _counted(tensor_types(path)),
+        "exact": exact,
+        "torch_perplexity": ours,
+        "llamacpp_perplexity": theirs,
+        "difference": theirs / ours - 1,
+        "tokens": scored,
+        "bytes": path.stat().st_size,
+        "types": _counted(tensor_types(path)),
         "bits_per_weight": 8 * path.stat().st_size / accepted.parameters,
     }
     if abs(report["difference"]) > SAME_PERPLEXITY:
-        raise ExportError(f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights {ours:.4f}: "
-                          "they differ by more than 1 %, so the file is not the model")
+        raise ExportError(
+            f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights {ours:.4f}: "
+            "they differ by more than 1 %, so the file is not the model"
+        )
     speed = llamacpp.speed(path, threads=threads, generated=settings["speed_tokens"])
     return report, speed
 
@@ -96,12 +119,19 @@ def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, thre
     top = ours.topk(2, dim=-1).values
     clear = (top[:, 0] - top[:, 1]) > CLEAR_MARGIN
     same = ours.argmax(-1) == theirs.argmax(-1)
-    report = {"tokens": len(ids), "kl": kl, "top1": float(same.double().mean()), "clear": int(clear.sum()),
-              "top1_clear": float(same[clear].double().mean()) if clear.any() else 1.0,
-              "max_difference": float((ours - theirs).abs().max())}
+    report = {
+        "tokens": len(ids),
+        "kl": kl,
+        "top1": float(same.double().mean()),
+        "clear": int(clear.sum()),
+        "top1_clear": float(same[clear].double().mean()) if clear.any() else 1.0,
+        "max_difference": float((ours - theirs).abs().max()),
+    }
     if not kl < EXACT_KL or report["top1_clear"] < 1:
-        raise ExportError(f"llama.cpp's logits of the f32 export differ from PyTorch's: mean KL {kl:.2e} (limit "
-                          f"{EXACT_KL:.0e}), top-1 {report['top1_clear']:.2%} where the choice is clear")
+        raise ExportError(
+            f"llama.cpp's logits of the f32 export differ from PyTorch's: mean KL {kl:.2e} (limit "
+            f"{EXACT_KL:.0e}), top-1 {report['top1_clear']:.2%} where the choice is clear"
+        )
     return report
 
 
@@ -110,7 +140,9 @@ def _refuse_substitutes(path: Path, asked: dict[str, str]) -> None:
     wrong = {n: (t, written.get(n)) for n, t in asked.items() if written.get(n) != t}
     if wrong:
         name, (wanted, got) = next(iter(wrong.items()))
-        raise ExportError(f"{path}: {len(wrong)} tensors have another type than asked, such as {name}: {wanted} -> {got}")
+        raise ExportError(
+            f"{path}: {len(wrong)} tensors have another type than asked, such as {name}: {wanted} -> {got}"
+        )
 
 
 def _counted(types: dict[str, str]) -> dict[str, int]:

@@ -18,9 +18,19 @@ from birdbone.model.rounding import WIDE, Rounder
 MARGIN = 0.9
 
 
-def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tensor], dict], node_scores: tuple,
-             control: dict, settings: dict, max_loss: float, target_bytes: int | None, cap: float | None, device: str,
-             random_seed: int) -> tuple[tuple[dict[str, Tensor], dict], dict]:
+def quantize(
+    accepted: Checkpoint,
+    seed: Checkpoint,
+    texts: tuple[dict[str, Tensor], dict],
+    node_scores: tuple,
+    control: dict,
+    settings: dict,
+    max_loss: float,
+    target_bytes: int | None,
+    cap: float | None,
+    device: str,
+    random_seed: int,
+) -> tuple[tuple[dict[str, Tensor], dict], dict]:
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
@@ -30,7 +40,9 @@ def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tens
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, cap, place)
     options = rounder.options()
     outer = sum(_bytes(accepted, n, t) for n, t in rounder.outer_types().items())
-    vectors = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in rounder.outer_types())
+    vectors = sum(
+        4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in rounder.outer_types()
+    )
     fixed = outer + vectors
     full = build(seed, place)
     trials: list[dict] = []
@@ -39,9 +51,19 @@ def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tens
         state, packed = rounder.apply(types)
         figures = judge(build(state, place), full, texts[0], "guard", random_seed)
         domain, change = worst_change(figures, control.get("domains"))
-        trials.append({"bytes": fixed + _size(options, types), "predicted": _cost(options, types), "worst_domain": domain,
-                       "worst_change": change, "accepted": change <= max_loss, "domains": figures,
-                       "types": types, "packed": packed, "state": state})
+        trials.append(
+            {
+                "bytes": fixed + _size(options, types),
+                "predicted": _cost(options, types),
+                "worst_domain": domain,
+                "worst_change": change,
+                "accepted": change <= max_loss,
+                "domains": figures,
+                "types": types,
+                "packed": packed,
+                "state": state,
+            }
+        )
         return trials[-1]
 
     if target_bytes is not None:
@@ -52,12 +74,20 @@ def quantize(accepted: Checkpoint, seed: Checkpoint, texts: tuple[dict[str, Tens
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
     types = {**best["types"], **rounder.outer_types()}
     report = {
-        "accepted": best["accepted"], "worst_domain": best["worst_domain"], "worst_change": best["worst_change"],
-        "limit": max_loss, "tensor_bytes": best["bytes"], "target_bytes": target_bytes,
+        "accepted": best["accepted"],
+        "worst_domain": best["worst_domain"],
+        "worst_change": best["worst_change"],
+        "limit": max_loss,
+        "tensor_bytes": best["bytes"],
+        "target_bytes": target_bytes,
         "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
-        "domains": plain(best["domains"]), "types": types, "counts": _counts(types),
+        "domains": plain(best["domains"]),
+        "types": types,
+        "counts": _counts(types),
         "zeros": _zeros(best["state"], accepted),
-        "trials": [{k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials],
+        "trials": [
+            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials
+        ],
     }
     return (best["packed"], {"types": types}), report
 
@@ -104,5 +134,7 @@ def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
     total = sum(m.numel() for m in masks.values())
     if not total:
         return {}
-    return {"asked": sum(int((~m).sum()) for m in masks.values()) / total,
-            "after_rounding": sum(int((state.weights[n] == 0).sum()) for n in masks) / total}
+    return {
+        "asked": sum(int((~m).sum()) for m in masks.values()) / total,
+        "after_rounding": sum(int((state.weights[n] == 0).sum()) for n in masks) / total,
+    }

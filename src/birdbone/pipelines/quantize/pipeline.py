@@ -7,9 +7,26 @@ from birdbone.pipelines.quantize.nodes import quantize
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:
     """quantize: round the last accepted model."""
-    return Pipeline([
-        Node(quantize, [f"wave_{waves}.accepted", "seed_model", "texts", "node_scores", "control_metrics",
-                        "params:quantize", "params:max_loss", "params:target_bytes", "params:activation_log.cap",
-                        "params:device", "params:random_seed"],
-             ["quantized", "quantize_report"], name="quantize.round"),
-    ], tags=["ship"])
+    return Pipeline(
+        [
+            Node(
+                quantize,
+                [
+                    f"wave_{waves}.accepted",
+                    "seed_model",
+                    "texts",
+                    "node_scores",
+                    "control_metrics",
+                    "params:quantize",
+                    "params:max_loss",
+                    "params:target_bytes",
+                    "params:activation_log.cap",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["quantized", "quantize_report"],
+                name="quantize.round",
+            ),
+        ],
+        tags=["ship"],
+    )

@@ -29,8 +29,19 @@ from birdbone.text.canaries import load_canaries
 Texts = tuple[dict[str, Tensor], dict]
 
 
-def measure_files(seed: Checkpoint, accepted: Checkpoint, about: dict, tokenizer_folder: Path, gguf_folder: Path, texts: Texts, report: dict,
-                  export: dict, models: dict, model: str, threads: int | None) -> tuple[dict, dict]:
+def measure_files(
+    seed: Checkpoint,
+    accepted: Checkpoint,
+    about: dict,
+    tokenizer_folder: Path,
+    gguf_folder: Path,
+    texts: Texts,
+    report: dict,
+    export: dict,
+    models: dict,
+    model: str,
+    threads: int | None,
+) -> tuple[dict, dict]:
     """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
     llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
     """
@@ -48,18 +59,32 @@ def measure_files(seed: Checkpoint, accepted: Checkpoint, about: dict, tokenizer
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
         quality, speed, reference = {}, {}, {}
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
-            quality[name] = {"role": role, "bytes": path.stat().st_size, "substituted": _pairs(substituted),
-                             "types": _counted(tensor_types(path)),
-                             "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
-                             "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
-                             **_quality(path, rows, reference, threads)}
+            quality[name] = {
+                "role": role,
+                "bytes": path.stat().st_size,
+                "substituted": _pairs(substituted),
+                "types": _counted(tensor_types(path)),
+                "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
+                "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
+                **_quality(path, rows, reference, threads),
+            }
             speed[name] = llamacpp.speed(path, threads=threads, generated=export["speed_tokens"])
     return quality, speed
 
 
-def measure_final(seed: Checkpoint, accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path,
-                  texts: Texts, control: dict, text: dict, report: dict, max_loss: float, device: str, random_seed: int
-                  ) -> dict:
+def measure_final(
+    seed: Checkpoint,
+    accepted: Checkpoint,
+    quantized: tuple[dict[str, Tensor], dict],
+    tokenizer_folder: Path,
+    texts: Texts,
+    control: dict,
+    text: dict,
+    report: dict,
+    max_loss: float,
+    device: str,
+    random_seed: int,
+) -> dict:
     """The export's own weights against the seed on the test text, canaries, and texts side by side."""
     place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
     full = build(seed, place)
@@ -68,21 +93,60 @@ def measure_final(seed: Checkpoint, accepted: Checkpoint, quantized: tuple[dict[
     domain, change = worst_change(figures, control.get("test"))
     for name, found in figures.items():
         found["judged"] = judged_change(found, control.get("test", {}).get(name), random_seed)
-    texts_made = [{"prompt": p, "before": generate(full, tokenizer, p, report["generate_tokens"]),
-                   "after": generate(after, tokenizer, p, report["generate_tokens"])} for p in report["prompts"]]
-    return {"domains": plain(figures), "worst_domain": domain, "worst_change": change, "accepted": change <= max_loss,
-            "limit": max_loss, "canaries": score_canaries(after, tokenizer, load_canaries(text["canaries"])),
-            "generations": texts_made}
+    texts_made = [
+        {
+            "prompt": p,
+            "before": generate(full, tokenizer, p, report["generate_tokens"]),
+            "after": generate(after, tokenizer, p, report["generate_tokens"]),
+        }
+        for p in report["prompts"]
+    ]
+    return {
+        "domains": plain(figures),
+        "worst_domain": domain,
+        "worst_change": change,
+        "accepted": change <= max_loss,
+        "limit": max_loss,
+        "canaries": score_canaries(after, tokenizer, load_canaries(text["canaries"])),
+        "generations": texts_made,
+    }
 
 
-def make_page(about: dict, seed_metrics: dict, control: dict, quantize_report: dict, referee: dict, speed: dict,
-              files: dict, files_speed: dict, final: dict, topology: dict, node_scores: tuple, accepted: Checkpoint,
-              parameters: dict, **waves: dict) -> tuple[str, str, str]:
+def make_page(
+    about: dict,
+    seed_metrics: dict,
+    control: dict,
+    quantize_report: dict,
+    referee: dict,
+    speed: dict,
+    files: dict,
+    files_speed: dict,
+    final: dict,
+    topology: dict,
+    node_scores: tuple,
+    accepted: Checkpoint,
+    parameters: dict,
+    **waves: dict,
+) -> tuple[str, str, str]:
     """(report.html, model card, summary for the terminal) from everything measured."""
     from birdbone.report.summary import summary
 
-    data = assemble(about, seed_metrics, control, quantize_report, referee, speed, files, files_speed, final, topology,
-                    node_scores[0], accepted, parameters, waves)
+    data = assemble(
+        about,
+        seed_metrics,
+        control,
+        quantize_report,
+        referee,
+        speed,
+        files,
+        files_speed,
+        final,
+        topology,
+        node_scores[0],
+        accepted,
+        parameters,
+        waves,
+    )
     return render(data), model_card(data), summary(data)
 
 
@@ -119,5 +183,3 @@ def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:
 
 def _counted(types: dict[str, str]) -> dict[str, int]:
     return {t: list(types.values()).count(t) for t in sorted(set(types.values()))}
-
-

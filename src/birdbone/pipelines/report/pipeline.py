@@ -11,18 +11,60 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
     """report: files, final, page."""
     model = f"wave_{waves}.accepted"
     page = {
-        "about": "seed_about", "seed_metrics": "seed_metrics", "control": "control_metrics",
-        "quantize_report": "quantize_report", "referee": "referee", "speed": "speed", "files": "files",
-        "files_speed": "files_speed", "final": "final_metrics", "topology": "topology_report",
-        "node_scores": "node_scores", "accepted": model, "parameters": "parameters",
+        "about": "seed_about",
+        "seed_metrics": "seed_metrics",
+        "control": "control_metrics",
+        "quantize_report": "quantize_report",
+        "referee": "referee",
+        "speed": "speed",
+        "files": "files",
+        "files_speed": "files_speed",
+        "final": "final_metrics",
+        "topology": "topology_report",
+        "node_scores": "node_scores",
+        "accepted": model,
+        "parameters": "parameters",
         **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
     }
-    return Pipeline([
-        Node(measure_files, ["seed_model", model, "seed_about", "tokenizer", "export_gguf", "texts", "params:report",
-                             "params:export", "params:models", "params:model", "params:threads"],
-             ["files", "files_speed"], name="report.files"),
-        Node(measure_final, ["seed_model", model, "quantized", "tokenizer", "texts", "control_metrics", "params:text",
-                             "params:report", "params:max_loss", "params:device", "params:random_seed"],
-             "final_metrics", name="report.final"),
-        Node(make_page, page, ["report_page", "model_card", "summary"], name="report.page"),
-    ], tags=["ship"])
+    return Pipeline(
+        [
+            Node(
+                measure_files,
+                [
+                    "seed_model",
+                    model,
+                    "seed_about",
+                    "tokenizer",
+                    "export_gguf",
+                    "texts",
+                    "params:report",
+                    "params:export",
+                    "params:models",
+                    "params:model",
+                    "params:threads",
+                ],
+                ["files", "files_speed"],
+                name="report.files",
+            ),
+            Node(
+                measure_final,
+                [
+                    "seed_model",
+                    model,
+                    "quantized",
+                    "tokenizer",
+                    "texts",
+                    "control_metrics",
+                    "params:text",
+                    "params:report",
+                    "params:max_loss",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                "final_metrics",
+                name="report.final",
+            ),
+            Node(make_page, page, ["report_page", "model_card", "summary"], name="report.page"),
+        ],
+        tags=["ship"],
+    )

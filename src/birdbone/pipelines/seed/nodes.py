@@ -25,19 +25,23 @@ HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
 
 
-def load_seed(model: str, models: dict, text: dict, random_seed: int
-              ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
+def load_seed(
+    model: str, models: dict, text: dict, random_seed: int
+) -> tuple[Checkpoint, Callable[[Path], None], dict]:
     """The seed as a clean float32 checkpoint, its tokenizer, and where both came from."""
     source = sources.locate(model, models)
-    checkpoint, write_tokenizer = sources.load(
-        source, random_seed, lambda: [d.text for d in documents(text["source"])])
+    checkpoint, write_tokenizer = sources.load(source, random_seed, lambda: [d.text for d in documents(text["source"])])
     path = source.get("path")
     about = {
-        "name": source["name"], "kind": source["kind"], "origin": source.get("id") or (path.name if path else model),
-        "licence": source.get("licence"), "base_model": source.get("base_model") or source.get("id"),
+        "name": source["name"],
+        "kind": source["kind"],
+        "origin": source.get("id") or (path.name if path else model),
+        "licence": source.get("licence"),
+        "base_model": source.get("base_model") or source.get("id"),
         "source_bytes": os.path.getsize(path) if path and path.is_file() else None,
         "dequantized_from": path.stem.rpartition(".")[2] if source["kind"] == "gguf" else None,
-        "digest": checkpoint.digest, "parameters": checkpoint.parameters,
+        "digest": checkpoint.digest,
+        "parameters": checkpoint.parameters,
         "tensors": tensors_digest(checkpoint.weights),
     }
     return checkpoint, write_tokenizer, about
@@ -72,8 +76,9 @@ def split_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[di
     return windows, {"window": window, "source": text["source"], "domains": text["guard_domains"]}
 
 
-def measure_baseline(seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict],
-                     text: dict, device: str) -> dict:
+def measure_baseline(
+    seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict], text: dict, device: str
+) -> dict:
     """What every later state is judged against; also the standing that wave 1 starts from."""
     windows, _ = texts
     network = build(seed, resolve_device(device))
@@ -84,8 +89,12 @@ def measure_baseline(seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict
         figures[domain] = {"perplexity": perplexity(losses(network, ids, f"seed: {domain}"), len(ids) * tokens)}
     check = perplexity(losses(network, windows["check"], "seed: check"), len(windows["check"]) * tokens)
     return {
-        **START, "domains": figures, "check_perplexity": check,
+        **START,
+        "domains": figures,
+        "check_perplexity": check,
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
-        "parameters": seed.parameters, "block_parameters": block_parameters(seed),
-        "macs_per_token": macs_per_token(seed), "bytes_f16": 2 * seed.parameters,
+        "parameters": seed.parameters,
+        "block_parameters": block_parameters(seed),
+        "macs_per_token": macs_per_token(seed),
+        "bytes_f16": 2 * seed.parameters,
     }

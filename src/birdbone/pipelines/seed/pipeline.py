@@ -7,10 +7,21 @@ from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, split_tex
 
 def create_pipeline(**_) -> Pipeline:
     """seed: load, text, baseline."""
-    return Pipeline([
-        Node(load_seed, ["params:model", "params:models", "params:text", "params:random_seed"],
-             ["seed_model", "tokenizer", "seed_about"], name="seed.load"),
-        Node(split_text, ["tokenizer", "params:text", "params:random_seed"], "texts", name="seed.text"),
-        Node(measure_baseline, ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
-             "seed_metrics", name="seed.baseline"),
-    ], tags=["look"])
+    return Pipeline(
+        [
+            Node(
+                load_seed,
+                ["params:model", "params:models", "params:text", "params:random_seed"],
+                ["seed_model", "tokenizer", "seed_about"],
+                name="seed.load",
+            ),
+            Node(split_text, ["tokenizer", "params:text", "params:random_seed"], "texts", name="seed.text"),
+            Node(
+                measure_baseline,
+                ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
+                "seed_metrics",
+                name="seed.baseline",
+            ),
+        ],
+        tags=["look"],
+    )

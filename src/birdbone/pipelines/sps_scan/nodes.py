@@ -18,8 +18,15 @@ from birdbone.model.network import build
 from birdbone.model.scan import Pairs, node_moments
 
 
-def scan(seed: Checkpoint, about: dict, texts: tuple[dict[str, Tensor], dict], tokenizer_folder: Path, settings: dict,
-         device: str, random_seed: int) -> tuple[Callable[[Path], None], tuple[dict[str, Tensor], dict]]:
+def scan(
+    seed: Checkpoint,
+    about: dict,
+    texts: tuple[dict[str, Tensor], dict],
+    tokenizer_folder: Path,
+    settings: dict,
+    device: str,
+    random_seed: int,
+) -> tuple[Callable[[Path], None], tuple[dict[str, Tensor], dict]]:
     """A writer of the ``.mscan`` record, and every registered score of every node.
 
     Scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` [nodes]; ``fisher.<module>`` [out] is
@@ -38,22 +45,29 @@ def scan(seed: Checkpoint, about: dict, texts: tuple[dict[str, Tensor], dict], t
             recorded.append((a, g, tokenizer.convert_ids_to_tokens(ids[:-1].tolist())))
 
     nodes, fisher = node_moments(network, architecture, seed.config, windows, "scan", record)
-    modules = [Module(n, layer, *reversed(seed.weights[f"{n}.weight"].shape))
-               for layer in range(seed.layers) for n in architecture.linears(layer)]
+    modules = [
+        Module(n, layer, *reversed(seed.weights[f"{n}.weight"].shape))
+        for layer in range(seed.layers)
+        for n in architecture.linears(layer)
+    ]
 
     def write(path: Path) -> None:
-        with ScanWriter(path, model=about["name"], model_digest=about["digest"], modules=modules,
-                        block=settings["block"]) as writer:
+        with ScanWriter(
+            path, model=about["name"], model_digest=about["digest"], modules=modules, block=settings["block"]
+        ) as writer:
             for a, g, tokens in recorded:
                 writer.append(a, g, tokens, source=texts[1]["source"])
 
     scores = node_scores(seed, architecture, nodes, random_seed)
-    return write, ({**scores, **{f"fisher.{n}": f for n, f in fisher.items()}},
-                   {"tokens": windows.numel(), "model": about["digest"], "scores": list(SCORES)})
+    return write, (
+        {**scores, **{f"fisher.{n}": f for n, f in fisher.items()}},
+        {"tokens": windows.numel(), "model": about["digest"], "scores": list(SCORES)},
+    )
 
 
-def node_scores(seed: Checkpoint, architecture: Architecture, nodes: dict[str, NodeMoments], random_seed: int
-                ) -> dict[str, Tensor]:
+def node_scores(
+    seed: Checkpoint, architecture: Architecture, nodes: dict[str, NodeMoments], random_seed: int
+) -> dict[str, Tensor]:
     """``<kind>.<layer>.<score>`` for every node kind, layer and registered score."""
     scores = {}
     for layer in range(seed.layers):
@@ -67,6 +81,7 @@ def node_scores(seed: Checkpoint, architecture: Architecture, nodes: dict[str, N
 
 def _norms(seed: Checkpoint, architecture: Architecture, layer: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Norms of what enters and leaves each node: rows of its inputs, columns of its output."""
+
     def weight(name: str) -> Tensor:
         return seed.weights[f"{name}.weight"]
 

@@ -7,7 +7,22 @@ from birdbone.pipelines.sps_scan.nodes import scan
 
 def create_pipeline(**_) -> Pipeline:
     """sps_scan: scan."""
-    return Pipeline([
-        Node(scan, ["seed_model", "seed_about", "texts", "tokenizer", "params:sps_scan", "params:device",
-                    "params:random_seed"], ["sps_scan", "node_scores"], name="sps_scan.scan"),
-    ], tags=["look"])
+    return Pipeline(
+        [
+            Node(
+                scan,
+                [
+                    "seed_model",
+                    "seed_about",
+                    "texts",
+                    "tokenizer",
+                    "params:sps_scan",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["sps_scan", "node_scores"],
+                name="sps_scan.scan",
+            ),
+        ],
+        tags=["look"],
+    )

@@ -29,14 +29,24 @@ def cluster(
     per_layer = {key: settings[key] for key in ("neighbours", "landmarks", "min_cluster")}
     for name, profile in track(profiles.items(), "topology", unit="layer"):
         result = cluster_layer(profile, **per_layer, random_seed=random_seed)
-        again = stability(profile, result.labels, resamples=settings["stability_resamples"], **per_layer,
-                          random_seed=random_seed)
+        again = stability(
+            profile, result.labels, resamples=settings["stability_resamples"], **per_layer, random_seed=random_seed
+        )
         found[name] = result.labels
         layers.append({"layer": int(name.split(".")[1]), **_layer_report(result, again)})
-    graph = mapper_graph(profiles, resolution=settings["resolution"], gain=settings["gain"],
-                         sample=settings["landmarks"], random_seed=random_seed)
-    report = {"clusters": sum(layer["clusters"] for layer in layers), "layers": layers,
-              "mapper": _graph_report(graph), "graph": graph_dict(graph)}
+    graph = mapper_graph(
+        profiles,
+        resolution=settings["resolution"],
+        gain=settings["gain"],
+        sample=settings["landmarks"],
+        random_seed=random_seed,
+    )
+    report = {
+        "clusters": sum(layer["clusters"] for layer in layers),
+        "layers": layers,
+        "mapper": _graph_report(graph),
+        "graph": graph_dict(graph),
+    }
     return (found, {"clusters": [layer["clusters"] for layer in layers]}), report, graph_ml(graph)
 
 

@@ -7,7 +7,14 @@ from birdbone.pipelines.topology.nodes import cluster
 
 def create_pipeline(**_) -> Pipeline:
     """topology: cluster."""
-    return Pipeline([
-        Node(cluster, ["activations", "params:topology", "params:random_seed"],
-             ["clusters", "topology_report", "mapper_graph"], name="topology.cluster"),
-    ], tags=["look"])
+    return Pipeline(
+        [
+            Node(
+                cluster,
+                ["activations", "params:topology", "params:random_seed"],
+                ["clusters", "topology_report", "mapper_graph"],
+                name="topology.cluster",
+            ),
+        ],
+        tags=["look"],
+    )

@@ -7,7 +7,21 @@ from birdbone.pipelines.version_bump.nodes import make_bundle
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:
     """version_bump: bundle."""
-    return Pipeline([
-        Node(make_bundle, ["seed_model", f"wave_{waves}.accepted", "seed_metrics", "quantize_report", "final_metrics",
-                           "parameters"], "bundle", name="version_bump.bundle"),
-    ], tags=["ship"])
+    return Pipeline(
+        [
+            Node(
+                make_bundle,
+                [
+                    "seed_model",
+                    f"wave_{waves}.accepted",
+                    "seed_metrics",
+                    "quantize_report",
+                    "final_metrics",
+                    "parameters",
+                ],
+                "bundle",
+                name="version_bump.bundle",
+            ),
+        ],
+        tags=["ship"],
+    )

@@ -2,29 +2,97 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.waves.nodes import guard, heal, prune, regrow
+from birdbone.pipelines.waves.guard import guard
+from birdbone.pipelines.waves.heal import heal
+from birdbone.pipelines.waves.prune import prune
+from birdbone.pipelines.waves.regrow import regrow
 
 OUTSIDE = {"seed_model", "seed_metrics", "control_metrics", "tokenizer", "texts", "node_scores", "clusters"}
 
 
 def create_wave(number: int) -> Pipeline:
     """One wave in its namespace; wave 1 starts from the seed and its baseline."""
-    step = Pipeline([
-        Node(prune, ["start", "before", "node_scores", "clusters", "texts", "seed_metrics", "params:prune_wave",
-                     "params:target_sparsity", "params:target_bytes", "params:widths", "params:quantize",
-                     "params:activation_log.cap", "params:device"],
-             ["pruned", "prune_report"], name="prune", tags=["prune_wave"]),
-        Node(heal, ["pruned", "prune_report", "before", "seed_model", "texts", "params:micro_heal", "params:device",
-                    "params:random_seed"],
-             ["healed", "heal_report", "healing_curve"], name="heal", tags=["micro_heal"]),
-        Node(regrow, ["healed", "before", "seed_model", "seed_metrics", "texts", "params:regrow", "params:micro_heal",
-                      "params:prune_wave.multiple", "params:device", "params:random_seed"],
-             ["regrown", "regrow_report"], name="regrow", tags=["regrow"]),
-        Node(guard, ["accepted_before", "before", "regrown", "seed_model", "tokenizer", "texts", "seed_metrics",
-                     "control_metrics", "regrow_report", "params:text", "params:guard", "params:max_loss",
-                     "params:device", "params:random_seed"],
-             ["model", "accepted", "verdict"], name="guard", tags=["guard"]),
-    ])
+    step = Pipeline(
+        [
+            Node(
+                prune,
+                [
+                    "start",
+                    "before",
+                    "node_scores",
+                    "clusters",
+                    "texts",
+                    "seed_metrics",
+                    "params:prune_wave",
+                    "params:target_sparsity",
+                    "params:target_bytes",
+                    "params:widths",
+                    "params:quantize",
+                    "params:activation_log.cap",
+                    "params:device",
+                ],
+                ["pruned", "prune_report"],
+                name="prune",
+                tags=["prune_wave"],
+            ),
+            Node(
+                heal,
+                [
+                    "pruned",
+                    "prune_report",
+                    "before",
+                    "seed_model",
+                    "texts",
+                    "params:micro_heal",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["healed", "heal_report", "healing_curve"],
+                name="heal",
+                tags=["micro_heal"],
+            ),
+            Node(
+                regrow,
+                [
+                    "healed",
+                    "before",
+                    "seed_model",
+                    "seed_metrics",
+                    "texts",
+                    "params:regrow",
+                    "params:micro_heal",
+                    "params:prune_wave.multiple",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["regrown", "regrow_report"],
+                name="regrow",
+                tags=["regrow"],
+            ),
+            Node(
+                guard,
+                [
+                    "accepted_before",
+                    "before",
+                    "regrown",
+                    "seed_model",
+                    "tokenizer",
+                    "texts",
+                    "seed_metrics",
+                    "control_metrics",
+                    "regrow_report",
+                    "params:text",
+                    "params:guard",
+                    "params:max_loss",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["model", "accepted", "verdict"],
+                name="guard",
+                tags=["guard"],
+            ),
+        ]
+    )
     earlier = f"wave_{number - 1}"
     first = number == 1
     inputs = {
@@ -34,8 +102,13 @@ def create_wave(number: int) -> Pipeline:
         **{name: name for name in OUTSIDE},
     }
     parameters = {name for node in step.nodes for name in node.inputs if name.startswith("params:")}
-    return Pipeline(step, namespace=f"wave_{number}", inputs=inputs, parameters={p: p for p in parameters},
-                    tags=[f"wave_{number}", "waves"])
+    return Pipeline(
+        step,
+        namespace=f"wave_{number}",
+        inputs=inputs,
+        parameters={p: p for p in parameters},
+        tags=[f"wave_{number}", "waves"],
+    )
 
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:

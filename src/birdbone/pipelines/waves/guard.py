@@ -1,0 +1,75 @@
+"""Stage 8: judge the wave, keep it or go back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from birdbone.algo.perplexity import plain, worst_change
+from birdbone.algo.stop_loss import judge as next_standing
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.evaluate import score_canaries
+from birdbone.model.judge import judge
+from birdbone.model.network import build
+from birdbone.model.shrink import block_parameters, ffn_width, kv_groups, macs_per_token
+from birdbone.text.canaries import load_canaries
+
+
+def guard(
+    accepted: Checkpoint,
+    before: dict,
+    regrown: Checkpoint,
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    texts: tuple[dict[str, Tensor], dict],
+    seed_metrics: dict,
+    control: dict,
+    regrow_report: dict,
+    text: dict,
+    settings: dict,
+    max_loss: float,
+    device: str,
+    random_seed: int,
+) -> tuple[Checkpoint, Checkpoint, dict]:
+    """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
+    if before["stopped"]:
+        return accepted, accepted, {**before, **next_standing(_standing(before), 0.0, 0.0)}
+    place = resolve_device(device)
+    network = build(regrown, place)
+    figures = judge(network, build(seed, place), texts[0], "guard", random_seed)
+    domain, change = worst_change(figures, control.get("domains"))
+    limit = max_loss * settings["wave_share"]
+    standing = next_standing(_standing(before), change, limit)
+    passed = standing["status"] == "accepted"
+    state = regrown if not standing["stopped"] else accepted
+    verdict = {
+        **standing,
+        "limit": limit,
+        "worst_domain": domain,
+        "worst_change": change,
+        "domains": plain(figures),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
+        **sizes(state, seed_metrics),
+    }
+    return state, (regrown if passed else accepted), verdict
+
+
+def sizes(checkpoint: Checkpoint, seed_metrics: dict) -> dict:
+    """How much is left, by the one definition: ``sparsity`` is the share of block weights removed."""
+    layers = range(checkpoint.layers)
+    masked = {n: m for n, m in checkpoint.masks.items() if n.startswith("weight.")}
+    return {
+        "sparsity": 1 - block_parameters(checkpoint) / seed_metrics["block_parameters"],
+        "parameters": checkpoint.parameters,
+        "macs_per_token": macs_per_token(checkpoint),
+        "ffn_widths": [ffn_width(checkpoint, i) for i in layers],
+        "kv_groups": [kv_groups(checkpoint, i) for i in layers],
+        "masked_weights": sum(int((~m).sum()) for m in masked.values()),
+    }
+
+
+def _standing(before: dict) -> dict:
+    return {key: before[key] for key in ("wave", "status", "strikes", "halvings", "stopped")}

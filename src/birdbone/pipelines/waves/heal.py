@@ -1,0 +1,43 @@
+"""Stage 6: distil the seed into what is left."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from birdbone.algo.stop_loss import why_not
+from birdbone.ledger import workdir
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.heal import HealSettings
+from birdbone.model.heal import heal as heal_model
+from birdbone.model.live import curve_csv, live_log
+
+
+def heal(
+    pruned: Checkpoint,
+    prune_report: dict,
+    before: dict,
+    seed: Checkpoint,
+    texts: tuple[dict[str, Tensor], dict],
+    settings: dict,
+    device: str,
+    random_seed: int,
+) -> tuple[Checkpoint, dict, str]:
+    """Distil the seed into what is left; skipped where nothing changed since an accepted state."""
+    wave = before["wave"] + 1
+    unchanged = not prune_report["changed"] and before["status"] == "accepted"
+    if before["stopped"] or settings["steps"] == 0 or unchanged:
+        return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
+    with live_log(f"wave_{wave}.heal") as on_step:
+        healed, curve = heal_model(
+            pruned,
+            seed,
+            texts[0]["heal"],
+            HealSettings(**settings),
+            random_seed + wave,
+            resolve_device(device),
+            workdir(),
+            on_step,
+            f"wave {wave}: heal",
+        )
+    return healed, {"wave": wave, "steps": len(curve), "curve": curve}, curve_csv(curve)

@@ -1,0 +1,48 @@
+"""Stage 5: remove what does least, repair what that leaves."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from birdbone.algo.stop_loss import may_prune, why_not
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.prune import prune as prune_model
+from birdbone.model.prune import sparsity_for, target_nodes
+from birdbone.model.shrink import block_parameters
+
+
+def prune(
+    start: Checkpoint,
+    before: dict,
+    node_scores: tuple,
+    clusters: tuple,
+    texts: tuple[dict[str, Tensor], dict],
+    seed_metrics: dict,
+    settings: dict,
+    target_sparsity: float,
+    target_bytes: int | None,
+    widths: str,
+    quantize: dict,
+    cap: float | None,
+    device: str,
+) -> tuple[Checkpoint, dict]:
+    """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
+    wave = before["wave"] + 1
+    if not may_prune(before):
+        return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
+    target = max(target_sparsity, sparsity_for(target_bytes, start, seed_metrics["block_parameters"], quantize))
+    step = settings["step"] * 0.5 ** before["halvings"]
+    amount = target_nodes(block_parameters(start), seed_metrics["block_parameters"], step, target)
+    pruned, report = prune_model(
+        start,
+        amount,
+        node_scores[0],
+        clusters[0],
+        texts[0]["calibration"],
+        settings,
+        widths,
+        cap,
+        resolve_device(device),
+    )
+    return pruned, {"wave": wave, "target_sparsity": target, **report}

@@ -1,0 +1,56 @@
+"""Stage 7: bring neurons back where the loss asks for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from birdbone.algo.stop_loss import why_not
+from birdbone.ledger import workdir
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.evaluate import losses
+from birdbone.model.heal import HealSettings, heal
+from birdbone.model.network import build
+from birdbone.model.regrow import regrow as regrow_model
+
+
+def regrow(
+    healed: Checkpoint,
+    before: dict,
+    seed: Checkpoint,
+    seed_metrics: dict,
+    texts: tuple[dict[str, Tensor], dict],
+    settings: dict,
+    recipe: dict,
+    multiple: int,
+    device: str,
+    random_seed: int,
+) -> tuple[Checkpoint, dict]:
+    """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value."""
+    wave, place = before["wave"] + 1, resolve_device(device)
+    if before["stopped"] or settings["share"] == 0:
+        return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
+    check = texts[0]["check"]
+    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
+    accepted = before.get("check_loss") or float(torch.tensor(seed_metrics["check_perplexity"]).log())
+    report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
+    if loss <= accepted + settings["epsilon"]:
+        return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
+    rows = -(-settings["tokens"] // check.shape[1])
+    grown, returned = regrow_model(healed, seed, texts[0]["heal"][:rows], settings["share"], multiple, place)
+    if not returned:
+        return healed, {**report, "why": f"{settings['share']:.0%} of what is gone is less than one step of {multiple}"}
+    if settings["heal_steps"]:
+        brief = HealSettings(**{**recipe, "steps": settings["heal_steps"]})
+        grown, _ = heal(
+            grown,
+            seed,
+            texts[0]["heal"].flip(0),
+            brief,
+            random_seed + wave,
+            place,
+            workdir(),
+            label=f"wave {wave}: heal what returned",
+        )
+    return grown, {**report, "returned": returned}
