@@ -28,7 +28,7 @@ from birdbone.datasets.atomic import write_file
 from birdbone.errors import ConfigError
 
 PROFILE = "base"
-HEADER = "# Made by `birdbone dvc --write` from the pipeline registry and the catalog. Do not edit.\n"
+HEADER = "# Made by `birdbone dvc` from the pipeline registry and the catalog. Do not edit.\n"
 KINDS = ("out", "metric", "plot", "none")
 UNKNOWN = {"{default}": {"type": "unknown"}}
 
