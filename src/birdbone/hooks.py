@@ -74,6 +74,23 @@ class RunHooks:
             self._lock = None
 
 
+class ComputeHooks:
+    """Threads and seed from the parameters, so that equal runs on one machine give equal bits."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._parameters = context.config_loader.checked
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        import torch
+
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        if self._parameters.threads:
+            torch.set_num_threads(self._parameters.threads)
+        torch.manual_seed(self._parameters.random_seed)
+
+
 def take_lock(state: Path) -> TextIO:
     """Lock a profile for this process until the returned file is closed or the process ends.
 

@@ -3,12 +3,12 @@
 import ctypes
 from pathlib import Path
 
+import gguf
 import llama_cpp
 import numpy as np
 import pytest
 import torch
 
-import gguf
 from birdbone.algo.grids import BLOCK, GRIDS, Grid
 
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)

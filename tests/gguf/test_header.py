@@ -6,12 +6,12 @@ import struct
 import tracemalloc
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import gguf
 from birdbone.errors import ArtifactError
 from birdbone.gguf.header import read_gguf_header, tensor_types
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gguf import GGUFWriter, TokenType
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from birdbone.errors import ExportError
 from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
-from gguf import GGUFWriter, TokenType
 
 SPACE = "\u2581"
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter
 
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.errors import ExportError
@@ -21,7 +22,6 @@ from birdbone.gguf.keys import model_keys, rope_factors
 from birdbone.gguf.plan import Plan
 from birdbone.gguf.tokenizer import PROBES, Vocabulary, read_vocabulary
 from birdbone.model.checkpoint import Checkpoint
-from gguf import GGMLQuantizationType, GGUFWriter
 
 Packed = Mapping[str, tuple[str, Any]]
 BYTES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}

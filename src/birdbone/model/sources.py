@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.gguf.header import read_gguf_header
+from birdbone.gguf.pretokenizer import splitter
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import canonical
@@ -62,12 +63,15 @@ def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tup
     if source["kind"] == "random":
         return _random(source["config"], random_seed, corpus())
     if source["kind"] == "gguf":
-        read_gguf_header(source["path"])
-        folder, gguf = source["path"].parent, source["path"].name
-        return _pretrained(folder, source["path"], gguf_file=gguf)
+        header = read_gguf_header(source["path"])
+        checkpoint, tokenizer = _pretrained(source["path"].parent, source["path"], gguf_file=source["path"].name)
+        if rule := splitter(header.metadata.get("tokenizer.ggml.pre", "")):
+            tokenizer.backend_tokenizer.pre_tokenizer = rule
+        return checkpoint, tokenizer.save_pretrained
     folder = _download(source) if source["kind"] == "hub" else source["path"]
     _check_folder(folder)
-    return _pretrained(folder, folder)
+    checkpoint, tokenizer = _pretrained(folder, folder)
+    return checkpoint, tokenizer.save_pretrained
 
 
 def _preset(name: str, preset: dict) -> dict:
@@ -129,7 +133,7 @@ def _refusal(path: Path) -> str:
     )
 
 
-def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Callable[[Path], None]]:
+def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Tokenizer]:
     with _quiet():
         try:
             config = AutoConfig.from_pretrained(folder, **kwargs)
@@ -140,7 +144,7 @@ def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Calla
             raise SourceError(f"model {origin} does not load: {error}") from error
     config = _clean(model.config.to_dict())
     weights = canonical(model.state_dict(), config)
-    return Checkpoint(config, weights), tokenizer.save_pretrained
+    return Checkpoint(config, weights), tokenizer
 
 
 def _random(config: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoint, Callable[[Path], None]]:

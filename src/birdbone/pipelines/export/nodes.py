@@ -27,12 +27,15 @@ SAME_PERPLEXITY = 0.01
 GGUF_NAME = "model.gguf"
 
 
-def export_folder(accepted: Checkpoint, tokenizer_folder: Path, settings: dict) -> Callable[[Path], None]:
-    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer."""
+def export_folder(
+    accepted: Checkpoint, tokenizer_folder: Path, model_card: str, settings: dict
+) -> Callable[[Path], None]:
+    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer, model card."""
 
     def write(folder: Path) -> None:
         _copy_tokenizer(tokenizer_folder, folder)
         write_folder(accepted, folder, getattr(torch, settings["dtype"]))
+        (folder / "README.md").write_text(model_card)
 
     return write
 

@@ -10,7 +10,12 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
     model = f"wave_{waves}.accepted"
     return Pipeline(
         [
-            Node(export_folder, [model, "tokenizer", "params:export"], "export_folder", name="export.folder"),
+            Node(
+                export_folder,
+                [model, "tokenizer", "model_card", "params:export"],
+                "export_folder",
+                name="export.folder",
+            ),
             Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="export.gguf"),
             Node(
                 referee,
