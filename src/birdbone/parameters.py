@@ -126,7 +126,7 @@ class Guard(Strict):
 class Quantize(Strict):
     types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
     embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
-    method: Literal["gptq", "nearest"]
+    method: Literal["auto", "gptq", "nearest"]
     damping: Annotated[float, Field(gt=0)]
     trials: Positive
 

@@ -63,13 +63,19 @@ def round_compensated(
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
 
 
+def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:
+    """The rounding with every weight outside the mask [O, I] on the grid's zero."""
+    zero = grid.nearest(torch.zeros(1), torch.ones(1))
+    codes = torch.where(mask, rounded.codes, zero)
+    return Rounded(codes, rounded.scales, torch.where(mask, rounded.weight, 0.0))
+
+
 def round_best(
     weight: Tensor, moment: Tensor, check: Tensor, grid: Grid, damping: float = 0.01, mask: Tensor | None = None
 ) -> Rounded:
     """The compensated rounding, or the nearest one where that has the lower held-out output error."""
     compensated = round_compensated(weight, moment, grid, damping, mask)
     nearest = round_nearest(weight, grid)
-    if mask is not None and not bool((nearest.weight[~mask] == 0).all()):
-        return compensated
+    nearest = nearest if mask is None else masked(nearest, mask, grid)
     errors = [output_error(r.weight - weight, check) for r in (compensated, nearest)]
     return compensated if errors[0] <= errors[1] else nearest

@@ -38,7 +38,7 @@ def cheapest_chunks(
     for layer, found in order.items():
         ends = _chunk_ends(widths[layer], len(found), multiple)
         for start, end in zip(ends, ends[1:], strict=False):
-            cost = float(values[layer][found[start:end]].sum()) / (end - start)
+            cost = float(values[layer][found[start:end]].double().sum()) / (end - start)
             chunks.append((cost, layer, end - start))
     taken: dict[int, int] = {}
     total = 0

@@ -53,6 +53,8 @@ def _sparsegpt(
     weight: Tensor, moment: Tensor, sparsity: float, pattern: tuple[int, int] | None, damping: float, block: int = 128
 ) -> tuple[Tensor, Tensor]:
     weight, columns = weight.clone().float(), weight.shape[1]
+    if pattern:
+        block = max(block - block % pattern[1], pattern[1])
     factor = inverse_factor(moment, damping)
     mask = torch.ones_like(weight, dtype=torch.bool)
     for start in range(0, columns, block):

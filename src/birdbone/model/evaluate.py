@@ -61,7 +61,7 @@ def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dic
     device = next(network.parameters()).device
     domains: dict[str, list[tuple[float, float]]] = {}
     for canary in track(canaries, "canaries", unit="prompt"):
-        scores = [_answer_score(network, tokenizer, canary.prompt, answer, device) for answer in canary.answers]
+        scores = _answer_scores(network, tokenizer, canary, device)
         margin = scores[0] - max(scores[1:])
         domains.setdefault(canary.domain, []).append((float(margin > 0), margin))
     return {
@@ -96,9 +96,14 @@ def _nll(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.stack(rows).double().cpu()
 
 
-def _answer_score(network: nn.Module, tokenizer, prompt: str, answer: str, device) -> float:
-    head = tokenizer(prompt, add_special_tokens=False).input_ids
-    tail = tokenizer(answer, add_special_tokens=False).input_ids
-    ids = torch.tensor([head + tail], device=device)
-    logits = network(ids, use_cache=False).logits[0, len(head) - 1 : -1]
-    return -F.cross_entropy(logits.float(), ids[0, len(head) :]).item()
+def _answer_scores(network: nn.Module, tokenizer, canary: Canary, device) -> list[float]:
+    """Mean log-likelihood per token of each answer; one padded batch (causal attention never sees the padding)."""
+    head = tokenizer(canary.prompt, add_special_tokens=False).input_ids
+    tails = [tokenizer(answer, add_special_tokens=False).input_ids for answer in canary.answers]
+    longest = max(map(len, tails))
+    ids = torch.tensor([head + tail + [0] * (longest - len(tail)) for tail in tails], device=device)
+    logits = network(ids, use_cache=False).logits[:, len(head) - 1 : -1].float()
+    return [
+        -F.cross_entropy(row[: len(tail)], torch.tensor(tail, device=device)).item()
+        for row, tail in zip(logits, tails, strict=True)
+    ]

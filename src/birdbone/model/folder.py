@@ -55,13 +55,13 @@ def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
         _pad(checkpoint, f"{architecture.ffn_output(layer)}.weight", 1, width, weights)
         _pad(checkpoint, f"{out}.weight", 1, most * size * shared, weights)
     config = {**checkpoint.config, architecture.ffn["width"]: width, **_heads(architecture, most, shared)}
-    if "head_dim" in config:
+    config["tie_word_embeddings"] = f"{architecture.head}.weight" not in checkpoint.weights
+    if architecture.head_size(config) != size:
         config["head_dim"] = size
-    uneven = len({ffn_width(checkpoint, i) for i in layers} | {-kv_groups(checkpoint, i) for i in layers}) > 2
     return Checkpoint(config, {**checkpoint.weights, **weights}), {
         "ffn_width": width,
         "kv_groups": most,
-        "padded": uneven,
+        "padded": bool(weights),
     }
 
 

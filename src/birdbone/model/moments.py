@@ -15,7 +15,7 @@ from birdbone.algo.moments import second_moment
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint, tensor_digest
 from birdbone.model.network import build
-from birdbone.model.walk import walk
+from birdbone.model.walk import BATCH, walk
 
 CACHE = Path(".birdbone/moments")
 Moments = dict[str, Tensor]
@@ -58,10 +58,16 @@ def fold(batches: Iterator[dict[str, Tensor]], cap: float | None) -> tuple[Momen
     return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}
 
 
+def check_tokens(windows: Tensor) -> int:
+    """Tokens that the ``check`` moments of ``windows`` [N, T] sum over."""
+    batches = windows.split(BATCH)
+    return sum(batch.numel() for batch in batches[3::4] or batches)
+
+
 def store(folder: Path, layer: int, fit: Moments, check: Moments) -> None:
     """Add one layer to a cache folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"fit|{n}": m for n, m in fit.items()} | {f"check|{n}": m for n, m in check.items()}
+    tensors = {f"fit|{n}": m for n, m in fit.items()} | {f"check|{n}": m.clone() for n, m in check.items()}
     save_file(tensors, folder / f"{layer}.safetensors")
 
 

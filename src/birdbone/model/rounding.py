@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from birdbone.algo.budget import Option
-from birdbone.algo.gptq import Rounded, round_best, round_nearest
+from birdbone.algo.gptq import Rounded, masked, round_best, round_nearest
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.moments import CACHE, moments
+from birdbone.model.moments import CACHE, check_tokens, moments
 from birdbone.model.shrink import node_masks
 
 WIDE = "F16"
@@ -45,10 +45,10 @@ class Rounder:
         device: str,
     ) -> None:
         self.checkpoint, self.settings = checkpoint, settings
-        self._check_tokens = calibration.numel() / 4
+        self._check_tokens = check_tokens(calibration)
         self._fisher = narrowed_fisher(checkpoint, scores)
         self._layers: dict[str, Inputs] = {}
-        self._done: dict[tuple[str, str], Tensor] = {}
+        self._done: dict[tuple[str, str, str], Tensor] = {}
         architecture = architecture_of(checkpoint.config)
         for layer, fit, check in moments(checkpoint, calibration, cap, device, CACHE):
             for first, modules in architecture.inputs_of(layer).items():
@@ -72,22 +72,14 @@ class Rounder:
             ]
         return found
 
-    def packed(self, name: str, kind: str) -> Tensor:
-        """The tensor's bytes [rows, bytes] on a grid."""
-        if (name, kind) not in self._done:
-            self._done[name, kind] = GRIDS[kind].pack(*self._round(self._layers[name], kind)[:2])
-        return self._done[name, kind]
+    def apply(self, types: dict[str, str], method: str) -> tuple[Checkpoint, dict[str, Tensor]]:
+        """(the checkpoint with the weights a runtime would see, packed bytes per tensor), embedding included.
 
-    def apply(self, types: dict[str, str]) -> tuple[Checkpoint, dict[str, Tensor]]:
-        """(the checkpoint with the weights a runtime would see, packed bytes per tensor), embedding included."""
-        packed = {n: self.packed(n, t) for n, t in types.items() if t in GRIDS}
-        for name in outer_matrices(self.checkpoint):
-            grid, weight = GRIDS[self.settings["embedding"]], self.checkpoint.weights[name]
-            if weight.shape[1] % BLOCK == 0:
-                key = (name, grid.name)
-                if key not in self._done:
-                    self._done[key] = grid.pack(*grid.reference(weight))
-                packed[name] = self._done[key]
+        method: ``gptq`` or ``nearest``, for tensors below eight bits; the others are rounded to nearest.
+        """
+        outer = {n: t for n, t in self.outer_types().items() if t in GRIDS}
+        packed = {n: self._packed(n, t, method) for n, t in types.items() if t in GRIDS}
+        packed |= {n: self._packed(n, t, "nearest") for n, t in outer.items()}
         return dequantized(self.checkpoint, packed, {**types, **self.outer_types()}), packed
 
     def outer_types(self) -> dict[str, str]:
@@ -95,10 +87,20 @@ class Rounder:
         fits = {n: self.checkpoint.weights[n].shape[1] % BLOCK == 0 for n in outer_matrices(self.checkpoint)}
         return {n: self.settings["embedding"] if fit else WIDE for n, fit in fits.items()}
 
-    def _round(self, layer: Inputs, kind: str) -> Rounded:
-        weight, grid = self.checkpoint.weights[layer.name], GRIDS[kind]
-        if self.settings["method"] == "nearest" or grid.bits_per_weight > 8:
-            return round_nearest(weight, grid)
+    def _packed(self, name: str, kind: str, method: str) -> Tensor:
+        """The tensor's bytes [rows, bytes] on a grid, worked out once."""
+        key = (name, kind, "nearest" if GRIDS[kind].bits_per_weight > 8 else method)
+        if key not in self._done:
+            self._done[key] = GRIDS[kind].pack(*self._round(*key)[:2])
+        return self._done[key]
+
+    def _round(self, name: str, kind: str, method: str) -> Rounded:
+        weight, grid = self.checkpoint.weights[name], GRIDS[kind]
+        if method == "nearest":
+            mask = self.checkpoint.masks.get(f"weight.{name}")
+            rounded = round_nearest(weight, grid)
+            return rounded if mask is None else masked(rounded, mask, grid)
+        layer = self._layers[name]
         return round_best(weight, layer.moment, layer.check, grid, self.settings["damping"], layer.mask)
 
     def _cost(self, layer: Inputs, kind: str) -> float:

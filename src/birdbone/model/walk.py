@@ -16,6 +16,8 @@ from birdbone.model.network import blocks_of
 from birdbone.progress import track
 
 Batch = dict[str, Tensor]
+BATCH = 4
+"""Windows computed at once."""
 
 
 class _Recorder(nn.Module):
@@ -35,7 +37,7 @@ class _Recorder(nn.Module):
 
 @torch.no_grad()
 def walk(
-    network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = 4
+    network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = BATCH
 ) -> Iterator[tuple[int, Iterator[Batch]]]:
     """Yield (layer, batches); each batch maps the names of ``architecture.inputs_of(layer)`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.

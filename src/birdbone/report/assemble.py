@@ -55,7 +55,8 @@ def assemble(
         architecture=accepted.config["model_type"],
         baseline={
             "source": about["origin"],
-            "format": about["dequantized_from"] or "as published",
+            "format": about["dequantized_from"]
+            or ("random weights" if about["kind"] == "random" else "full precision"),
             "dequantized": bool(about["dequantized_from"]),
         },
         verdict="accepted" if passed else "rejected",

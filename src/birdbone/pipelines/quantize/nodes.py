@@ -24,6 +24,7 @@ def quantize(
     texts: tuple[dict[str, Tensor], dict],
     node_scores: tuple,
     control: dict,
+    verdict: dict,
     settings: dict,
     max_loss: float,
     target_bytes: int | None,
@@ -34,7 +35,8 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts within ``max_loss``, found in ``settings["trials"]`` measured steps.
+    guard accepts within ``max_loss``, found in ``settings["trials"]`` measured steps after the
+    first. ``method: auto`` measures both roundings there and goes on with the better.
     """
     place = resolve_device(device)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, cap, place)
@@ -47,8 +49,8 @@ def quantize(
     full = build(seed, place)
     trials: list[dict] = []
 
-    def measure(types: dict[str, str]) -> dict:
-        state, packed = rounder.apply(types)
+    def measure(types: dict[str, str], method: str) -> dict:
+        state, _ = rounder.apply(types, method)
         figures = judge(build(state, place), full, texts[0], "guard", random_seed)
         domain, change = worst_change(figures, control.get("domains"))
         trials.append(
@@ -60,55 +62,60 @@ def quantize(
                 "accepted": change <= max_loss,
                 "domains": figures,
                 "types": types,
-                "packed": packed,
-                "state": state,
+                "method": method,
             }
         )
         return trials[-1]
 
-    if target_bytes is not None:
-        measure(assign(options, max_bytes=target_bytes - fixed))
-    else:
-        _search(options, measure, max_loss, settings["trials"])
+    methods = ("gptq", "nearest") if settings["method"] == "auto" else (settings["method"],)
+    start = assign(options, max_bytes=0 if target_bytes is None else target_bytes - fixed)
+    first = min((measure(start, method) for method in methods), key=lambda trial: trial["worst_change"])
+    if target_bytes is None and not first["accepted"]:
+        spent = verdict.get("accepted_change", 0.0)
+        _search(options, lambda types: measure(types, first["method"]), first, spent, max_loss, settings["trials"])
     passed = [t for t in trials if t["accepted"]]
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
     types = {**best["types"], **rounder.outer_types()}
+    state, packed = rounder.apply(best["types"], best["method"])
     report = {
         "accepted": best["accepted"],
         "worst_domain": best["worst_domain"],
         "worst_change": best["worst_change"],
         "limit": max_loss,
+        "method": best["method"],
         "tensor_bytes": best["bytes"],
         "target_bytes": target_bytes,
         "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
         "domains": plain(best["domains"]),
         "types": types,
         "counts": _counts(types),
-        "zeros": _zeros(best["state"], accepted),
+        "zeros": _zeros(state, accepted),
         "trials": [
-            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials
+            {k: t[k] for k in ("bytes", "method", "predicted", "worst_domain", "worst_change", "accepted")}
+            for t in trials
         ],
     }
-    return (best["packed"], {"types": types}), report
+    return (packed, {"types": types}), report
 
 
-def _search(options: dict[str, list[Option]], measure: Callable, limit: float, trials: int) -> None:
-    """Smallest types first; then, on the line through what was measured, the cost that just fits."""
-    first = measure(assign(options, max_bytes=0))
-    if first["accepted"]:
-        return
+def _search(
+    options: dict[str, list[Option]], measure: Callable, first: dict, spent: float, limit: float, trials: int
+) -> None:
+    """From the smallest types, which cost too much, along the line through what was measured to what just fits.
+
+    ``spent``: the change that the waves already cost, taken as that of the finest types. The last
+    trial measures the finest types themselves where nothing has passed before.
+    """
     floor = _cost(options, assign(options, max_cost=0.0))
-    low, high = None, (first["predicted"], first["worst_change"])
-    for number in range(1, trials):
-        base = low or (floor, 0.0)
-        slope = max((high[1] - base[1]) / max(high[0] - base[0], 1e-12), 1e-12)
-        wanted = base[0] + MARGIN * max(limit - base[1], 0.0) / slope if number < trials - 1 or low else floor
-        trial = measure(assign(options, max_cost=max(wanted, floor)))
+    low, high = (floor, spent), (first["predicted"], first["worst_change"])
+    passed = False
+    for number in range(trials):
+        slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
+        wanted = low[0] + MARGIN * max(limit - low[1], 0.0) / slope
+        trial = measure(assign(options, max_cost=wanted if passed or number < trials - 1 else floor))
         point = (trial["predicted"], trial["worst_change"])
-        if trial["accepted"]:
-            low = point
-        else:
-            high = point
+        passed = passed or trial["accepted"]
+        low, high = (point, high) if trial["accepted"] else (low, point)
 
 
 def _bytes(checkpoint: Checkpoint, name: str, kind: str) -> int:

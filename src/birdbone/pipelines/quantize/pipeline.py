@@ -17,6 +17,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "texts",
                     "node_scores",
                     "control_metrics",
+                    f"wave_{waves}.verdict",
                     "params:quantize",
                     "params:max_loss",
                     "params:target_bytes",

@@ -58,8 +58,8 @@ def _report(name: str, core: dict, accepted: Checkpoint, seed_metrics: dict, qua
     lines = [
         f"# Bundle {name}",
         "",
-        f"`{core['base'][:12]}` → `{core['new'][:12]}`: tag `birdbone/{name}` on the commit that adds this folder, with the "
-        f"trailer `Bundle-Id: {name}`.",
+        f"`{core['base'][:12]}` → `{core['new'][:12]}`: tag `birdbone/{name}` on the commit that adds this folder, "
+        f"with the trailer `Bundle-Id: {name}`.",
         "",
         "| | before | after |",
         "|:--|--:|--:|",

@@ -51,6 +51,7 @@ def guard(
         "worst_change": change,
         "domains": plain(figures),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "accepted_change": change if passed else before.get("accepted_change", 0.0),
         "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
         **sizes(state, seed_metrics),
     }
