@@ -5,6 +5,7 @@ node's function and on the parameters it reads; never on the registry or the cat
 new wave repeats no old one. A catalog entry says what its file is to DVC::
 
     metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
+    metadata: {birdbone: {dvc: git}}                       small, kept in git
     metadata: {birdbone: {dvc: metric}}                    JSON kept in git, `dvc metrics`
     metadata: {birdbone: {dvc: plot, x: step, y: loss}}    CSV kept in git, `dvc plots`
     metadata: {birdbone: {dvc: none}}                      not tracked
@@ -29,7 +30,7 @@ from birdbone.errors import ConfigError
 
 PROFILE = "base"
 HEADER = "# Made by `birdbone dvc` from the pipeline registry and the catalog. Do not edit.\n"
-KINDS = ("out", "metric", "plot", "none")
+KINDS = ("out", "git", "metric", "plot", "none")
 UNKNOWN = {"{default}": {"type": "unknown"}}
 
 
@@ -91,7 +92,7 @@ class Catalog:
         return str(path)
 
     def kind(self, name: str) -> str:
-        """``out``, ``metric``, ``plot`` or ``none``."""
+        """One of ``KINDS``."""
         kind = self.notes(name).get("dvc", "out")
         if kind not in KINDS:
             raise ConfigError(
@@ -123,7 +124,7 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> di
     stage["deps"] = sorted({*map(catalog.path, inputs), *code})
     if keys:
         stage["params"] = _params(keys, root / project.settings.CONF_SOURCE / PROFILE, root)
-    for section, kinds in (("outs", ("out", "plot")), ("metrics", ("metric",))):
+    for section, kinds in (("outs", ("out", "git", "plot")), ("metrics", ("metric",))):
         names = sorted((n for n in node.outputs if catalog.kind(n) in kinds), key=catalog.path)
         if names:
             stage[section] = [_out(catalog.path(n), catalog.kind(n)) for n in names]

@@ -198,6 +198,7 @@ class Project:
     """The throw-away project and how to call commands in it."""
 
     root: Path
+    timeout: float = 120
 
     def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """``python -m <arguments>`` in the project, as a user would run it."""
@@ -207,7 +208,7 @@ class Project:
             env=self.environment(**env),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=self.timeout,
         )
 
     def kedro(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -221,7 +222,7 @@ class Project:
             env=self.environment(**env),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=self.timeout,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from birdbone.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -23,6 +25,17 @@ MANIFEST = "manifest.json"
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces: one text per value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_digest(value: dict) -> str:
+    """SHA-256 (hex) of a JSON object as it will be read back, its own ``sha256`` key left out."""
+    body = json.loads(json.dumps({k: v for k, v in value.items() if k != "sha256"}))
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def signed(manifest: dict) -> str:
+    """A manifest's text: its entries and, under ``sha256``, the digest that covers them all."""
+    return json.dumps({**manifest, "sha256": json_digest(manifest)}, indent=1, sort_keys=True) + "\n"
 
 
 def file_digest(path: Path) -> str:
@@ -76,13 +89,15 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
                 for n in names
             }
             manifest = {**extra, "files": files}
-            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+            (temporary / MANIFEST).write_text(signed(manifest))
             _sync(temporary / MANIFEST)
             if folder.exists():
                 os.rename(folder, retired)
             os.rename(temporary, folder)
             _sync(folder.parent)
         finally:
+            if retired.exists() and not folder.exists():
+                os.rename(retired, folder)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(retired, ignore_errors=True)
     return manifest
@@ -93,6 +108,7 @@ def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
+        good = manifest["sha256"] == json_digest(manifest)
         sizes = {name: entry["bytes"] for name, entry in manifest["files"].items()}
     except FileNotFoundError as error:
         raise ArtifactError(
@@ -100,6 +116,8 @@ def read_manifest(folder: Path) -> dict:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} is corrupted: delete {folder} and run again") from error
+    if not good:
+        raise ArtifactError(f"{path} was changed since it was written: delete {folder} and run again")
     for name, size in sizes.items():
         file = (folder / name).resolve()
         if folder.resolve() not in file.parents:
@@ -136,12 +154,19 @@ def link_tree(source: Path, target: Path) -> None:
 def _disk(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except (OSError, SafetensorError) as error:
+        if _is_full(error):
             raise ArtifactError(
                 f"no space left to write {path}: free some disk and run again; nothing was half-written"
             ) from error
         raise
+
+
+def _is_full(error: OSError | SafetensorError) -> bool:
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno in codes
+    return any(f"(os error {code})" in str(error) for code in codes)
 
 
 def _sync(path: Path) -> None:

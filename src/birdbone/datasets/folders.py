@@ -6,7 +6,6 @@ it is absent or damaged. The resume ledger and DVC-independent verification rest
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,8 @@ from kedro.io import AbstractDataset
 from torch import Tensor
 
 from birdbone.datasets.atomic import (
-    canonical_json,
     file_digest,
+    json_digest,
     link_tree,
     read_manifest,
     verify_folder,
@@ -25,7 +24,7 @@ from birdbone.datasets.atomic import (
 )
 from birdbone.datasets.tensors import load_tensors, save_tensors
 from birdbone.errors import ArtifactError
-from birdbone.model.checkpoint import Checkpoint, names_digest
+from birdbone.model.checkpoint import Checkpoint
 
 WEIGHTS, MASKS = "model.safetensors", "masks.safetensors"
 
@@ -50,10 +49,9 @@ class _Stored(AbstractDataset):
     def digest(self) -> str | None:
         """Content digest after re-hashing every byte, or None when absent or damaged."""
         try:
-            manifest = verify_folder(self._filepath)
+            return verify_folder(self._filepath)["sha256"]
         except ArtifactError:
             return None
-        return names_digest((n, e["sha256"]) for n, e in manifest["files"].items())
 
 
 class FileFolder(_Stored):
@@ -125,14 +123,17 @@ class JSONFile(_Stored):
 
     def save(self, value: dict) -> None:
         body = {k: v for k, v in value.items() if k != "sha256"}
-        text = json.dumps({"sha256": _sha(body), **body}, indent=1, ensure_ascii=False)
+        text = json.dumps({"sha256": json_digest(body), **body}, indent=1, ensure_ascii=False)
         write_file(self._filepath, text + "\n")
 
     def load(self) -> dict:
+        return self._verified()
+
+    def _verified(self) -> dict:
         try:
             value = json.loads(self._filepath.read_text())
             body = {k: v for k, v in value.items() if k != "sha256"}
-            good = value["sha256"] == _sha(body)
+            good = value["sha256"] == json_digest(body)
         except FileNotFoundError as error:
             raise ArtifactError(f"{self._filepath} is missing: run the stage that makes it") from error
         except (ValueError, KeyError, AttributeError) as error:
@@ -146,7 +147,7 @@ class JSONFile(_Stored):
 
     def digest(self) -> str | None:
         try:
-            return _sha(self.load())
+            return json_digest(self._verified())
         except ArtifactError:
             return None
 
@@ -165,7 +166,3 @@ class TextFile(_Stored):
 
     def digest(self) -> str | None:
         return file_digest(self._filepath) if self._filepath.is_file() else None
-
-
-def _sha(value: dict) -> str:
-    return hashlib.sha256(canonical_json(json.loads(json.dumps(value))).encode()).hexdigest()

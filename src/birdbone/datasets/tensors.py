@@ -34,7 +34,7 @@ def load_tensors(path: Path, records: dict[str, dict]) -> dict[str, Tensor]:
         raise ArtifactError(f"{path} does not hold the tensors of its manifest: delete its folder and run again")
     tensors = {}
     for name, record in records.items():
-        tensor = _unpacked(stored[name], record["shape"]) if record["dtype"] == "bool" else stored[name]
+        tensor = _unpacked(path, stored[name], record["shape"]) if record["dtype"] == "bool" else stored[name]
         if tensor_digest(tensor) != record["sha256"]:
             raise ArtifactError(
                 f"{path}: tensor {name} does not match its manifest (changed or damaged): "
@@ -50,9 +50,9 @@ def _packed(tensor: Tensor) -> Tensor:
     return torch.from_numpy(np.packbits(tensor.reshape(-1).numpy()))
 
 
-def _unpacked(packed: Tensor, shape: list[int]) -> Tensor:
+def _unpacked(path: Path, packed: Tensor, shape: list[int]) -> Tensor:
     count = int(np.prod(shape)) if shape else 1
     if packed.numel() * 8 < count:
-        raise ArtifactError(f"a packed mask of {packed.numel()} bytes cannot hold {count} bits")
+        raise ArtifactError(f"{path}: a packed mask of {packed.numel()} bytes cannot hold {count} bits")
     bits = np.unpackbits(packed.numpy(), count=count)
     return torch.from_numpy(bits.astype(bool)).reshape(shape)

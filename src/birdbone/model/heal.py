@@ -8,6 +8,7 @@ killed at any moment: it continues from the last checkpoint in ``workdir`` and e
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from birdbone.errors import NumericalError
+from birdbone.errors import ConfigError, NumericalError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.evaluate import kl_divergence
@@ -26,6 +27,7 @@ from birdbone.model.network import build
 from birdbone.progress import track
 
 ADAPTER = "heal"
+log = logging.getLogger("birdbone")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def heal(
     trained = {n: p for n, p in student.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0)
     curve = _resume(workdir, trained, optimizer)
-    student.train()
+    if curve:
+        log.info("%s: goes on after step %d of %d", label, len(curve), settings.steps)
     for step in track(range(len(curve), settings.steps), label, unit="step"):
         rate = _rate(step, settings)
         for group in optimizer.param_groups:
@@ -124,10 +127,13 @@ def _with_lora(network: nn.Module, checkpoint: Checkpoint, settings: HealSetting
             network.set_submodule(name, _nf4(network.get_submodule(name)))
     config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0, target_modules=names)
     student = get_peft_model(network, config, adapter_name=ADAPTER)
+    student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
     for name in names:
-        mask = checkpoint.masks.get(f"weight.{name}.weight")
+        layer, mask = student.base_model.model.get_submodule(name), checkpoint.masks.get(f"weight.{name}.weight")
+        if settings.base == "nf4":
+            layer.base_layer.train()  # in evaluation bitsandbytes repacks a CPU weight, and it cannot be read again
         if mask is not None:
-            _mask_lora(student.base_model.model.get_submodule(name), mask)
+            _mask_lora(layer, mask)
     return student
 
 
@@ -144,14 +150,21 @@ def _mask_lora(layer: nn.Module, mask: Tensor) -> None:
 
 
 def _nf4(linear: nn.Linear) -> nn.Module:
+    """The layer in 4 bits. Blocks must not straddle rows: bitsandbytes 0.50 reads them wrongly on a CPU."""
     import bitsandbytes as bnb
 
-    device = linear.weight.device
+    device, block = linear.weight.device, next((b for b in (64, 32) if linear.in_features % b == 0), None)
+    if block is None:
+        raise ConfigError(
+            f"parameter micro_heal.base: nf4 needs inputs in multiples of 32, not {linear.in_features}: use float32"
+        )
     quantized = bnb.nn.Linear4bit(
         linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
     )
     weight = linear.weight.detach().clone()
-    quantized.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", module=quantized)
+    quantized.weight = bnb.nn.Params4bit(
+        weight, requires_grad=False, quant_type="nf4", blocksize=block, module=quantized
+    )
     if linear.bias is not None:
         quantized.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
     quantized = quantized.to(device)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import tokenizers
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
@@ -67,11 +68,11 @@ def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tup
         checkpoint, tokenizer = _pretrained(source["path"].parent, source["path"], gguf_file=source["path"].name)
         if rule := splitter(header.metadata.get("tokenizer.ggml.pre", "")):
             tokenizer.backend_tokenizer.pre_tokenizer = rule
-        return checkpoint, tokenizer.save_pretrained
+        tokenizer = _own_tokens(tokenizer, len(header.metadata.get("tokenizer.ggml.tokens", ())))
+        return _fitting(source["path"], checkpoint, tokenizer)
     folder = _download(source) if source["kind"] == "hub" else source["path"]
     _check_folder(folder)
-    checkpoint, tokenizer = _pretrained(folder, folder)
-    return checkpoint, tokenizer.save_pretrained
+    return _fitting(folder, *_pretrained(folder, folder))
 
 
 def _preset(name: str, preset: dict) -> dict:
@@ -103,18 +104,17 @@ def _download(source: dict) -> Path:
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise SourceError(f"model folder {folder} has no config.json: is this a Hugging Face model folder?")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except ValueError as error:
-        raise ArtifactError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
-    architecture_of(config)
+    architecture_of(_json_object(folder / "config.json"))
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
         raise SourceError(_refusal(pickled[0]) if pickled else f"model folder {folder} has no *.safetensors file")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        wanted = set(json.loads(index.read_text())["weight_map"].values())
+        named = _json_object(index).get("weight_map")
+        if not isinstance(named, dict):
+            raise ArtifactError(f"{index} has no weight_map. Download it again")
+        wanted = set(named.values())
         lost = sorted(wanted - {s.name for s in shards})
         if lost:
             raise ArtifactError(f"{index} names shards that are missing: {', '.join(lost)}. Download them again")
@@ -124,6 +124,16 @@ def _check_folder(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise ArtifactError(f"{shard} is truncated or corrupted ({error}). Download it again") from error
+
+
+def _json_object(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again") from error
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path} is not a JSON object. Download it again")
+    return found
 
 
 def _refusal(path: Path) -> str:
@@ -139,12 +149,42 @@ def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Token
             config = AutoConfig.from_pretrained(folder, **kwargs)
             architecture_of(config.to_dict())
             tokenizer = AutoTokenizer.from_pretrained(folder, **kwargs)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **kwargs)
+            model, found = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **kwargs
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise SourceError(f"model {origin} does not load: {error}") from error
+    if found["missing_keys"]:
+        raise ArtifactError(
+            f"model {origin} lacks {len(found['missing_keys'])} tensors of its configuration, such as "
+            f"{min(found['missing_keys'])}: it is incomplete, download it again"
+        )
     config = _clean(model.config.to_dict())
     weights = canonical(model.state_dict(), config)
     return Checkpoint(config, weights), tokenizer
+
+
+def _own_tokens(tokenizer: Tokenizer, count: int) -> Tokenizer:
+    """The tokenizer with the file's ``count`` tokens: transformers adds <|endoftext|> to files without one."""
+    if len(tokenizer) <= count:
+        return tokenizer
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < count]
+    found = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(backend)), **tokenizer.special_tokens_map
+    )
+    found.chat_template = tokenizer.chat_template
+    return found
+
+
+def _fitting(origin: Path, checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[Checkpoint, Callable[[Path], None]]:
+    rows = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"].shape[0]
+    if len(tokenizer) > rows:
+        raise SourceError(
+            f"model {origin}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows} rows. They are not of "
+            "the same model, or a token was added without resize_token_embeddings"
+        )
+    return checkpoint, tokenizer.save_pretrained
 
 
 def _random(config: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoint, Callable[[Path], None]]:

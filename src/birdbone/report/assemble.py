@@ -77,7 +77,7 @@ def assemble(
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
         generations=final["generations"],
         notes=_notes(about, numbered, quantize_report, control, parameters),
-        settings=parameters,
+        settings=dict(sorted(parameters.items())),
         digests={"seed": about["digest"], "accepted model": accepted.digest},
         reproduce="make run",
     )

@@ -12,7 +12,10 @@ from birdbone.report.page import absent, flattened
 
 
 def model_card(data: ReportData) -> str:
-    """``README.md`` of the exported folder: base, licence, recipe, command, metrics, limits."""
+    """``README.md`` of the exported folder: base, licence, recipe, command, metrics, limits.
+
+    No speeds: the folder's digest must not depend on how busy the machine was.
+    """
     front = {
         "base_model": data.base_model,
         "base_model_relation": "quantized",
@@ -71,14 +74,13 @@ def _metrics(data: ReportData) -> str:
         domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
         tables.append(
             _table(
-                ["file", "size", "bits per weight", *(f"perplexity, {_text(d)}" for d in domains), "tokens/s"],
+                ["file", "size", "bits per weight", *(f"perplexity, {_text(d)}" for d in domains)],
                 [
                     [
                         f"**{_text(row['name'])}**" if row["role"] == "ours" else _text(row["name"]),
                         numbers.size(row["bytes"]),
                         numbers.plain(row.get("bits_per_weight")),
                         *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
-                        numbers.plain(row.get("tokens_per_second"), 1),
                     ]
                     for row in data.files
                 ],

@@ -34,6 +34,8 @@ def load_canaries(path: str | None = None) -> list[Canary]:
         raise TextError(f"canaries file {place}: needs `domain: [{{prompt, answer, wrong}}]`")
     canaries = []
     for domain, entries in data.items():
+        if not isinstance(entries, list):
+            raise TextError(f"canaries file {place}, {domain}: needs a list of {{prompt, answer, wrong}}")
         for number, entry in enumerate(entries, 1):
             try:
                 answers = (str(entry["answer"]), *map(str, entry["wrong"]))

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from jinja2 import TemplateError
+
 from birdbone.errors import TextError
 
 GENSIM_DATA = "gensim/test/test_data"
@@ -94,13 +96,15 @@ def _folder(path: Path) -> Iterator[Document]:
 
 
 def _jsonl(path: Path, chat: Callable[[list[dict]], str] | None) -> Iterator[Document]:
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
             text = chat(record["messages"]) if "messages" in record and chat else record["text"]
-        except (ValueError, KeyError, TypeError) as error:
+            if not isinstance(text, str):
+                raise TypeError(f"text is {text!r}")
+        except (ValueError, KeyError, TypeError, TemplateError) as error:
             wanted = '"text" or "messages"' if chat else '"text" (set text.chat to read "messages")'
             raise TextError(f"{path}, line {number}: needs a JSON object with {wanted}: {error!r}") from error
         yield Document(str(record.get("title", f"line {number}")), text)

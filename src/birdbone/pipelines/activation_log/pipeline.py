@@ -13,8 +13,10 @@ def create_pipeline(**_) -> Pipeline:
                 observe,
                 ["seed_model", "texts", "params:activation_log", "params:device", "params:random_seed"],
                 "activations",
-                name="activation_log.observe",
+                name="observe",
             ),
         ],
+        namespace="activation_log",
+        prefix_datasets_with_namespace=False,
         tags=["look"],
     )

@@ -23,8 +23,10 @@ def create_pipeline(**_) -> Pipeline:
                     "params:random_seed",
                 ],
                 "control_metrics",
-                name="control.heal_seed",
+                name="heal_seed",
             ),
         ],
+        namespace="control",
+        prefix_datasets_with_namespace=False,
         tags=["guard"],
     )

@@ -6,23 +6,25 @@ from birdbone.pipelines.export.nodes import export_folder, export_gguf, referee
 
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:
-    """export: folder, gguf, referee."""
+    """export: gguf, referee; folder, which waits for the report's model card and so is in no box of the DAG."""
     model = f"wave_{waves}.accepted"
-    return Pipeline(
+    files = Pipeline(
         [
-            Node(
-                export_folder,
-                [model, "tokenizer", "model_card", "params:export"],
-                "export_folder",
-                name="export.folder",
-            ),
-            Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="export.gguf"),
+            Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="gguf"),
             Node(
                 referee,
                 ["export_gguf", model, "quantized", "tokenizer", "texts", "params:export", "params:threads"],
                 ["referee", "speed"],
-                name="export.referee",
+                name="referee",
             ),
         ],
-        tags=["ship"],
+        namespace="export",
+        prefix_datasets_with_namespace=False,
     )
+    folder = Node(
+        export_folder,
+        [model, "tokenizer", "model_card", "params:export"],
+        "export_folder",
+        name="export.folder",
+    )
+    return Pipeline([files, folder], tags=["ship"])

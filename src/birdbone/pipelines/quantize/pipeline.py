@@ -26,8 +26,10 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "params:random_seed",
                 ],
                 ["quantized", "quantize_report"],
-                name="quantize.round",
+                name="round",
             ),
         ],
+        namespace="quantize",
+        prefix_datasets_with_namespace=False,
         tags=["ship"],
     )

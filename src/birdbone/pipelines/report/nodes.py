@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from birdbone.pipelines.export.nodes import GGUF_NAME
 from birdbone.progress import track
 from birdbone.report.assemble import assemble
 from birdbone.report.card import model_card
+from birdbone.report.headline import headline
 from birdbone.report.page import render
 from birdbone.text.canaries import load_canaries
 
@@ -127,8 +129,8 @@ def make_page(
     accepted: Checkpoint,
     parameters: dict,
     **waves: dict,
-) -> tuple[str, str, str]:
-    """(report.html, model card, summary for the terminal) from everything measured."""
+) -> tuple[str, str, str, str]:
+    """(report.html, model card, summary for the terminal, headline figures as JSON) from everything measured."""
     from birdbone.report.summary import summary
 
     data = assemble(
@@ -147,7 +149,7 @@ def make_page(
         parameters,
         waves,
     )
-    return render(data), model_card(data), summary(data)
+    return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
 
 
 def _quality(path: Path, rows: dict[str, Tensor], reference: dict[str, list[Tensor]], threads: int | None) -> dict:

@@ -44,7 +44,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "params:threads",
                 ],
                 ["files", "files_speed"],
-                name="report.files",
+                name="files",
             ),
             Node(
                 measure_final,
@@ -62,9 +62,11 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "params:random_seed",
                 ],
                 "final_metrics",
-                name="report.final",
+                name="final",
             ),
-            Node(make_page, page, ["report_page", "model_card", "summary"], name="report.page"),
+            Node(make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"),
         ],
+        namespace="report",
+        prefix_datasets_with_namespace=False,
         tags=["ship"],
     )

@@ -21,8 +21,10 @@ def create_pipeline(**_) -> Pipeline:
                     "params:random_seed",
                 ],
                 ["sps_scan", "node_scores"],
-                name="sps_scan.scan",
+                name="scan",
             ),
         ],
+        namespace="sps_scan",
+        prefix_datasets_with_namespace=False,
         tags=["look"],
     )

@@ -13,8 +13,10 @@ def create_pipeline(**_) -> Pipeline:
                 cluster,
                 ["activations", "params:topology", "params:random_seed"],
                 ["clusters", "topology_report", "mapper_graph"],
-                name="topology.cluster",
+                name="cluster",
             ),
         ],
+        namespace="topology",
+        prefix_datasets_with_namespace=False,
         tags=["look"],
     )

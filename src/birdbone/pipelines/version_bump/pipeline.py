@@ -20,8 +20,10 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "parameters",
                 ],
                 "bundle",
-                name="version_bump.bundle",
+                name="bundle",
             ),
         ],
+        namespace="version_bump",
+        prefix_datasets_with_namespace=False,
         tags=["ship"],
     )

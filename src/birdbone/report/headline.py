@@ -1,0 +1,33 @@
+"""The figures two runs are compared by, few enough to read: what ``dvc metrics diff`` shows."""
+
+from __future__ import annotations
+
+from birdbone.report.data import ReportData, judged, value
+
+
+def headline(data: ReportData) -> dict:
+    """Size (bytes), quality and speed (tokens/s) of the export; each wave's judged change; no lists, no intervals."""
+    ours = data.file("ours") or {}
+    figures = {
+        "accepted": int(data.verdict == "accepted"),
+        "removed": data.reached,
+        "bytes": ours.get("bytes"),
+        "bits_per_weight": ours.get("bits_per_weight"),
+        "tokens_per_second": ours.get("tokens_per_second"),
+        "worst_change": data.worst and value(judged(data.worst)),
+        "kl": _figure(data.kl),
+        "top1": _figure(data.top1),
+        "canaries": _share_right(data),
+        "perplexity": {row["domain"]: row["after"] for row in data.domains},
+        "waves": {str(row["wave"]): _figure(row.get("delta")) for row in data.waves},
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _figure(measure) -> float | None:
+    return None if measure is None else value(measure)
+
+
+def _share_right(data: ReportData) -> float | None:
+    items = sum(row["items"] for row in data.canaries)
+    return sum(row["after"] * row["items"] for row in data.canaries) / items if items else None

@@ -1,0 +1,53 @@
+"""Second moments, their damping, and the output error they stand for."""
+
+import pytest
+import torch
+
+from birdbone.algo.moments import damped, output_error, second_moment
+
+
+def some(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_output_error_is_that_of_the_inputs_behind_the_moment():
+    x, change = some(40, 12), some(5, 12, seed=1)
+    expected = (x @ change.T).square().sum().item()
+    assert output_error(change, second_moment(x)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_moments_of_parts_add_up():
+    x = some(40, 12)
+    torch.testing.assert_close(second_moment(x[:7]) + second_moment(x[7:]), second_moment(x))
+
+
+def test_half_precision_inputs_are_summed_in_float32():
+    x = torch.full((5000, 2), 10.0, dtype=torch.float16)
+    assert second_moment(x).dtype == torch.float32 and second_moment(x)[0, 1] == 500_000
+
+
+def test_a_cap_shortens_massive_tokens_alone_and_keeps_their_direction():
+    x = torch.eye(4).repeat(10, 1)
+    x[0] *= 1000
+    assert second_moment(x)[0, 0] == pytest.approx(1e6 + 9)
+    assert torch.diagonal(second_moment(x, cap=3.0)).tolist() == pytest.approx([9 + 9, 10, 10, 10])
+    torch.testing.assert_close(second_moment(x, cap=2000.0), second_moment(x))
+
+
+def test_a_cap_survives_tokens_that_are_all_zero():
+    assert second_moment(torch.zeros(5, 3), cap=2.0).isfinite().all()
+
+
+def test_damping_raises_each_diagonal_by_its_own_share():
+    moment = second_moment(some(40, 6))
+    added = damped(moment, 0.01) - moment
+    torch.testing.assert_close(added, torch.diag(0.01 * moment.diagonal()), atol=1e-4, rtol=1e-3)
+
+
+def test_a_dead_feature_gets_the_mean_diagonal():
+    x = some(40, 6)
+    x[:, 2] = 0
+    moment = second_moment(x)
+    found = damped(moment, 0.01)
+    assert found[2, 2] == pytest.approx(moment.diagonal().mean().item(), rel=1e-5)
+    assert torch.linalg.cholesky_ex(found).info == 0

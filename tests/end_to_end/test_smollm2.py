@@ -1,0 +1,95 @@
+"""The real default model through the whole pipeline, with little text and few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from workspace import Workspace, lay_out
+
+LIGHT = {
+    "model": "smollm2",
+    "waves": 1,
+    "max_loss": 0.1,
+    "target_sparsity": 0.05,
+    "text": {"window": 128, "calibration_tokens": 2048, "heal_tokens": 1024, "guard_tokens": 512, "test_tokens": 512},
+    "activation_log": {"profile_tokens": 256},
+    "sps_scan": {"tokens": 512, "record_tokens": 256},
+    "topology": {"min_cluster": 20, "landmarks": 500, "stability_resamples": 0},
+    "prune_wave": {"step": 0.02},
+    "micro_heal": {"steps": 3, "checkpoint_every": 10},
+    "regrow": {"tokens": 512, "heal_steps": 1},
+    "guard": {"control": False},
+    "quantize": {"trials": 1},
+    "export": {"referee_tokens": 256, "perplexity_tokens": 512, "speed_tokens": 8},
+    "report": {"peers": ["Q4_0"], "prompts": ["What is the capital of France?"], "generate_tokens": 8},
+}
+CANARIES = """
+geography:
+  - {prompt: "The capital of France is", answer: " Paris", wrong: [" London", " seven"]}
+  - {prompt: "Tokyo is a city in", answer: " Japan", wrong: [" France", " water"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The project after a light run on the default model."""
+    found = lay_out(tmp_path_factory.mktemp("smollm2") / "project")
+    (found.root / "canaries.yml").write_text(CANARIES)
+    found.profile("light", LIGHT, {"text": {"canaries": "canaries.yml"}})
+    run = found.run("kedro", "run", "--env=light", timeout=900)
+    assert run.code == 0, run.stderr
+    print("\n".join(line for line in run.stderr.splitlines() if "done in" in line))
+    print(run.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_the_default_model_loses_neurons_and_stays_a_language_model(smollm2: Workspace) -> None:
+    verdict, removed = (smollm2.json("light", f"wave_1/{name}") for name in ("verdict", "prune"))
+    assert sum(removed["removed"]["ffn"].values()) > 0
+    assert 0 < verdict["sparsity"] <= 0.02
+    assert min(verdict["ffn_widths"]) < 1536
+    assert all(width % 32 == 0 for width in verdict["ffn_widths"])
+    assert verdict["status"] == "accepted"
+    for domain, found in smollm2.json("light", "final_metrics")["domains"].items():
+        assert 1 < found["seed_perplexity"] < 60, domain
+        assert found["perplexity"] < 1.25 * found["seed_perplexity"], domain
+        assert 0 < found["kl"][0] < 0.5, domain
+
+
+@pytest.mark.slow
+def test_llama_cpp_agrees_with_pytorch_on_the_default_model(smollm2: Workspace) -> None:
+    referee = smollm2.json("light", "referee")
+    assert referee["exact"]["tokens"] == 256
+    assert referee["exact"]["kl"] < 1e-7
+    assert referee["exact"]["top1_clear"] == 1
+    assert referee["exact"]["clear"] > 200
+    assert abs(referee["difference"]) < 0.01
+
+
+@pytest.mark.slow
+def test_the_export_is_as_small_as_planned_and_no_worse_than_llama_cpps_own(smollm2: Workspace) -> None:
+    planned, files = smollm2.json("light", "quantize"), smollm2.json("light", "files")
+    roles = {found["role"]: found for found in files.values() if isinstance(found, dict)}
+    ours, seed, peer = roles["ours"], roles["seed"], roles["peer"]
+    tokenizer_and_header = ours["bytes"] - planned["tensor_bytes"]
+    assert 0 < tokenizer_and_header < 3_000_000
+    assert ours["bytes"] < 0.4 * seed["bytes"]
+    assert ours["substituted"] == {}
+    for domain, perplexity in ours["perplexity"].items():
+        print(domain, "seed", seed["perplexity"][domain], "ours", perplexity, "Q4_0", peer["perplexity"][domain])
+        assert perplexity < 1.25 * seed["perplexity"][domain]
+    print("bytes: seed", seed["bytes"], "ours", ours["bytes"], "Q4_0", peer["bytes"])
+    assert ours["kl"] < 1.5 * peer["kl"]
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_the_exported_folder_speaks(smollm2: Workspace) -> None:
+    folder: Path = smollm2.root / "models/light/export/transformers"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"

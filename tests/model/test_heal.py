@@ -1,0 +1,206 @@
+"""A heal trains what the merge keeps, lowers the loss, and goes on where it was stopped."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
+
+from birdbone.errors import ConfigError, NumericalError
+from birdbone.model.heal import HealSettings, _with_lora, heal, merge
+from birdbone.model.network import build
+from birdbone.model.shrink import remove_nodes
+
+RECIPE = HealSettings(
+    steps=8,
+    batch=2,
+    rank=4,
+    learning_rate=3e-3,
+    ce_weight=0.1,
+    base="float32",
+    merge_onto="weights",
+    compute="float32",
+    checkpoint_every=3,
+)
+WINDOWS = tokens(rows=4, length=16)
+
+
+def narrow(name: str = "llama"):
+    checkpoint = small(name)
+    width, _ = shape_of(checkpoint)[0]
+    return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
+
+
+def healed(checkpoint, settings=RECIPE, **how):
+    return heal(checkpoint, small(), WINDOWS, settings, 0, "cpu", **how)
+
+
+def trained(checkpoint, settings):
+    """A student whose LoRA is not zero."""
+    student = _with_lora(build(checkpoint), checkpoint, settings)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in student.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return student
+
+
+def linear_names(checkpoint) -> list[str]:
+    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_merged_model_has_its_students_logits(name, masked):
+    checkpoint = narrow(name)
+    checkpoint = random_masks(checkpoint) if masked else checkpoint
+    student = trained(checkpoint, RECIPE)
+    merged = merge(checkpoint, student, RECIPE)
+    ours = logits(student, WINDOWS)
+    torch.testing.assert_close(logits(build(merged), WINDOWS), ours, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(logits(build(checkpoint), WINDOWS), ours, atol=1e-2)
+
+
+def test_masked_weights_are_exactly_zero_after_a_heal():
+    checkpoint = random_masks(narrow())
+    result, _ = healed(checkpoint)
+    for name in linear_names(checkpoint):
+        mask = checkpoint.masks[f"weight.{name}"]
+        assert (result.weights[name][~mask] == 0).all()
+        assert not torch.equal(result.weights[name], checkpoint.weights[name])
+
+
+def test_the_loss_goes_down():
+    _, curve = healed(narrow(), replace(RECIPE, steps=20))
+    start, end = (sum(row["loss"] for row in rows) / 4 for rows in (curve[:4], curve[-4:]))
+    assert end < 0.9 * start
+    assert [row["step"] for row in curve] == list(range(20))
+    assert all(row["loss"] == pytest.approx(row["kl"] + 0.1 * row["ce"], rel=1e-5) for row in curve)
+
+
+def test_healing_changes_linear_layers_alone_and_not_its_inputs():
+    checkpoint = narrow()
+    before = checkpoint.digest
+    result, _ = healed(checkpoint)
+    assert checkpoint.digest == before
+    changed = {n for n, w in result.weights.items() if not torch.equal(w, checkpoint.weights[n])}
+    assert changed == set(linear_names(checkpoint))
+
+
+def test_the_rate_warms_up_and_falls_to_a_tenth():
+    _, curve = healed(narrow(), replace(RECIPE, steps=20))
+    rates = [row["lr"] for row in curve]
+    assert rates[0] == pytest.approx(RECIPE.learning_rate / 2) and max(rates) == RECIPE.learning_rate
+    assert rates[2:] == sorted(rates[2:], reverse=True) and rates[-1] < 0.15 * RECIPE.learning_rate
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 4, 7])
+@pytest.mark.parametrize("base", ["float32", "nf4"])
+def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, base):
+    if base == "nf4":
+        pytest.importorskip("bitsandbytes")
+    settings, checkpoint = replace(RECIPE, base=base), random_masks(narrow())
+    expected, curve = healed(checkpoint, settings, workdir=tmp_path / "whole")
+    seen = []
+
+    def stop(row):
+        seen.append(row["step"])
+        if row["step"] == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        healed(checkpoint, settings, workdir=tmp_path / "killed", on_step=stop)
+    seen.clear()
+    result, resumed = healed(
+        checkpoint, settings, workdir=tmp_path / "killed", on_step=lambda r: seen.append(r["step"])
+    )
+    assert seen == list(range(at // 3 * 3, 8))
+    assert resumed == curve
+    assert all(torch.equal(result.weights[n], w) for n, w in expected.weights.items())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    first, again = (healed(narrow())[0].digest for _ in range(2))
+    other = heal(narrow(), small(), WINDOWS, RECIPE, 1, "cpu")[0].digest
+    assert first == again != other
+
+
+def test_a_loss_that_is_not_finite_names_the_setting():
+    with pytest.raises(NumericalError, match=r"not finite at step .*micro_heal\.learning_rate"):
+        healed(narrow(), replace(RECIPE, learning_rate=1e30))
+
+
+def test_windows_are_used_in_order_and_again_from_the_start():
+    once = heal(narrow(), small(), WINDOWS[:2].repeat(3, 1), replace(RECIPE, steps=3), 0, "cpu")[1]
+    again = heal(narrow(), small(), WINDOWS[:2], replace(RECIPE, steps=3), 0, "cpu")[1]
+    assert once == again
+
+
+def test_a_student_trains_without_its_familys_dropout(tmp_path):
+    seed = small("gpt2")
+    assert seed.config["resid_pdrop"] == 0.1
+    _, curve = heal(seed, seed, WINDOWS, replace(RECIPE, steps=1), 0, "cpu")
+    assert curve[0]["kl"] < 1e-6
+
+
+class TestOnAnNF4Base:
+    """QLoRA on the CPU: bitsandbytes' 4-bit layers under the LoRA."""
+
+    settings = replace(RECIPE, base="nf4")
+
+    @pytest.fixture(autouse=True)
+    def needs_bitsandbytes(self):
+        pytest.importorskip("bitsandbytes")
+
+    @pytest.mark.parametrize("name", ["llama-biases", "gpt2", "gemma3"])
+    @pytest.mark.parametrize("masked", [False, True])
+    def test_merging_onto_the_base_has_the_students_logits(self, name, masked):
+        checkpoint, settings = narrow(name), replace(self.settings, merge_onto="base")
+        checkpoint = random_masks(checkpoint) if masked else checkpoint
+        student = trained(checkpoint, settings)
+        merged = merge(checkpoint, student, settings)
+        torch.testing.assert_close(logits(build(merged), WINDOWS), logits(student, WINDOWS), atol=1e-3, rtol=1e-3)
+
+    def test_merging_onto_the_weights_adds_the_same_change(self):
+        checkpoint = random_masks(narrow())
+        student = trained(checkpoint, self.settings)
+        onto_weights, onto_base = (
+            merge(checkpoint, student, replace(self.settings, merge_onto=m)) for m in ("weights", "base")
+        )
+        bases = merge(
+            checkpoint,
+            _with_lora(build(checkpoint), checkpoint, self.settings),
+            replace(self.settings, merge_onto="base"),
+        )
+        for name in linear_names(checkpoint):
+            torch.testing.assert_close(
+                onto_weights.weights[name] - checkpoint.weights[name],
+                onto_base.weights[name] - bases.weights[name],
+                atol=1e-5,
+                rtol=1e-4,
+            )
+
+    def test_the_base_is_near_the_weights_but_not_equal(self):
+        checkpoint = narrow()
+        settings = replace(self.settings, merge_onto="base")
+        untrained = merge(checkpoint, _with_lora(build(checkpoint), checkpoint, settings), settings)
+        for name in linear_names(checkpoint):
+            error = (untrained.weights[name] - checkpoint.weights[name]).norm() / checkpoint.weights[name].norm()
+            assert 0.05 < error < 0.12
+
+    def test_widths_that_no_block_divides_are_refused(self):
+        checkpoint = remove_nodes(small(), {0: all_but(128, 0)}, {})
+        with pytest.raises(ConfigError, match=r"micro_heal\.base.*not 127"):
+            _with_lora(build(checkpoint), checkpoint, self.settings)
+
+    @pytest.mark.parametrize("onto", ["weights", "base"])
+    def test_it_heals(self, onto):
+        checkpoint = random_masks(narrow())
+        result, curve = healed(checkpoint, replace(self.settings, steps=12, merge_onto=onto))
+        assert curve[-1]["loss"] < curve[0]["loss"]
+        for name in linear_names(checkpoint):
+            assert (result.weights[name][~checkpoint.masks[f"weight.{name}"]] == 0).all()

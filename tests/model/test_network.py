@@ -1,0 +1,153 @@
+"""Checkpoints become networks that compute what transformers computes, and go back unchanged."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from two_layer_models import (
+    CONFIGS,
+    all_but,
+    checkpoint_of,
+    family,
+    logits,
+    random_masks,
+    random_model,
+    shape_of,
+    silenced,
+    small,
+    tokens,
+)
+
+from birdbone.errors import NumericalError, SourceError, UnsupportedArchitectureError
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import build, canonical, hf_config, stock_state, weights_of
+from birdbone.model.shrink import remove_nodes
+
+families = pytest.mark.parametrize("name", CONFIGS)
+
+
+@families
+def test_a_built_network_gives_the_logits_of_transformers(name):
+    model = random_model(name)
+    torch.testing.assert_close(
+        logits(build(checkpoint_of(model)), tokens()), logits(model, tokens()), atol=1e-5, rtol=0
+    )
+
+
+@families
+def test_the_random_models_are_not_trivial(name):
+    found = logits(random_model(name), tokens())
+    assert found.std() > 0.1 and not torch.allclose(found[0, 5], found[0, 6], atol=0.1)
+
+
+@families
+def test_a_stock_model_takes_the_stock_state(name):
+    checkpoint = small(name)
+    stock = AutoModelForCausalLM.from_config(hf_config(checkpoint.config)).eval()
+    missing, unexpected = stock.load_state_dict(stock_state(checkpoint), strict=False)
+    tied = ["lm_head.weight"] if checkpoint.config["tie_word_embeddings"] else []
+    assert missing == tied and not unexpected
+    stock.tie_weights()
+    torch.testing.assert_close(logits(stock, tokens()), logits(build(checkpoint), tokens()), atol=1e-5, rtol=0)
+
+
+@families
+@pytest.mark.parametrize("tied", [True, False])
+def test_heads_stay_tied_or_apart(name, tied):
+    model = random_model(name, tie_word_embeddings=tied)
+    checkpoint = checkpoint_of(model)
+    assert ("lm_head.weight" in checkpoint.weights) is not tied
+    network = build(checkpoint)
+    assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) is tied
+    torch.testing.assert_close(logits(network, tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+
+
+def test_an_untied_head_that_equals_the_embedding_is_left_out():
+    model = random_model("llama", tie_word_embeddings=False)
+    model.lm_head.weight.data.copy_(model.model.embed_tokens.weight)
+    checkpoint = checkpoint_of(model)
+    assert "lm_head.weight" not in checkpoint.weights
+    torch.testing.assert_close(logits(build(checkpoint), tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(value):
+    model = random_model("gpt2")
+    model.transformer.h[1].mlp.c_fc.weight.data[3, 4] = value
+    with pytest.raises(NumericalError, match=r"transformer\.h\.1\.mlp\.c_fc\.weight"):
+        canonical(model.state_dict(), model.config.to_dict())
+
+
+@families
+def test_every_linear_weight_is_out_by_in(name):
+    checkpoint = small(name)
+    for layer in range(checkpoint.layers):
+        hidden = 64
+        for module in family(checkpoint).ffn_inputs(layer):
+            assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
+        assert checkpoint.weights[f"{family(checkpoint).ffn_output(layer)}.weight"].shape[0] == hidden
+        for which in ("query", "key", "value"):
+            assert checkpoint.weights[f"{family(checkpoint).attention_part(layer, which)}.weight"].shape[1] == hidden
+
+
+@families
+def test_weights_read_back_from_a_network_are_the_checkpoints(name):
+    checkpoint = small(name)
+    found = weights_of(build(checkpoint), checkpoint)
+    assert found.keys() == checkpoint.weights.keys()
+    assert all(torch.equal(found[n], w) for n, w in checkpoint.weights.items())
+
+
+@families
+@pytest.mark.parametrize("kind", ["neurons", "groups", "both"])
+def test_a_narrow_network_equals_the_full_one_with_its_nodes_silenced(name, kind):
+    checkpoint = small(name)
+    (width, count), _ = shape_of(checkpoint)
+    neurons = {0: all_but(width, *range(7, 39)), 1: all_but(width, *range(0, 64))} if kind != "groups" else {}
+    groups = {1: all_but(count, 0)} if kind != "neurons" else {}
+    narrow = remove_nodes(checkpoint, neurons, groups)
+    assert narrow.parameters < checkpoint.parameters
+    torch.testing.assert_close(
+        logits(build(narrow), tokens()),
+        logits(build(silenced(checkpoint, neurons, groups)), tokens()),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+def test_masks_keep_the_seeds_numbering_over_two_removals():
+    first = remove_nodes(small(), {0: all_but(128, 3, 5)}, {})
+    second = remove_nodes(first, {0: all_but(126, 3, 4)}, {})
+    gone = torch.nonzero(~second.masks["ffn.0"]).flatten()
+    assert gone.tolist() == [3, 4, 5, 6]
+    kept = second.masks["ffn.0"]
+    assert torch.equal(
+        second.weights["model.layers.0.mlp.up_proj.weight"], small().weights["model.layers.0.mlp.up_proj.weight"][kept]
+    )
+
+
+def test_weight_masks_are_cut_with_their_weights():
+    masked = random_masks(small())
+    narrow = remove_nodes(masked, {0: all_but(128, *range(32))}, {1: all_but(2, 1)})
+    for name, mask in narrow.masks.items():
+        if name.startswith("weight."):
+            weight = narrow.weights[name.removeprefix("weight.")]
+            assert mask.shape == weight.shape and not weight[~mask].any()
+
+
+def test_a_missing_weight_is_named():
+    checkpoint = small()
+    del checkpoint.weights["model.layers.1.mlp.up_proj.weight"]
+    with pytest.raises(SourceError, match=r"layers\.1\.mlp\.up_proj"):
+        build(checkpoint)
+
+
+def test_an_unknown_family_names_the_file_that_would_add_it():
+    with pytest.raises(UnsupportedArchitectureError, match=r"architectures/mamba\.yml"):
+        build(Checkpoint({"model_type": "mamba"}, {}))
+
+
+def test_every_known_family_is_one_of_transformers():
+    from birdbone.model.architecture import architectures
+
+    assert all(AutoConfig.for_model(kind) for kind in architectures())
+    assert {c["model_type"] for c in CONFIGS.values()} == set(architectures())

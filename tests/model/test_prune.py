@@ -1,0 +1,161 @@
+"""One prune step: the budget, the caps, the protected, and the repair behind what went."""
+
+import pytest
+import torch
+from two_layer_models import CONFIGS, family, logits, shape_of, small, tokens
+
+from birdbone.errors import ConfigError
+from birdbone.model.network import build
+from birdbone.model.prune import prune, sparsity_for, target_nodes
+from birdbone.model.scan import node_moments
+from birdbone.model.shrink import block_parameters, neuron_cost, remove_nodes
+
+WINDOWS = tokens(rows=16, length=16)
+NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None}
+SETTINGS = {
+    "score": "taylor",
+    "cluster_cap": 0.5,
+    "attention": True,
+    "multiple": 32,
+    "damping": 0.01,
+    "weights": NO_MASK,
+}
+
+
+def measured(checkpoint) -> tuple[dict, dict]:
+    """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
+    nodes, _ = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS[:2], "scan")
+    scores = {f"{name}.taylor": (m.taylor_absolute / m.tokens).float() for name, m in nodes.items()}
+    clusters = {n.removesuffix(".taylor"): torch.arange(len(s)) % 2 for n, s in scores.items() if n.startswith("ffn")}
+    return scores, clusters
+
+
+def pruned(checkpoint, neurons: int, widths: str = "uneven", measures=None, **changes):
+    scores, clusters = measures or measured(checkpoint)
+    settings = {**SETTINGS, **changes}
+    amount = neurons * neuron_cost(checkpoint)
+    return prune(checkpoint, amount, scores, clusters, WINDOWS, settings, widths, None, "cpu")
+
+
+def with_twins(checkpoint):
+    """Every neuron of the second half answers as one of the first, but writes elsewhere."""
+    names = [f"{n}.weight" for layer in range(2) for n in family(checkpoint).ffn_inputs(layer)]
+    return checkpoint.evolve({n: checkpoint.weights[n][:64].repeat(2, 1) for n in names})
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("widths", ["uneven", "even"])
+def test_it_removes_within_the_budget_and_the_result_runs(name, widths):
+    checkpoint = small(name)
+    result, report = pruned(checkpoint, 64, widths)
+    gone = block_parameters(checkpoint) - block_parameters(result)
+    assert 0 < gone <= 64 * neuron_cost(checkpoint)
+    assert all(width % 32 == 0 and groups >= 1 for width, groups in shape_of(result))
+    if report["widths"] == "even":
+        assert len(set(shape_of(result))) == 1
+    assert report["changed"] and logits(build(result), WINDOWS).isfinite().all()
+
+
+def test_the_repair_brings_outputs_nearer_than_deletion():
+    checkpoint = with_twins(small())
+    scores, clusters = measured(checkpoint)
+    scores |= {f"ffn.{layer}.taylor": torch.arange(128, 0, -1.0) for layer in range(2)}
+    result, report = pruned(checkpoint, 96, measures=(scores, clusters), attention=False)
+    assert report["repair"] and all(row["repaired_error"] <= row["deleted_error"] for row in report["repair"])
+    neurons = {i: result.masks[f"ffn.{i}"] for i in range(2) if f"ffn.{i}" in result.masks}
+    deleted = remove_nodes(checkpoint, neurons, {})
+    whole = logits(build(checkpoint), WINDOWS)
+    errors = [(logits(build(c), WINDOWS) - whole).square().mean() for c in (result, deleted)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_no_cluster_loses_more_than_its_cap():
+    checkpoint = small()
+    result, _ = pruned(checkpoint, 1000, cluster_cap=0.3, attention=False)
+    for layer in range(2):
+        gone = ~result.masks[f"ffn.{layer}"]
+        assert [int(gone[start::2].sum()) <= 0.3 * 64 for start in (0, 1)] == [True, True]
+        assert gone.sum() == 32
+
+
+def test_the_first_layers_groups_stay_and_every_layer_keeps_one():
+    checkpoint = small()
+    scores, clusters = measured(checkpoint)
+    for layer in range(2):
+        scores[f"kv.{layer}.taylor"] = torch.zeros(2)
+    result, report = pruned(checkpoint, 1000, measures=(scores, clusters))
+    assert [groups for _, groups in shape_of(result)] == [2, 1]
+    assert report["removed"]["kv"] == {"1": 1}
+
+
+def test_even_widths_keep_every_group():
+    scores, clusters = measured(small())
+    scores["kv.1.taylor"] = torch.zeros(2)
+    result, _ = pruned(small(), 1000, "even", (scores, clusters))
+    assert [groups for _, groups in shape_of(result)] == [2, 2]
+
+
+def test_a_second_step_goes_on_in_the_seeds_numbering():
+    checkpoint = small()
+    measures = measured(checkpoint)
+    first, _ = pruned(checkpoint, 64, measures=measures, attention=False)
+    second, _ = pruned(first, 32, measures=measures, attention=False)
+    assert block_parameters(first) - block_parameters(second) == 32 * neuron_cost(checkpoint)
+    for name, mask in second.masks.items():
+        before = first.masks.get(name, torch.ones_like(mask))
+        assert not (mask & ~before).any()
+        layer = int(name.split(".")[1])
+        rows = f"model.layers.{layer}.mlp.up_proj.weight"
+        assert torch.equal(second.weights[rows], checkpoint.weights[rows][mask])
+
+
+def test_a_budget_under_one_step_changes_nothing_and_says_why():
+    checkpoint = small()
+    result, report = pruned(checkpoint, 31, attention=False)
+    assert result is checkpoint and report["changed"] is False and "nothing could be removed" in report["why"]
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
+@pytest.mark.parametrize("pattern", [None, [2, 4]])
+def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
+    weights = {"method": method, "sparsity": 0.25, "pattern": pattern}
+    result, _ = pruned(small(), 64, weights=weights)
+    for layer in range(2):
+        for module in family(result).linears(layer):
+            name = f"{module}.weight"
+            mask, weight = result.masks[f"weight.{name}"], result.weights[name]
+            assert mask.shape == weight.shape and (weight[~mask] == 0).all()
+            assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
+
+
+def test_masking_again_keeps_the_old_masks_zero():
+    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": None}
+    first, _ = pruned(small(), 32, weights=weights)
+    again, _ = pruned(first, 32, measures=measured(small()), weights=NO_MASK)
+    for name, mask in again.masks.items():
+        if name.startswith("weight."):
+            assert (again.weights[name.removeprefix("weight.")][~mask] == 0).all()
+
+
+def test_a_pattern_that_does_not_divide_names_the_setting():
+    weights = {"method": "magnitude", "sparsity": 0.5, "pattern": [3, 7]}
+    with pytest.raises(ConfigError, match=r"prune_wave\.weights\.pattern: 7 does not divide"):
+        pruned(small(), 32, weights=weights)
+
+
+def test_a_wave_removes_its_step_or_what_is_left_to_the_target():
+    assert target_nodes(1000, 1000, step=0.02, target=0.05) == 20
+    assert target_nodes(960, 1000, step=0.02, target=0.05) == 10
+    assert target_nodes(940, 1000, step=0.02, target=0.05) == 0
+
+
+def test_a_size_asks_for_the_sparsity_that_reaches_it():
+    checkpoint = small()
+    quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
+    blocks = block_parameters(checkpoint)
+    outside = (checkpoint.parameters - blocks) * 8.5 / 8
+    assert sparsity_for(None, checkpoint, blocks, quantize) == 0
+    assert sparsity_for(10**9, checkpoint, blocks, quantize) == 0
+    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize)
+    assert half == pytest.approx(0.5, abs=0.01)
+    assert sparsity_for(1, checkpoint, blocks, quantize) == 0.99

@@ -1,0 +1,114 @@
+"""Walking block by block shows every linear layer the very inputs of an ordinary forward pass."""
+
+import pytest
+import torch
+from two_layer_models import CONFIGS, family, random_model, small, tokens
+
+from birdbone.algo.moments import second_moment
+from birdbone.model.moments import fold, moments, seal, store
+from birdbone.model.network import blocks_of, build
+from birdbone.model.walk import walk
+
+
+@torch.no_grad()
+def seen_by_hooks(network, names, ids):
+    seen, handles = {}, []
+    for name in names:
+        handles.append(
+            network.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, name=name: seen.__setitem__(name, args[0].flatten(0, -2))
+            )
+        )
+    network(ids, use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_inputs_are_those_of_an_ordinary_forward_pass(name):
+    checkpoint = small(name)
+    network, architecture, windows = build(checkpoint), family(checkpoint), tokens(rows=6)
+    layers = []
+    for layer, batches in walk(network, architecture, windows, "walk", batch=4):
+        parts = list(batches)
+        assert [len(p[architecture.ffn_output(layer)]) for p in parts] == [80, 40]
+        expected = seen_by_hooks(network, list(architecture.inputs_of(layer)), windows)
+        for module, x in expected.items():
+            torch.testing.assert_close(torch.cat([p[module] for p in parts]), x, atol=1e-5, rtol=1e-5)
+        layers.append(layer)
+    assert layers == [0, 1]
+
+
+def test_gemmas_sliding_window_matters_here():
+    near, far = random_model("gemma3"), random_model("gemma3", sliding_window=64)
+    with torch.no_grad():
+        found = [m(tokens(), use_cache=False).logits[:, -1] for m in (near, far)]
+    assert not torch.allclose(*found, atol=1e-2)
+
+
+def test_a_caller_may_leave_batches_unread():
+    checkpoint = small()
+    network, architecture = build(checkpoint), family(checkpoint)
+    partly = {}
+    for layer, batches in walk(network, architecture, tokens(8), "walk", batch=2):
+        partly[layer] = next(iter(batches))
+    expected = seen_by_hooks(network, [architecture.ffn_output(1)], tokens(8)[:2])
+    torch.testing.assert_close(
+        partly[1][architecture.ffn_output(1)], expected[architecture.ffn_output(1)], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_the_network_is_left_as_it_was():
+    checkpoint = small()
+    network = build(checkpoint)
+    before = list(blocks_of(network, family(checkpoint)))
+    for _ in walk(network, family(checkpoint), tokens(), "walk"):
+        pass
+    assert list(blocks_of(network, family(checkpoint))) == before
+    assert not any(m._forward_pre_hooks for m in network.modules())
+
+
+def test_an_error_in_the_middle_leaves_the_network_whole():
+    checkpoint = small()
+    network = build(checkpoint)
+    before = list(blocks_of(network, family(checkpoint)))
+    with pytest.raises(IndexError):
+        next(iter(walk(network, family(checkpoint), torch.full((1, 4), 10_000), "walk")))
+    assert list(blocks_of(network, family(checkpoint))) == before
+
+
+def test_moments_sum_three_batches_of_four_to_fit_and_the_fourth_to_check():
+    batches = [{"x": torch.full((2, 1), float(i + 1))} for i in range(8)]
+    fit, check = fold(iter(batches), None)
+    assert fit["x"].item() == 2 * (1 + 4 + 9 + 25 + 36 + 49)
+    assert check["x"].item() == 2 * (16 + 64)
+
+
+def test_moments_are_those_of_the_inputs():
+    checkpoint, windows = small(), tokens(rows=16)
+    network, architecture = build(checkpoint), family(checkpoint)
+    for layer, fit, check in moments(checkpoint, windows, None, "cpu"):
+        assert set(fit) == set(check) == set(architecture.inputs_of(layer))
+        seen = seen_by_hooks(network, list(fit), windows[:12])
+        held_out = seen_by_hooks(network, list(fit), windows[12:])
+        for name in fit:
+            torch.testing.assert_close(fit[name], second_moment(seen[name]), rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(check[name], second_moment(held_out[name]), rtol=1e-3, atol=1e-3)
+
+
+def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
+    from birdbone.model.moments import cache_key
+
+    checkpoint, windows = small(), tokens(rows=4)
+    folder = tmp_path / cache_key(checkpoint, windows, None)
+    mark = {"mark": torch.ones(1, 1)}
+    for layer in range(2):
+        store(folder, layer, mark, mark)
+    assert "mark" not in next(iter(moments(checkpoint, windows, None, "cpu", tmp_path)))[1]
+    (tmp_path / "older").mkdir()
+    seal(folder)
+    assert not (tmp_path / "older").exists()
+    assert [fit for _, fit, _ in moments(checkpoint, windows, None, "cpu", tmp_path)] == [mark, mark]
+    other = small(seed=1)
+    assert "mark" not in next(iter(moments(other, windows, None, "cpu", tmp_path)))[1]

@@ -1,0 +1,35 @@
+"""The project itself, copied without its results, to run the tiny model in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import yaml
+from demo_project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "pyproject.toml")
+LEFT = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
+
+
+def lay_out_real(root: Path) -> Project:
+    """Copy configuration and code into an empty folder."""
+    for part in PARTS:
+        place = root / part
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, place, ignore=LEFT)
+        else:
+            shutil.copy(ROOT / part, place)
+    return Project(root, timeout=900)
+
+
+def make_tiny_the_base(project: Project, **changes: object) -> None:
+    """Lay the tiny profile, and ``changes`` over it, onto the base parameters: what DVC runs is then quick."""
+    tiny = yaml.safe_load((project.root / "conf/tiny/parameters.yml").read_text()) | changes
+    for file in (project.root / "conf/base").glob("parameters*.yml"):
+        tree = yaml.safe_load(file.read_text())
+        for key in tree.keys() & tiny.keys():
+            tree[key] = tree[key] | tiny[key] if isinstance(tiny[key], dict) else tiny[key]
+        file.write_text(yaml.safe_dump(tree, sort_keys=False))
