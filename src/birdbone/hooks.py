@@ -79,16 +79,16 @@ class ComputeHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._parameters = context.config_loader.checked
+        self._parameters = context.params
 
     @hook_impl
     def before_pipeline_run(self) -> None:
         import torch
 
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-        if self._parameters.threads:
-            torch.set_num_threads(self._parameters.threads)
-        torch.manual_seed(self._parameters.random_seed)
+        if threads := self._parameters.get("threads"):
+            torch.set_num_threads(threads)
+        torch.manual_seed(self._parameters.get("random_seed", 0))
 
 
 def take_lock(state: Path) -> TextIO:

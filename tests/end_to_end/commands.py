@@ -75,7 +75,9 @@ def _run(folder: Path, line: tuple[str, ...], env: dict[str, str], out: Path, er
     from kedro.framework.cli.cli import main as kedro
 
     from birdbone.console import main as birdbone
+    from birdbone.hooks import die_with_parent
 
+    die_with_parent()
     try:
         {"kedro": kedro, "birdbone": birdbone}[line[0]]()
     except Exception:
