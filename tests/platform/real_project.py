@@ -25,11 +25,12 @@ def lay_out_real(root: Path) -> Project:
     return Project(root, timeout=900)
 
 
-def make_tiny_the_base(project: Project, **changes: object) -> None:
+def make_tiny_the_base(project: Project, changes: dict) -> None:
     """Lay the tiny profile, and ``changes`` over it, onto the base parameters: what DVC runs is then quick."""
-    tiny = yaml.safe_load((project.root / "conf/tiny/parameters.yml").read_text()) | changes
+    tiny = yaml.safe_load((project.root / "conf/tiny/parameters.yml").read_text())
     for file in (project.root / "conf/base").glob("parameters*.yml"):
         tree = yaml.safe_load(file.read_text())
-        for key in tree.keys() & tiny.keys():
-            tree[key] = tree[key] | tiny[key] if isinstance(tiny[key], dict) else tiny[key]
+        for over in (tiny, changes):
+            for key in tree.keys() & over.keys():
+                tree[key] = tree[key] | over[key] if isinstance(over[key], dict) else over[key]
         file.write_text(yaml.safe_dump(tree, sort_keys=False))

@@ -4,7 +4,6 @@ import json
 import subprocess
 
 import pytest
-import yaml
 from demo_project import Project
 from real_project import ROOT, lay_out_real, make_tiny_the_base
 from test_dvc_stages import CHECK, WRITE
@@ -22,6 +21,14 @@ AFTER_A_HEAL = {
     "report-final",
     "report-page",
     "version_bump-bundle",
+}
+TIMED = {"export-referee", "report-files", "report-page"}
+"""Stages whose results show speeds, which differ from run to run."""
+LIGHT = {
+    "waves": 1,
+    "guard": {"control": False},
+    "topology": {"min_cluster": 64, "stability_resamples": 0},
+    "report": {"peers": ["Q4_0"], "prompts": ["The"], "generate_tokens": 4},
 }
 
 
@@ -54,7 +61,7 @@ def test_dvc_yaml_is_what_registry_and_catalog_say():
 @pytest.mark.slow
 def test_edit_repro_compare(tmp_path):
     project = lay_out_real(tmp_path)
-    make_tiny_the_base(project, waves=1)
+    make_tiny_the_base(project, LIGHT)
     git(project, "init", "-q")
     git(project, "add", "-A")
     git(project, "commit", "-qm", "code")
@@ -75,15 +82,16 @@ def test_edit_repro_compare(tmp_path):
     assert not {"models/default/seed", "models/default/wave_1/pruned"} & changed
 
     assert "micro_heal.steps  4       5" in command(project, "dvc", "params", "diff")
-    assert "models/default/wave_1/healed/model.safetensors" in command(project, "dvc", "diff")
-    assert "wave_1/pruned" not in command(project, "dvc", "diff")
+    files = command(project, "dvc", "diff")
+    assert "models/default/wave_1/healed/model.safetensors" in files
+    assert "wave_1/pruned" not in files
     rows = command(project, "dvc", "metrics", "diff").splitlines()
     assert any("worst_change" in row for row in rows)
     assert len(rows) < 30
     command(project, "dvc", "plots", "show")
     page = (project.root / "dvc_plots/index.html").read_text()
-    assert "wave_1/healing.csv" in page or "healing_curve" in page
+    assert "healing_curve" in page
 
     command(project, "kedro", "run", "--env=base", BIRDBONE_FRESH="1")
     assert digests(project) == second
-    assert yaml.safe_load(command(project, "dvc", "status", "--json")) == {}
+    assert set(json.loads(command(project, "dvc", "status", "--json"))) <= TIMED

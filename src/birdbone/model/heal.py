@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,9 @@ def _with_lora(network: nn.Module, checkpoint: Checkpoint, settings: HealSetting
         for name in names:
             network.set_submodule(name, _nf4(network.get_submodule(name)))
     config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0, target_modules=names)
-    student = get_peft_model(network, config, adapter_name=ADAPTER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
+        student = get_peft_model(network, config, adapter_name=ADAPTER)
     student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
     for name in names:
         layer, mask = student.base_model.model.get_submodule(name), checkpoint.masks.get(f"weight.{name}.weight")

@@ -14,8 +14,14 @@ COLUMNS = ("step", "loss", "kl", "ce", "lr")
 def live_log(name: str) -> Iterator[Callable[[dict], None]]:
     """A function that logs one step's figures under ``.birdbone/live/<name>`` (outside every digest)."""
     from dvclive import Live
+    from scmrepo.exceptions import SCMError
 
-    with Live(dir=str(FOLDER / name), save_dvc_exp=False, dvcyaml=None, monitor_system=False) as live:
+    try:
+        live = Live(dir=str(FOLDER / name), save_dvc_exp=False, dvcyaml=None, monitor_system=False)
+    except SCMError:  # a git repository without a commit: the curve still goes to its CSV
+        yield lambda row: None
+        return
+    with live:
 
         def log(row: dict) -> None:
             live.step = row["step"]

@@ -46,7 +46,7 @@ def assemble(
         i: {k.removeprefix(f"wave_{i}_"): v for k, v in waves.items() if k.startswith(f"wave_{i}_")}
         for i in range(1, parameters["waves"] + 1)
     }
-    passed = final["accepted"] and quantize_report["accepted"]
+    passed = final["accepted"] and quantize_report["accepted"] and quantize_report["target_reached"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
         model=about["name"],
@@ -84,11 +84,18 @@ def assemble(
 
 
 def _reason(final: dict, quantize_report: dict) -> str:
-    test = (
+    reason = (
         f"on test text the worst domain ({final['worst_domain']}) moves by {final['worst_change']:+.2%}, "
         f"with {final['limit']:.0%} allowed"
     )
-    return test if quantize_report["accepted"] else f"no choice of types passed the guard; {test}"
+    if not quantize_report["accepted"]:
+        reason = f"no choice of types passed the guard; {reason}"
+    if not quantize_report["target_reached"]:
+        reason += (
+            f"; target_bytes {quantize_report['target_bytes']:,} was missed: "
+            f"the tensors take {quantize_report['tensor_bytes']:,}"
+        )
+    return reason
 
 
 def _files(files: dict, speeds: dict) -> list[File]:
