@@ -5,9 +5,11 @@ A fork server imports torch and Kedro once; every command is forked from it befo
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -56,6 +58,7 @@ def start(folder: Path, *line: str, file_limit: int | None = None, **env: str) -
     file_limit: the most bytes one file may have (``ulimit -f``): what a full disk does to a writer.
     """
     place = Path(tempfile.mkdtemp(prefix="birdbone-test-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     out, err = place / "out", place / "err"
     process = _server.Process(target=_run, args=(folder, line, env, out, err, file_limit))
     process.start()

@@ -43,7 +43,7 @@ def chats(path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("family", "uneven"),
-    [("llama", "deci"), ("mistral", "deci"), ("qwen2", None), ("qwen3", None), ("gemma3_text", None), ("gpt2", None)],
+    [("llama", "deci"), ("mistral", "deci"), ("qwen2", "deci"), ("qwen3", None), ("gemma3_text", None), ("gpt2", None)],
 )
 def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: str, uneven: str | None) -> None:
     shard_size = "200KB" if family == "qwen3" else None
@@ -70,7 +70,7 @@ def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: 
 
 
 def test_an_export_is_a_source_again(workspace: Workspace) -> None:
-    """The GGUF of one run is the seed of the next; what transformers cannot read of it is said."""
+    """The GGUF of one run, at even widths, is the seed of the next."""
     model = save_model("llama", workspace.root / "llama")
     workspace.profile("own", LIGHT, ONE_WAVE, {"widths": "even"})
     workspace.session("own", model=str(model))
@@ -105,7 +105,7 @@ def check(workspace: Workspace) -> Checkpoint:
 
     same_logits(models / "export/transformers", accepted)
     assert (workspace.root / "data/own/08_reporting/report.html").is_file()
-    assert list(workspace.json("own", "final_metrics")["canaries"]) != []
+    assert "colours" in json.dumps(workspace.json("own", "final_metrics")["canaries"])
     return accepted
 
 

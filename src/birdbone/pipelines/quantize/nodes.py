@@ -36,7 +36,8 @@ def quantize(
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
     guard accepts within ``max_loss``, found in ``settings["trials"]`` measured steps after the
-    first. ``method: auto`` measures both roundings there and goes on with the better.
+    first. ``method: auto`` measures both roundings there and goes on with the better. The control
+    counts only for a healed model: one that is still the seed is judged against the seed.
     """
     place = resolve_device(device)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, cap, place)
@@ -48,11 +49,12 @@ def quantize(
     fixed = outer + vectors
     full = build(seed, place)
     trials: list[dict] = []
+    reference = control.get("domains") if accepted.digest != seed.digest else None
 
     def measure(types: dict[str, str], method: str) -> dict:
         state, _ = rounder.apply(types, method)
         figures = judge(build(state, place), full, texts[0], "guard", random_seed)
-        domain, change = worst_change(figures, control.get("domains"))
+        domain, change = worst_change(figures, reference)
         trials.append(
             {
                 "bytes": fixed + _size(options, types),

@@ -92,9 +92,10 @@ def measure_final(
     full = build(seed, place)
     after = build(dequantized(accepted, quantized[0], quantized[1]["types"]), place)
     figures = judge(after, full, texts[0], "test", random_seed)
-    domain, change = worst_change(figures, control.get("test"))
+    reference = control.get("test", {}) if accepted.digest != seed.digest else {}
+    domain, change = worst_change(figures, reference)
     for name, found in figures.items():
-        found["judged"] = judged_change(found, control.get("test", {}).get(name), random_seed)
+        found["judged"] = judged_change(found, reference.get(name), random_seed)
     texts_made = [
         {
             "prompt": p,
