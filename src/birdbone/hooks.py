@@ -65,7 +65,7 @@ class RunHooks:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        log.error("stopped; the same command again keeps what is finished and goes on from there")
+        log.error("stopped; what is finished is kept for the next run")
         self._release()
 
     def _release(self) -> None:

@@ -26,11 +26,14 @@ DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
 
 
 def load_seed(
-    model: str, models: dict, text: dict, random_seed: int
+    model: str, models: dict, text_source: str, random_seed: int
 ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
-    """The seed as a clean float32 checkpoint, its tokenizer, and where both came from."""
+    """The seed as a clean float32 checkpoint, its tokenizer, and where both came from.
+
+    A random model has its tokenizer trained on ``text_source``.
+    """
     source = sources.locate(model, models)
-    checkpoint, write_tokenizer = sources.load(source, random_seed, lambda: [d.text for d in documents(text["source"])])
+    checkpoint, write_tokenizer = sources.load(source, random_seed, lambda: [d.text for d in documents(text_source)])
     path = source.get("path")
     about = {
         "name": source["name"],

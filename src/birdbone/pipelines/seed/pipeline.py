@@ -11,7 +11,7 @@ def create_pipeline(**_) -> Pipeline:
         [
             Node(
                 load_seed,
-                ["params:model", "params:models", "params:text", "params:random_seed"],
+                ["params:model", "params:models", "params:text.source", "params:random_seed"],
                 ["seed_model", "tokenizer", "seed_about"],
                 name="load",
             ),
