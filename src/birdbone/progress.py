@@ -16,6 +16,7 @@ def track(items: Iterable[T], label: str, total: int | None = None, unit: str = 
 
     Redrawn at most twice a second on a terminal, every 30 s elsewhere, so that logs stay short.
     """
+    total = len(items) if total is None and hasattr(items, "__len__") else total
     every = 0.5 if sys.stderr.isatty() else 30.0
     yield from tqdm(
         items,

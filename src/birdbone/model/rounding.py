@@ -13,6 +13,7 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import CACHE, check_tokens, moments
 from birdbone.model.shrink import node_masks
+from birdbone.progress import track
 
 WIDE = "F16"
 """Type of a matrix whose rows no grid divides."""
@@ -61,7 +62,7 @@ class Rounder:
         ½ Σ_o fisher_o · mean_t (ΔW_o x_t)², ΔW from nearest rounding.
         """
         found = {}
-        for name, layer in self._layers.items():
+        for name, layer in track(self._layers.items(), "price the types", unit="tensor"):
             weight = self.checkpoint.weights[name]
             types = [t for t in self.settings["types"] if layer.mask is None or GRIDS[t].has_zero]
             if weight.shape[1] % BLOCK or not types:
@@ -78,7 +79,8 @@ class Rounder:
         method: ``gptq`` or ``nearest``, for tensors below eight bits; the others are rounded to nearest.
         """
         outer = {n: t for n, t in self.outer_types().items() if t in GRIDS}
-        packed = {n: self._packed(n, t, method) for n, t in types.items() if t in GRIDS}
+        inner = {n: t for n, t in types.items() if t in GRIDS}
+        packed = {n: self._packed(n, t, method) for n, t in track(inner.items(), f"round ({method})", unit="tensor")}
         packed |= {n: self._packed(n, t, "nearest") for n, t in outer.items()}
         return dequantized(self.checkpoint, packed, {**types, **self.outer_types()}), packed
 
