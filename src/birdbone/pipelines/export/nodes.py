@@ -84,7 +84,8 @@ def referee(
     windows = texts[0]
     ids = torch.cat([windows[f"guard.{d}"] for d in domains(windows, "guard")])
     exact = _exactness(accepted, tokenizer_folder, ids.flatten()[: settings["referee_tokens"]], threads)
-    rows = ids[: max(2, settings["perplexity_tokens"] // ids.shape[1])]
+    count = max(2, settings["perplexity_tokens"] // ids.shape[1])
+    rows = torch.cat([windows[f"guard.{d}"][:count] for d in domains(windows, "guard")])
     state = dequantized(accepted, quantized[0], quantized[1]["types"])
     scored = len(rows) * (rows.shape[1] - 1)
     ours = perplexity(losses(build(state), rows, "referee: torch"), scored)
