@@ -138,7 +138,8 @@ def _command(node: Node) -> str:
     """
     pipeline = node.name.partition(".")[0]
     known = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
-    return f"kedro run --env={PROFILE}{f' --pipelines={pipeline}' if known else ''} --nodes={node.name}"
+    # `exec`: no shell between `dvc repro` and its child, which then dies with it.
+    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if known else ''} --nodes={node.name}"
 
 
 def _out(path: str, kind: str) -> str | dict:

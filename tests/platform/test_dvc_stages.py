@@ -42,7 +42,7 @@ def repro(project) -> list[str]:
 def test_each_node_is_a_stage_with_its_files_code_and_parameters(tracked):
     content = yaml.safe_load((tracked.root / "dvc.yaml").read_text())
     heal = content["stages"]["wave_1-heal"]
-    assert heal["cmd"] == "kedro run --env=base --pipelines=wave_1 --nodes=wave_1.heal"
+    assert heal["cmd"] == "exec kedro run --env=base --pipelines=wave_1 --nodes=wave_1.heal"
     assert heal["deps"] == [
         "models/default/wave_1/pruned.txt",
         "src/demo/faults.py",
@@ -105,10 +105,11 @@ def test_a_dataset_without_a_catalog_entry_is_refused_by_name(tracked):
     assert "wave_1.pruned is not in the catalog" in done.stderr
 
 
-def test_the_child_of_a_killed_repro_dies_with_it(tracked):
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_the_child_of_a_killed_repro_dies_with_it(tracked, shell):
     (tracked.root / "hold").touch()
     tracked.edit("conf/base/parameters_report.yml", "final", "last")
-    run = subprocess.Popen(["dvc", "repro", "-q"], cwd=tracked.root, env=tracked.environment())
+    run = subprocess.Popen(["dvc", "repro", "-q"], cwd=tracked.root, env=tracked.environment(SHELL=shell))
     deadline = time.monotonic() + 60
     while "report" not in tracked.calls():
         assert time.monotonic() < deadline
