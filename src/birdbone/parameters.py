@@ -41,6 +41,7 @@ class Preset(Strict):
 class Text(Strict):
     source: str
     chat: bool
+    written_share: Annotated[float, Field(ge=0, le=1)]
     window: Annotated[int, Field(ge=8)]
     calibration_tokens: Positive
     heal_tokens: Positive
@@ -52,11 +53,9 @@ class Text(Strict):
 
 class ActivationLog(Strict):
     profile_tokens: Positive
-    cap: Annotated[float, Field(gt=0)] | None
 
 
 class SpsScan(Strict):
-    tokens: Positive
     record_tokens: Positive
     block: Positive
 
@@ -126,8 +125,9 @@ class Guard(Strict):
 class Quantize(Strict):
     types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
     embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
-    method: Literal["auto", "gptq", "nearest"]
+    method: Literal["gptq", "nearest"]
     damping: Annotated[float, Field(gt=0)]
+    margin: Annotated[float, Field(gt=0, le=1)]
     trials: Positive
 
 

@@ -122,7 +122,7 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     return {
         "load the seed and measure it": guard + CANARY_TOKENS + 12_000,
         "look (activations, scan, topology)": text.calibration_tokens * MOMENTS
-        + p.sps_scan.tokens * (1 + BACKWARD)
+        + text.calibration_tokens * (1 + BACKWARD)
         + 400 * shape.layers,
         "control (heal the seed itself)": control,
         f"{p.waves} waves": p.waves

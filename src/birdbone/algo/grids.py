@@ -19,6 +19,8 @@ SEARCH = range(-7, 8)
 STEPS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 FINE = 16
 LEAST = 1e-15
+CHUNK = 16384
+"""Blocks whose scales are searched at once."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,22 @@ class Grid:
 
     def nearest(self, values: Tensor, scale: Tensor) -> Tensor:
         """Codes (uint8) of the levels nearest to values / scale; the shapes broadcast."""
-        scaled = torch.where(scale == 0, 0, values / scale)
+        scaled = values / _inverse_safe(scale)
         if self._even:
             return scaled.round_().clamp_(self.levels[0], self.levels[-1]).sub_(self.levels[0]).to(torch.uint8)
-        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(self._table) - 1)
-        return self._table.to(place.device)[place.to(torch.int16).int()]
+        return self._look_up(self._table, scaled)
+
+    def _snapped(self, values: Tensor, scale: Tensor) -> Tensor:
+        """The levels themselves (float32) whose codes ``nearest`` gives."""
+        scaled = values / _inverse_safe(scale)
+        if self._even:
+            return scaled.round_().clamp_(self.levels[0], self.levels[-1])
+        return self._look_up(self._level_table, scaled)
+
+    def _look_up(self, table: Tensor, scaled: Tensor) -> Tensor:
+        """Entries of a table of 1 / FINE steps at ``scaled``, which is overwritten. index_select is the fastest way."""
+        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(table) - 1).to(torch.int32)
+        return table.to(place.device).index_select(0, place.flatten()).view(place.shape)
 
     @cached_property
     def _even(self) -> bool:
@@ -66,6 +79,10 @@ class Grid:
         """Code of the nearest level for every 1 / FINE step from the lowest level to the highest."""
         steps = torch.arange((self.levels[-1] - self.levels[0]) * FINE + 1) / FINE + self.levels[0]
         return torch.bucketize(steps, self._midpoints, right=True).to(torch.uint8)
+
+    @cached_property
+    def _level_table(self) -> Tensor:
+        return self._levels[self._table.long()]
 
     def value(self, codes: Tensor, scale: Tensor) -> Tensor:
         """Weights (float32) that a runtime sees for these codes; the shapes broadcast."""
@@ -79,16 +96,10 @@ class Grid:
         weights: [N, 32], importance of each squared error; equal where not given.
         """
         blocks = blocks.float()
-        weighted = blocks if weights is None else blocks * weights
-        weights = torch.ones(()) if weights is None else weights.float()
-        best = torch.zeros(len(blocks), device=blocks.device)
-        gain = torch.zeros_like(best)
-        for guess in self._guesses(_largest(blocks)):
-            levels = self.value(self.nearest(blocks, guess[:, None]), torch.ones((), device=blocks.device))
-            along, power = (weighted * levels).sum(1), (weights * levels.square()).sum(1)
-            better = (power > 0) & (along.square() > gain * power)
-            best = torch.where(better, along / power, best)
-            gain = torch.where(better, along.square() / power, gain)
+        weights = torch.ones((), device=blocks.device) if weights is None else weights.float()
+        levels = self._snapped(blocks, self._guesses(_largest(blocks))[:, :, None])
+        along, power = (blocks * weights * levels).sum(-1), (weights * levels.square()).sum(-1)
+        best = _best_fit(along, power)
         best, plain = best.half().float(), self.reference(blocks)[1].squeeze(1)
         return torch.where(self._error(blocks, best, weights) < self._error(blocks, plain, weights), best, plain)
 
@@ -144,10 +155,10 @@ class Grid:
         codes, scales = self.unpack(packed)
         return self.value(codes, scales.repeat_interleave(BLOCK, dim=1))
 
-    def _guesses(self, largest: Tensor) -> list[Tensor]:
+    def _guesses(self, largest: Tensor) -> Tensor:
         ends = (self.levels[0], self.levels[-1])
         share = abs(self.levels[0]) / 16
-        return [largest / (end - math.copysign(step * share, end)) for end in ends for step in STEPS]
+        return torch.stack([largest / (end - math.copysign(step * share, end)) for end in ends for step in STEPS])
 
     def _error(self, blocks: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
         found = self.value(self.nearest(blocks, scale[:, None]), scale[:, None])
@@ -157,16 +168,21 @@ class Grid:
         """quantize_row_iq4_nl_impl of ggml-quants.c: weights x^2, 16 starting scales."""
         largest = _largest(blocks)
         first = self.levels[0]
-        starts = [largest / -first, *(largest / (first + step) for step in SEARCH)]
-        best, score = torch.zeros_like(largest), torch.zeros_like(largest)
-        for start in starts:
-            levels = self.value(self.nearest(blocks, start[:, None]), torch.ones(()))
-            along = (blocks.square() * levels * blocks).sum(1)
-            power = (blocks.square() * levels * levels).sum(1)
-            better = (power > 0) & (along * along > score * power)
-            best = torch.where(better, along / power, best)
-            score = torch.where(better, best * along, score)
+        starts = torch.stack([largest / -first, *(largest / (first + step) for step in SEARCH)])
+        best = torch.empty_like(largest)
+        for rows in torch.arange(len(blocks)).split(CHUNK):
+            levels = self._snapped(blocks[rows], starts[:, rows, None])
+            along = (blocks[rows].square() * levels * blocks[rows]).sum(-1)
+            best[rows] = _best_fit(along, (blocks[rows].square() * levels.square()).sum(-1))
         return torch.where(largest.abs() < LEAST, 0, best)
+
+
+def _best_fit(along: Tensor, power: Tensor) -> Tensor:
+    """The least-squares scale along / power of the guess that explains most: [G, N] twice -> [N]; 0 where none does."""
+    gain = torch.where(power > 0, along.square() / power, 0.0)
+    best, which = gain.max(0)
+    scale = (along / power).gather(0, which[None])[0]
+    return torch.where(best > 0, scale, 0.0)
 
 
 def _largest(blocks: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Second moments of a layer's inputs, with the first tokens' massive activations held in check."""
+"""Second moments of a layer's inputs, each token weighted by how much the loss minds an error there."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 
-def second_moment(x: Tensor, cap: float | None = None) -> Tensor:
-    """Sum over tokens of x xᵀ for inputs [tokens, features] -> [features, features], float32.
+def second_moment(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Σ_t w_t x_t x_tᵀ for inputs [tokens, features] -> [features, features], float32.
 
-    ``cap``: tokens whose norm exceeds ``cap`` times the median norm are shortened to it. Attention
-    sinks (the first tokens) otherwise swamp the sum; dropping them altogether is worse.
+    weights: [tokens], not negative; all 1 where not given. With the mean squared output gradient as
+    weight, Σ_t w_t ‖ΔW x_t‖² is the loss change to second order (cf. GuidedQuant, Kim et al. 2025,
+    arXiv:2505.07004); unweighted, the massive activations of attention sinks swamp the sum.
     """
     x = x.float()
-    if cap is not None:
-        norm = x.norm(dim=-1, keepdim=True)
-        x = x * (cap * norm.median() / norm.clamp_min(1e-12)).clamp_max(1.0)
+    if weights is not None:
+        x = x * weights.to(x.device).sqrt()[:, None]
     return x.T @ x
 
 

@@ -41,6 +41,17 @@ def taylor(stats: NodeStats, _: torch.Generator) -> Tensor:
 
 
 @score
+def fisher(stats: NodeStats, _: torch.Generator) -> Tensor:
+    """mean h² × mean (∂L/∂h)²: the second-order loss change, activation and gradient taken as independent
+
+    (the diagonal of K-FAC, Martens & Grosse 2015, arXiv:1503.05671, at a node's output). True Fisher
+    information on text drawn from the model, the empirical one on any other.
+    """
+    seen = stats.seen
+    return (seen.h_squared / seen.tokens * seen.g_squared / seen.tokens).float()
+
+
+@score
 def wanda(stats: NodeStats, _: torch.Generator) -> Tensor:
     """Activation norm × outgoing weight norm (Sun et al. 2023, arXiv:2306.11695, a column at a time)."""
     return (stats.seen.h_squared / stats.seen.tokens).sqrt().float() * stats.outgoing

@@ -1,4 +1,4 @@
-"""Where to compute, and the tokenizer of a folder."""
+"""Where and in which precision to compute, and the tokenizer of a folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ def resolve_device(device: str) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"parameter device: {device} was asked for, but this torch sees no CUDA device")
     return device
+
+
+def compute_dtype(compute: str, device: str) -> torch.dtype:
+    """``auto``: bfloat16 where the hardware multiplies it natively, else float32."""
+    if compute != "auto":
+        return getattr(torch, compute)
+    if device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.bfloat16 if native else torch.float32
 
 
 def read_tokenizer(folder: Path):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from birdbone.errors import ConfigError, NumericalError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import compute_dtype
 from birdbone.model.evaluate import kl_divergence
 from birdbone.model.network import build
 from birdbone.progress import track
@@ -64,7 +65,7 @@ def heal(
     Every masked weight of the result is exactly 0. Raises NumericalError when the loss is not finite.
     """
     torch.manual_seed(random_seed)
-    dtype = _compute_dtype(settings.compute, device)
+    dtype = compute_dtype(settings.compute, device)
     teacher = build(seed, device, dtype)
     student = _with_lora(build(checkpoint, device), checkpoint, settings)
     trained = {n: p for n, p in student.named_parameters() if p.requires_grad}
@@ -202,16 +203,6 @@ def _rate(step: int, settings: HealSettings) -> float:
         return settings.learning_rate * (step + 1) / warm
     done = (step - warm) / max(1, settings.steps - warm)
     return settings.learning_rate * (0.55 + 0.45 * math.cos(math.pi * done))
-
-
-def _compute_dtype(compute: str, device: str) -> torch.dtype:
-    """``auto``: bfloat16 where the hardware multiplies it natively, else float32."""
-    if compute != "auto":
-        return getattr(torch, compute)
-    if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if native else torch.float32
 
 
 def _save(workdir: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, curve: list[dict]) -> None:

@@ -1,4 +1,4 @@
-"""Second moments of every linear layer's input, block by block, cached for the seed."""
+"""Second moments of every linear layer's input, its tokens weighted, block by block; cached for the seed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,21 @@ CACHE = Path(".birdbone/moments")
 Moments = dict[str, Tensor]
 
 
-def moments(
-    checkpoint: Checkpoint, windows: Tensor, cap: float | None, device: str, cache: Path | None = None
-) -> Iterator[tuple[int, Moments, Moments]]:
-    """Yield (layer, fit, check): second moments [in, in] keyed by the first module that shares the input.
+def token_weights(scores: dict[str, Tensor]) -> Moments:
+    """Module -> weight of each calibration token [N, T], from a scan's ``tokens.<module>``."""
+    return {n.removeprefix("tokens."): t for n, t in scores.items() if n.startswith("tokens.")}
 
-    ``fit`` sums over three quarters of the windows, ``check`` over the rest. A complete ``cache``
-    folder of this model and text is read instead of computing; one is never written here.
+
+def moments(
+    checkpoint: Checkpoint, windows: Tensor, weights: Moments, device: str, cache: Path | None = None
+) -> Iterator[tuple[int, Moments, Moments]]:
+    """Yield (layer, fit, check): second moments [in, in] of every linear module's input.
+
+    windows [N, T]; weights: module -> [N, T]. ``fit`` sums over three quarters of the windows,
+    ``check`` over the rest. A complete ``cache`` folder of this model, text and weights is read
+    instead of computing; one is never written here.
     """
-    held = cache and cache / cache_key(checkpoint, windows, cap)
+    held = cache and cache / cache_key(checkpoint, windows, weights)
     if held and (held / "complete").is_file():
         for layer in range(checkpoint.layers):
             stored = load_file(held / f"{layer}.safetensors")
@@ -41,19 +47,23 @@ def moments(
                 ),
             )
         return
-    network = build(checkpoint, device)
-    for layer, batches in walk(network, architecture_of(checkpoint.config), windows, "second moments"):
-        yield (layer, *fold(batches, cap))
+    network, architecture = build(checkpoint, device), architecture_of(checkpoint.config)
+    for layer, batches in walk(network, architecture, windows, "second moments"):
+        yield (layer, *fold(batches, architecture.inputs_of(layer), weights))
 
 
-def fold(batches: Iterator[dict[str, Tensor]], cap: float | None) -> tuple[Moments, Moments]:
-    """Sum the batches' second moments: every fourth batch to ``check``, the rest to ``fit``."""
+def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Moments) -> tuple[Moments, Moments]:
+    """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to ``fit``.
+
+    inputs: first module -> the modules that share its input, as in ``Architecture.inputs_of``.
+    """
     sums: tuple[Moments, Moments] = ({}, {})
     for i, batch in enumerate(batches):
         into = sums[i % 4 == 3]
-        for name, x in batch.items():
-            moment = second_moment(x, cap)
-            into[name] = into[name] + moment if name in into else moment
+        for first, modules in inputs.items():
+            for name in modules:
+                moment = second_moment(batch[first], weights[name][BATCH * i : BATCH * (i + 1)].flatten())
+                into[name] = into[name] + moment if name in into else moment
     fit, check = sums
     return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}
 
@@ -79,7 +89,8 @@ def seal(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def cache_key(checkpoint: Checkpoint, windows: Tensor, cap: float | None) -> str:
-    """Folder name for a model, its calibration text and the cap."""
-    text = f"{checkpoint.digest}|{tensor_digest(windows)}|{cap}|{torch.get_num_threads()}"
+def cache_key(checkpoint: Checkpoint, windows: Tensor, weights: Moments) -> str:
+    """Folder name for a model, its calibration text and the weights of its tokens."""
+    weighed = "|".join(tensor_digest(weights[n]) for n in sorted(weights))
+    text = f"{checkpoint.digest}|{tensor_digest(windows)}|{weighed}|{torch.get_num_threads()}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]

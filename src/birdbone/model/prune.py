@@ -14,7 +14,7 @@ from birdbone.errors import ConfigError
 from birdbone.gguf.families import supports_uneven
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.moments import CACHE, Moments, moments
+from birdbone.model.moments import CACHE, Moments, moments, token_weights
 from birdbone.model.shrink import (
     block_parameters,
     ffn_width,
@@ -36,13 +36,12 @@ def prune(
     calibration: Tensor,
     settings: dict,
     widths: str,
-    cap: float | None,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
-    scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes; clusters:
-    ``ffn.<layer>`` labels; settings: the ``prune_wave`` parameters.
+    scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes, ``tokens.<module>``
+    of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels; settings: the ``prune_wave`` parameters.
     """
     even = widths == "even" or not supports_uneven(start.config)
     report: dict = {"widths": "even" if even else "uneven"}
@@ -58,7 +57,8 @@ def prune(
     report["changed"] = bool(neurons or groups or method != "none")
     if not neurons and not groups and method == "none":
         return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
-    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, settings, cap, device)
+    weights = token_weights(scores)
+    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, weights, settings, device)
     pruned = remove_nodes(start, neurons, groups, {n: w for n, w in repaired.items() if n not in masks})
     masked = {n: w for n, w in repaired.items() if n in masks}
     return _zeroed(pruned.evolve(masked, {f"weight.{n}": m for n, m in masks.items()})), report
@@ -136,8 +136,8 @@ def _repair(
     neurons: Stays,
     groups: Stays,
     calibration: Tensor,
+    weights: Moments,
     settings: dict,
-    cap: float | None,
     device: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
     """New output projections where nodes went, and weight masks where asked, from one pass."""
@@ -148,7 +148,7 @@ def _repair(
     heads = (
         architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
     )
-    for layer, fit, check in moments(start, calibration, cap, device, CACHE):
+    for layer, fit, check in moments(start, calibration, weights, device, CACHE):
         stays = {
             architecture.ffn_output(layer): neurons.get(layer),
             architecture.attention_part(layer, "output"): groups.get(layer),
@@ -190,24 +190,22 @@ def _mask_layer(
         architecture.ffn_output(layer): neurons,
         architecture.attention_part(layer, "output"): None if groups is None else groups.repeat_interleave(heads),
     }
-    for first, modules in architecture.inputs_of(layer).items():
-        stays = columns.get(first)
-        moment = fit[first] if stays is None else fit[first][stays][:, stays]
-        for module in modules:
-            name = f"{module}.weight"
-            weight = narrow.weights[name]
-            pattern = asked["pattern"]
-            if pattern and weight.shape[1] % pattern[1]:
-                raise ConfigError(
-                    f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
-                    f"{weight.shape[1]} inputs of {module}"
-                )
-            mask, new[name] = mask_weight(
-                weight,
-                moment,
-                asked["method"],
-                asked["sparsity"],
-                tuple(pattern) if pattern else None,
-                settings["damping"],
+    for module in architecture.linears(layer):
+        stays = columns.get(module)
+        moment = fit[module] if stays is None else fit[module][stays][:, stays]
+        name = f"{module}.weight"
+        weight = narrow.weights[name]
+        pattern = asked["pattern"]
+        if pattern and weight.shape[1] % pattern[1]:
+            raise ConfigError(
+                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
+                f"{weight.shape[1]} inputs of {module}"
             )
-            masks[name] = mask
+        masks[name], new[name] = mask_weight(
+            weight,
+            moment,
+            asked["method"],
+            asked["sparsity"],
+            tuple(pattern) if pattern else None,
+            settings["damping"],
+        )

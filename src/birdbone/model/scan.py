@@ -60,11 +60,12 @@ def node_moments(
     windows: Tensor,
     label: str,
     also: Callable[[Tensor, Pairs], None] | None = None,
-) -> tuple[dict[str, NodeMoments], dict[str, Tensor]]:
-    """What every node does over ``windows`` [N, T], and how much each output channel matters.
+) -> tuple[dict[str, NodeMoments], dict[str, Tensor], dict[str, Tensor]]:
+    """What every node does over ``windows`` [N, T], and where an error would matter.
 
-    Returns moments keyed ``ffn.<layer>`` and ``kv.<layer>``, and the mean squared output gradient
-    [out] of every linear module (the diagonal Fisher information that weighs rounding errors).
+    Returns moments keyed ``ffn.<layer>`` and ``kv.<layer>``, and for every linear module the mean
+    squared output gradient per channel [out] (diagonal Fisher information) and per token [N, T],
+    the latter divided by its mean over the scored positions (the last of a window has none: 0).
     ``also`` is called with each window's tokens and its (input, output gradient) pairs.
     """
     device = next(network.parameters()).device
@@ -72,7 +73,8 @@ def node_moments(
     names = [n for layer in range(layers) for n in architecture.linears(layer)]
     nodes: dict[str, NodeMoments] = {}
     fisher: dict[str, Tensor] = {}
-    for ids in track(windows, label, unit="window"):
+    tokens = {name: torch.zeros(windows.shape) for name in names}
+    for row, ids in enumerate(track(windows, label, unit="window")):
         pairs = gradients(network, names, ids.to(device))
         for layer in range(layers):
             down, out = architecture.ffn_output(layer), architecture.attention_part(layer, "output")
@@ -80,11 +82,17 @@ def node_moments(
             groups = network.get_submodule(architecture.attention_part(layer, "key")).out_features
             _add(nodes, f"kv.{layer}", *_at_input(network, out, pairs[out]), groups // architecture.head_size(config))
         for name, (_, grad) in pairs.items():
-            fisher[name] = fisher.get(name, 0) + grad.float().square().sum(0).cpu()
+            squared = grad.float().square().cpu()
+            fisher[name] = fisher.get(name, 0) + squared.sum(0)
+            tokens[name][row, :-1] = squared.mean(1)
         if also:
             also(ids, pairs)
-    tokens = windows.shape[0] * (windows.shape[1] - 1)
-    return nodes, {name: total / tokens for name, total in fisher.items()}
+    count = windows.shape[0] * (windows.shape[1] - 1)
+    return (
+        nodes,
+        {name: total / count for name, total in fisher.items()},
+        {name: weight * (count / weight.sum()) for name, weight in tokens.items()},
+    )
 
 
 def _at_input(network: nn.Module, name: str, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

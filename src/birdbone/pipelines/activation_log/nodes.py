@@ -8,26 +8,32 @@ from torch import Tensor
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.moments import CACHE, cache_key, fold, seal, store
+from birdbone.model.moments import CACHE, cache_key, fold, seal, store, token_weights
 from birdbone.model.network import build
 from birdbone.model.shrink import kv_groups
 from birdbone.model.walk import walk
 
 
 def observe(
-    seed: Checkpoint, texts: tuple[dict[str, Tensor], dict], settings: dict, device: str, random_seed: int
+    seed: Checkpoint,
+    texts: tuple[dict[str, Tensor], dict],
+    node_scores: tuple[dict[str, Tensor], dict],
+    settings: dict,
+    device: str,
+    random_seed: int,
 ) -> tuple[dict[str, Tensor], dict]:
     """Mean, variance, firing rate and sampled profile of every node.
 
     Per layer: ``ffn.<layer>.mean/.variance/.firing_rate`` [neurons], ``.profile`` [neurons, sampled
     tokens] (float16), and the same for ``kv.<layer>`` (a group's value is the norm of its heads'
     outputs). A neuron fires where it exceeds its own mean magnitude. The second moments met on the
-    way go to the project's cache.
+    way, weighted by the scan, go to the project's cache.
     """
     windows = texts[0]["calibration"]
     network = build(seed, resolve_device(device))
     architecture = architecture_of(seed.config)
-    cache = CACHE / cache_key(seed, windows, settings["cap"])
+    weights = token_weights(node_scores[0])
+    cache = CACHE / cache_key(seed, windows, weights)
     generator = torch.Generator().manual_seed(random_seed)
     sampled = torch.randperm(windows.numel(), generator=generator)[: settings["profile_tokens"]].sort().values
     tensors: dict[str, Tensor] = {}
@@ -40,7 +46,7 @@ def observe(
             heads.append(batch[out].cpu())
             return batch
 
-        fit, check = fold(map(watch, batches), settings["cap"])
+        fit, check = fold(map(watch, batches), architecture.inputs_of(layer), weights)
         store(cache, layer, fit, check)
         groups = kv_groups(seed, layer)
         outputs = torch.cat(heads)

@@ -15,7 +15,8 @@ from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.rounding import WIDE, Rounder
 
-MARGIN = 0.9
+AIM = 0.9
+"""Where in what is left of the limit the search aims."""
 
 
 def quantize(
@@ -28,31 +29,27 @@ def quantize(
     settings: dict,
     max_loss: float,
     target_bytes: int | None,
-    cap: float | None,
     device: str,
     random_seed: int,
 ) -> tuple[tuple[dict[str, Tensor], dict], dict]:
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts within ``max_loss``, found in ``settings["trials"]`` measured steps after the
-    first. ``method: auto`` measures both roundings there and goes on with the better. The control
+    guard accepts within ``settings["margin"]`` of ``max_loss``, found in ``settings["trials"]`` measured
+    steps after the first; the margin is for the test text, which the search cannot see. The control
     counts only for a healed model: one that is still the seed is judged against the seed.
     """
     place = resolve_device(device)
-    rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, cap, place)
-    options = rounder.options()
-    outer = sum(_bytes(accepted, n, t) for n, t in rounder.outer_types().items())
-    vectors = sum(
-        4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in rounder.outer_types()
-    )
-    fixed = outer + vectors
+    rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
+    options, outer = rounder.options, rounder.outer_types()
+    fixed = sum(_bytes(accepted, n, t) for n, t in outer.items())
+    fixed += sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in outer)
     full = build(seed, place)
     trials: list[dict] = []
     reference = control.get("domains") if accepted.digest != seed.digest else None
 
-    def measure(types: dict[str, str], method: str) -> dict:
-        state, _ = rounder.apply(types, method)
+    def measure(types: dict[str, str]) -> dict:
+        state, _ = rounder.apply(types)
         figures = judge(build(state, place), full, texts[0], "guard", random_seed)
         domain, change = worst_change(figures, reference)
         trials.append(
@@ -61,30 +58,27 @@ def quantize(
                 "predicted": _cost(options, types),
                 "worst_domain": domain,
                 "worst_change": change,
-                "accepted": change <= max_loss,
+                "accepted": change <= limit,
                 "domains": figures,
                 "types": types,
-                "method": method,
             }
         )
         return trials[-1]
 
-    methods = ("gptq", "nearest") if settings["method"] == "auto" else (settings["method"],)
-    start = assign(options, max_bytes=0 if target_bytes is None else target_bytes - fixed)
-    first = min((measure(start, method) for method in methods), key=lambda trial: trial["worst_change"])
+    limit = max_loss * settings["margin"]
+    first = measure(assign(options, max_bytes=0 if target_bytes is None else target_bytes - fixed))
     if target_bytes is None and not first["accepted"]:
-        spent = verdict.get("accepted_change", 0.0)
-        _search(options, lambda types: measure(types, first["method"]), first, spent, max_loss, settings["trials"])
+        _search(options, measure, first, verdict.get("accepted_change", 0.0), limit, settings["trials"])
     passed = [t for t in trials if t["accepted"]]
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
-    types = {**best["types"], **rounder.outer_types()}
-    state, packed = rounder.apply(best["types"], best["method"])
+    types = {**best["types"], **outer}
+    state, packed = rounder.apply(best["types"])
     report = {
         "accepted": best["accepted"],
         "worst_domain": best["worst_domain"],
         "worst_change": best["worst_change"],
-        "limit": max_loss,
-        "method": best["method"],
+        "limit": limit,
+        "method": settings["method"],
         "tensor_bytes": best["bytes"],
         "target_bytes": target_bytes,
         "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
@@ -93,8 +87,7 @@ def quantize(
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
         "trials": [
-            {k: t[k] for k in ("bytes", "method", "predicted", "worst_domain", "worst_change", "accepted")}
-            for t in trials
+            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials
         ],
     }
     return (packed, {"types": types}), report
@@ -113,7 +106,7 @@ def _search(
     passed = False
     for number in range(trials):
         slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
-        wanted = low[0] + MARGIN * max(limit - low[1], 0.0) / slope
+        wanted = low[0] + AIM * max(limit - low[1], 0.0) / slope
         trial = measure(assign(options, max_cost=wanted if passed or number < trials - 1 else floor))
         point = (trial["predicted"], trial["worst_change"])
         passed = passed or trial["accepted"]

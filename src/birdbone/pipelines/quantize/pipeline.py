@@ -21,7 +21,6 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "params:quantize",
                     "params:max_loss",
                     "params:target_bytes",
-                    "params:activation_log.cap",
                     "params:device",
                     "params:random_seed",
                 ],

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from birdbone.algo.perplexity import perplexity
@@ -17,6 +18,7 @@ from birdbone.model.evaluate import losses, score_canaries
 from birdbone.model.judge import domains
 from birdbone.model.network import build
 from birdbone.model.shrink import block_parameters, macs_per_token
+from birdbone.model.written import write_windows
 from birdbone.text.canaries import load_canaries
 from birdbone.text.sources import documents
 from birdbone.text.splits import document_windows, packed_windows, split
@@ -50,8 +52,25 @@ def load_seed(
     return checkpoint, write_tokenizer, about
 
 
-def split_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dict[str, Tensor], dict]:
-    """Token windows: calibration and healing from one source, guard and test from other domains.
+def write_text(
+    seed: Checkpoint, tokenizer_folder: Path, text: dict, device: str, random_seed: int
+) -> tuple[dict[str, Tensor], dict]:
+    """``windows`` [N, T] that the seed writes itself, as many as ``text.written_share`` asks for."""
+    counts = [int(which.sum()) for which in _written(text).values()]
+    if not any(counts):
+        return {"windows": torch.empty(0, text["window"], dtype=torch.int32)}, {"share": text["written_share"]}
+    tokenizer = read_tokenizer(tokenizer_folder)
+    special = set(tokenizer.all_special_ids)
+    starts = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    windows = write_windows(seed, starts, sum(counts), text["window"], random_seed, resolve_device(device))
+    return {"windows": windows}, {"share": text["written_share"]}
+
+
+def split_text(
+    tokenizer_folder: Path, written: tuple[dict[str, Tensor], dict], text: dict, random_seed: int
+) -> tuple[dict[str, Tensor], dict]:
+    """Token windows: calibration and healing from one source and the seed's own text, in turn; guard
+    and test from other domains.
 
     Whole documents go to one split, by a hash of their title; test is read by the report alone.
     """
@@ -65,18 +84,27 @@ def split_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[di
 
     window, end = text["window"], tokenizer.eos_token_id
     parts = split(documents(text["source"], chat if text["chat"] else None), random_seed, HEAL_SHARES)
-    calibration, heal = text["calibration_tokens"], text["heal_tokens"]
-    skip = -(-calibration // window)
-    windows = {
-        "calibration": packed_windows(parts["heal"], encode, calibration, window, "calibration", separator=end),
-        "heal": packed_windows(parts["heal"], encode, heal, window, "heal", skip=skip, separator=end),
-        "check": packed_windows(parts["guard"], encode, 4 * window, window, "guard", separator=end),
-    }
+    windows = {"check": packed_windows(parts["guard"], encode, 4 * window, window, "guard", separator=end)}
+    read, own = 0, 0
+    for name, by_seed in _written(text).items():
+        found = packed_windows(
+            parts["heal"], encode, int((~by_seed).sum()) * window, window, name, skip=read, separator=end
+        )
+        windows[name] = torch.empty(len(by_seed), window, dtype=torch.int32)
+        windows[name][~by_seed] = found
+        windows[name][by_seed] = written[0]["windows"][own : own + int(by_seed.sum())]
+        read, own = read + len(found), own + int(by_seed.sum())
     for domain in text["guard_domains"]:
         for name, found in split(documents(domain), random_seed, DOMAIN_SHARES).items():
             ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
             windows |= {f"{name}.{domain}": ids, f"{name}.{domain}.documents": numbers}
     return windows, {"window": window, "source": text["source"], "domains": text["guard_domains"]}
+
+
+def _written(text: dict) -> dict[str, Tensor]:
+    """For calibration and healing, which windows (bool [N]) the seed writes: an even mixture, window by window."""
+    counts = {n: -(-text[f"{n}_tokens"] // text["window"]) for n in ("calibration", "heal")}
+    return {n: (torch.arange(c + 1) * text["written_share"]).floor().diff() > 0 for n, c in counts.items()}
 
 
 def measure_baseline(

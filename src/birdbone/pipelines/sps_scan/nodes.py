@@ -29,11 +29,10 @@ def scan(
 ) -> tuple[Callable[[Path], None], tuple[dict[str, Tensor], dict]]:
     """A writer of the ``.mscan`` record, and every registered score of every node.
 
-    Scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` [nodes]; ``fisher.<module>`` [out] is
-    the mean squared output gradient, which weighs rounding errors.
+    Scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` [nodes]; ``fisher.<module>`` [out] and
+    ``tokens.<module>`` [N, T], mean squared output gradients, say where an error would matter.
     """
     windows = texts[0]["calibration"]
-    windows = windows[: -(-settings["tokens"] // windows.shape[1])]
     architecture, tokenizer = architecture_of(seed.config), read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     recorded: list[tuple[dict, dict, list[str]]] = []
@@ -44,7 +43,7 @@ def scan(
             g = {n: block_norms(x, settings["block"]).cpu() for n, (_, x) in pairs.items()}
             recorded.append((a, g, tokenizer.convert_ids_to_tokens(ids[:-1].tolist())))
 
-    nodes, fisher = node_moments(network, architecture, seed.config, windows, "scan", record)
+    nodes, fisher, tokens = node_moments(network, architecture, seed.config, windows, "scan", record)
     modules = [
         Module(n, layer, *reversed(seed.weights[f"{n}.weight"].shape))
         for layer in range(seed.layers)
@@ -60,7 +59,11 @@ def scan(
 
     scores = node_scores(seed, architecture, nodes, random_seed)
     return write, (
-        {**scores, **{f"fisher.{n}": f for n, f in fisher.items()}},
+        {
+            **scores,
+            **{f"fisher.{n}": f for n, f in fisher.items()},
+            **{f"tokens.{n}": t for n, t in tokens.items()},
+        },
         {"tokens": windows.numel(), "model": about["digest"], "scores": list(SCORES)},
     )
 

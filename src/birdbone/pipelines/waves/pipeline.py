@@ -28,7 +28,6 @@ def create_wave(number: int) -> Pipeline:
                     "params:target_bytes",
                     "params:widths",
                     "params:quantize",
-                    "params:activation_log.cap",
                     "params:device",
                 ],
                 ["pruned", "prune_report"],

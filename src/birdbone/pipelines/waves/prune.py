@@ -24,7 +24,6 @@ def prune(
     target_bytes: int | None,
     widths: str,
     quantize: dict,
-    cap: float | None,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
@@ -42,7 +41,6 @@ def prune(
         texts[0]["calibration"],
         settings,
         widths,
-        cap,
         resolve_device(device),
     )
     return pruned, {"wave": wave, "target_sparsity": target, **report}
