@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint viz
+.PHONY: help setup run test lint viz bench
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,8 +43,14 @@ test: setup ## every test, those on the real default model included
 	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
 lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
-	ruff check src tests
+	ruff check src tests benchmarks
+	ruff format --check -q src tests benchmarks
 	birdbone dvc --check
+
+bench: setup ## scores, and our files beside llama.cpp's own: JSON and plots in benchmarks/results
+	kedro run --env=$(ENV) --tags=look
+	python benchmarks/importance.py --env $(ENV)
+	python benchmarks/frontier.py --env $(ENV)
 
 viz: setup ## the pipeline in the browser
 	kedro viz run --env=$(ENV)

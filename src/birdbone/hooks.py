@@ -75,7 +75,9 @@ class RunHooks:
 
 
 class ComputeHooks:
-    """Threads and seed from the parameters, so that equal runs on one machine give equal bits."""
+    """Device and files that the parameters name are there; threads and seed are set, so that equal runs
+    on one machine give equal bits.
+    """
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -86,9 +88,27 @@ class ComputeHooks:
         import torch
 
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        check_outside(self._parameters)
         if threads := self._parameters.get("threads"):
             torch.set_num_threads(threads)
         torch.manual_seed(self._parameters.get("random_seed", 0))
+
+
+def check_outside(parameters: dict) -> None:
+    """What only this machine can say of the parameters, said before any compute: device, texts, canaries.
+
+    Raises ConfigError or TextError naming the parameter or file.
+    """
+    from birdbone.model.device import resolve_device
+    from birdbone.text.canaries import load_canaries
+    from birdbone.text.sources import check_source
+
+    if "device" in parameters:
+        resolve_device(parameters["device"])
+    if text := parameters.get("text"):
+        load_canaries(text["canaries"])
+        for source in (text["source"], *text["guard_domains"]):
+            check_source(source)
 
 
 def take_lock(state: Path) -> TextIO:

@@ -19,7 +19,7 @@ def by(name: str, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_registry_holds_each_score_under_its_name():
-    assert set(SCORES) == {"taylor", "wanda", "magnitude", "sps", "random"}
+    assert set(SCORES) == {"taylor", "fisher", "wanda", "magnitude", "sps", "random"}
     assert all(function.__name__ == name for name, function in SCORES.items())
 
 
@@ -30,6 +30,10 @@ def test_every_score_is_one_finite_number_per_node():
 
 def test_taylor_is_the_mean_of_activation_times_gradient():
     torch.testing.assert_close(by("taylor"), (H * G).abs().mean(0))
+
+
+def test_fisher_is_the_product_of_both_mean_squares():
+    torch.testing.assert_close(by("fisher"), H.square().mean(0) * G.square().mean(0))
 
 
 def test_wanda_is_the_activations_root_mean_square_times_the_outgoing_norm():
@@ -44,7 +48,7 @@ def test_a_silent_neuron_is_worth_nothing_to_taylor_and_wanda():
     silent = H.clone()
     silent[:, 2] = 0
     stats = NodeStats(NodeMoments.zero(6).add(silent, G), STATS.incoming, STATS.outgoing)
-    for name in ("taylor", "wanda"):
+    for name in ("taylor", "fisher", "wanda"):
         scores = SCORES[name](stats, torch.Generator())
         assert scores[2] == 0 and (scores[[0, 1, 3, 4, 5]] > 0).all()
 

@@ -33,28 +33,17 @@ def refused(run: Command, *wanted: str) -> None:
         ("prune_wave.multiple=48", ["prune_wave", "multiple of 32"]),
         ("targt_sparsity=0.1", ["targt_sparsity", "no such parameter", "conf/base"]),
         ("quantize.types=Q4_0", ["quantize.types", "list"]),
+        ("text.guard_domains=code", ["text.guard_domains", "list"]),
         ("model=smollm3", ["smollm3", "preset", "smollm2", "folder with config.json", ".gguf"]),
         ("model=gone.gguf", ["gone.gguf", "no such GGUF file"]),
         ("text.source=novels", ["novels", "wikipedia", "folder of .txt"]),
+        ("text.canaries=mine.yml", ["mine.yml", "No such file"]),
+        ("device=cuda", ["device", "no CUDA"]),
     ],
 )
 def test_a_wrong_setting_is_named(workspace: Workspace, params: str, wanted: list[str]) -> None:
     refused(workspace.run("kedro", "run", "--env=quick", f"--params={params}"), *wanted)
     assert workspace.made() == set()
-
-
-@pytest.mark.parametrize(
-    ("params", "wanted"),
-    [
-        ("text.canaries=mine.yml", ["mine.yml", "No such file"]),
-        ("device=cuda", ["device", "no CUDA"]),
-        ("text.guard_domains=code", ["text.guard_domains", "list"]),
-    ],
-)
-def test_what_only_a_stage_can_see_is_named_too(finished: Workspace, params: str, wanted: list[str]) -> None:
-    before = finished.made()
-    refused(finished.run("kedro", "run", "--env=quick", f"--params={params}"), *wanted)
-    assert finished.made() == before
 
 
 def test_an_unknown_profile_is_named(workspace: Workspace) -> None:
@@ -154,6 +143,14 @@ def test_a_pattern_that_does_not_divide_is_refused(finished: Workspace) -> None:
     path.write_text(yaml.safe_dump(tree))
     before = finished.made()
     refused(finished.run("kedro", "run", "--env=quick"), "prune_wave.weights.pattern", "5 does not divide", "64")
+    assert finished.made() == before
+
+
+def test_chat_needs_a_tokenizer_with_a_template(finished: Workspace) -> None:
+    (finished.root / "chats.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
+    before = finished.made()
+    run = finished.run("kedro", "run", "--env=quick", "--params=text.source=chats.jsonl,text.chat=true")
+    refused(run, "text.chat", "no chat template")
     assert finished.made() == before
 
 

@@ -16,7 +16,7 @@ LIGHT = {
     "target_sparsity": 0.05,
     "text": {"window": 128, "calibration_tokens": 2048, "heal_tokens": 1024, "guard_tokens": 512, "test_tokens": 512},
     "activation_log": {"profile_tokens": 256},
-    "sps_scan": {"tokens": 512, "record_tokens": 256},
+    "sps_scan": {"record_tokens": 256},
     "topology": {"min_cluster": 20, "landmarks": 500, "stability_resamples": 0},
     "prune_wave": {"step": 0.02},
     "micro_heal": {"steps": 3, "checkpoint_every": 10},

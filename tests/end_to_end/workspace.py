@@ -19,7 +19,7 @@ CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" 
 LIGHT = {
     "text": {"window": 64, "calibration_tokens": 512, "heal_tokens": 256, "guard_tokens": 128, "test_tokens": 128},
     "topology": {"min_cluster": 64, "stability_resamples": 0},
-    "sps_scan": {"tokens": 256, "record_tokens": 64},
+    "sps_scan": {"record_tokens": 64},
     "activation_log": {"profile_tokens": 128},
     "micro_heal": {"steps": 2},
     "quantize": {"trials": 1},

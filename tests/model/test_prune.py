@@ -24,17 +24,17 @@ SETTINGS = {
 
 def measured(checkpoint) -> tuple[dict, dict]:
     """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
-    nodes, _ = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS[:2], "scan")
+    nodes, _, weights = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS, "scan")
     scores = {f"{name}.taylor": (m.taylor_absolute / m.tokens).float() for name, m in nodes.items()}
     clusters = {n.removesuffix(".taylor"): torch.arange(len(s)) % 2 for n, s in scores.items() if n.startswith("ffn")}
-    return scores, clusters
+    return {**scores, **{f"tokens.{n}": w for n, w in weights.items()}}, clusters
 
 
 def pruned(checkpoint, neurons: int, widths: str = "uneven", measures=None, **changes):
     scores, clusters = measures or measured(checkpoint)
     settings = {**SETTINGS, **changes}
     amount = neurons * neuron_cost(checkpoint)
-    return prune(checkpoint, amount, scores, clusters, WINDOWS, settings, widths, None, "cpu")
+    return prune(checkpoint, amount, scores, clusters, WINDOWS, settings, widths, "cpu")
 
 
 def with_twins(checkpoint):

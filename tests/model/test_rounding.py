@@ -10,13 +10,13 @@ from birdbone.model.rounding import WIDE, Rounder, dequantized, narrowed_fisher
 from birdbone.model.scan import node_moments
 from birdbone.model.shrink import remove_nodes
 
-SETTINGS = {"types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"], "embedding": "Q8_0", "damping": 0.01}
+SETTINGS = {"types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"], "embedding": "Q8_0", "damping": 0.01, "method": "gptq"}
 WINDOWS = tokens(rows=16, length=16)
 
 
 def scores_of(seed) -> dict:
-    _, fisher = node_moments(build(seed), family(seed), seed.config, WINDOWS[:4], "scan")
-    return {f"fisher.{n}": f for n, f in fisher.items()}
+    _, fisher, weights = node_moments(build(seed), family(seed), seed.config, WINDOWS, "scan")
+    return {**{f"fisher.{n}": f for n, f in fisher.items()}, **{f"tokens.{n}": w for n, w in weights.items()}}
 
 
 def narrow(name: str):
@@ -26,14 +26,14 @@ def narrow(name: str):
     return remove_nodes(seed, {0: all_but(width, *range(32))}, gone), scores_of(seed)
 
 
-def rounder(checkpoint, scores) -> Rounder:
-    return Rounder(checkpoint, WINDOWS, scores, SETTINGS, None, "cpu")
+def rounder(checkpoint, scores, method: str = "gptq") -> Rounder:
+    return Rounder(checkpoint, WINDOWS, scores, {**SETTINGS, "method": method}, "cpu")
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def case(request):
     checkpoint, scores = narrow(request.param)
-    return checkpoint, rounder(checkpoint, scores)
+    return checkpoint, {method: rounder(checkpoint, scores, method) for method in ("gptq", "nearest")}
 
 
 def linear_names(checkpoint) -> list[str]:
@@ -41,7 +41,7 @@ def linear_names(checkpoint) -> list[str]:
 
 
 def test_every_linear_layer_has_a_price_for_every_type(case):
-    checkpoint, found = case[0], case[1].options()
+    checkpoint, found = case[0], case[1]["gptq"].options
     assert list(found) == linear_names(checkpoint)
     for name, options in found.items():
         assert [o.type for o in options] == SETTINGS["types"]
@@ -55,9 +55,9 @@ def test_every_linear_layer_has_a_price_for_every_type(case):
 @pytest.mark.parametrize("method", ["gptq", "nearest"])
 @pytest.mark.parametrize("kind", SETTINGS["types"])
 def test_packed_bytes_are_as_many_as_predicted_and_stand_for_the_weights(case, kind, method):
-    checkpoint, rounding = case
-    options = rounding.options()
-    applied, packed = rounding.apply(dict.fromkeys(options, kind), method)
+    checkpoint, rounding = case[0], case[1][method]
+    options = rounding.options
+    applied, packed = rounding.apply(dict.fromkeys(options, kind))
     for name, found in options.items():
         assert packed[name].numel() == next(o.bytes for o in found if o.type == kind)
         assert torch.equal(GRIDS[kind].dequantize(packed[name]), applied.weights[name])
@@ -69,10 +69,10 @@ def test_packed_bytes_are_as_many_as_predicted_and_stand_for_the_weights(case, k
 
 
 def test_dequantizing_the_packed_bytes_gives_the_applied_checkpoint(case):
-    checkpoint, rounding = case
-    names = list(rounding.options())
+    checkpoint, rounding = case[0], case[1]["gptq"]
+    names = list(rounding.options)
     types = {n: SETTINGS["types"][i % 4] for i, n in enumerate(names)}
-    applied, packed = rounding.apply(types, "gptq")
+    applied, packed = rounding.apply(types)
     again = dequantized(checkpoint, packed, {**types, **rounding.outer_types()})
     assert again.digest == applied.digest
     assert logits(build(applied), WINDOWS).isfinite().all()
@@ -80,17 +80,16 @@ def test_dequantizing_the_packed_bytes_gives_the_applied_checkpoint(case):
 
 def test_nearest_is_llama_cpps_own_rounding():
     checkpoint, scores = narrow("llama")
-    applied, packed = rounder(checkpoint, scores).apply(dict.fromkeys(linear_names(checkpoint), "Q4_0"), "nearest")
+    applied, packed = rounder(checkpoint, scores, "nearest").apply(dict.fromkeys(linear_names(checkpoint), "Q4_0"))
     for name in linear_names(checkpoint):
         assert torch.equal(packed[name], GRIDS["Q4_0"].pack(*GRIDS["Q4_0"].reference(checkpoint.weights[name])))
 
 
 def test_compensated_rounding_brings_the_layers_outputs_nearer():
     checkpoint, scores = narrow("llama")
-    rounding, x = rounder(checkpoint, scores), WINDOWS
-    types = dict.fromkeys(linear_names(checkpoint), "Q4_0")
+    types, exact = dict.fromkeys(linear_names(checkpoint), "Q4_0"), logits(build(checkpoint), WINDOWS)
     errors = {
-        method: (logits(build(rounding.apply(types, method)[0]), x) - logits(build(checkpoint), x)).square().mean()
+        method: (logits(build(rounder(checkpoint, scores, method).apply(types)[0]), WINDOWS) - exact).square().mean()
         for method in ("gptq", "nearest")
     }
     assert errors["gptq"] < errors["nearest"]
@@ -99,11 +98,11 @@ def test_compensated_rounding_brings_the_layers_outputs_nearer():
 def test_masks_stay_exact_and_rule_out_grids_without_a_zero():
     checkpoint, scores = narrow("llama")
     masked = random_masks(checkpoint)
-    rounding = rounder(masked, scores)
-    options = rounding.options()
+    rounders = {method: rounder(masked, scores, method) for method in ("gptq", "nearest")}
+    options = rounders["gptq"].options
     assert all([o.type for o in found] == ["Q4_0", "Q5_0", "Q8_0"] for found in options.values())
     for kind, method in (("Q4_0", "gptq"), ("Q4_0", "nearest"), ("Q8_0", "gptq"), ("Q8_0", "nearest")):
-        applied, _ = rounding.apply(dict.fromkeys(options, kind), method)
+        applied, _ = rounders[method].apply(dict.fromkeys(options, kind))
         for name in options:
             assert (applied.weights[name][~masked.masks[f"weight.{name}"]] == 0).all()
 
@@ -112,10 +111,10 @@ def test_rows_that_no_block_divides_are_half_precision():
     seed = small()
     checkpoint = remove_nodes(seed, {0: all_but(128, *range(28))}, {})
     rounding = rounder(checkpoint, scores_of(seed))
-    options = rounding.options()
+    options = rounding.options
     down = "model.layers.0.mlp.down_proj.weight"
     assert [o.type for o in options[down]] == [WIDE] and options[down][0].bytes == 2 * 64 * 100
-    applied, packed = rounding.apply({n: found[0].type for n, found in options.items()}, "gptq")
+    applied, packed = rounding.apply({n: found[0].type for n, found in options.items()})
     assert down not in packed
     assert torch.equal(applied.weights[down], checkpoint.weights[down].half().float())
 
@@ -126,23 +125,25 @@ def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():
 
     checkpoint, scores = narrow("llama")
     fisher = narrowed_fisher(checkpoint, scores)
-    options = rounder(checkpoint, scores).options()
+    options = rounder(checkpoint, scores, "nearest").options
     name = "model.layers.0.mlp.down_proj"
     inputs = next(iter(walk(build(checkpoint), family(checkpoint), WINDOWS[12:], "walk")))[1]
     x = torch.cat([batch[name] for batch in inputs])
     change = (
         round_nearest(checkpoint.weights[f"{name}.weight"], GRIDS["Q4_0"]).weight - checkpoint.weights[f"{name}.weight"]
     )
-    expected = 0.5 * (fisher[name] * (x @ change.T).square().mean(0)).sum().item()
+    weights = scores[f"tokens.{name}"][12:].flatten()[:, None]
+    expected = 0.5 * (fisher[name] * (weights * (x @ change.T).square()).mean(0)).sum().item()
     assert options[f"{name}.weight"][0].cost == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_price_of_little_text_is_per_token_too():
     checkpoint, scores = narrow("llama")
     prices = []
-    for windows in (WINDOWS[:4], WINDOWS[:4].repeat(4, 1)):
-        found = Rounder(checkpoint, windows, scores, SETTINGS, None, "cpu").options()
-        prices.append(sum(options[0].cost for options in found.values()))
+    for repeats in (1, 4):
+        seen = {n: t[:4].repeat(repeats, 1) if n.startswith("tokens.") else t for n, t in scores.items()}
+        found = Rounder(checkpoint, WINDOWS[:4].repeat(repeats, 1), seen, {**SETTINGS, "method": "nearest"}, "cpu")
+        prices.append(sum(options[0].cost for options in found.options.values()))
     assert prices[0] == pytest.approx(prices[1], rel=1e-3)
 
 

@@ -43,21 +43,24 @@ def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
 def test_node_moments_are_sums_of_activation_times_gradient(name):
     checkpoint, windows = small(name), tokens(rows=2)
     architecture = family(checkpoint)
-    nodes, fisher = node_moments(build(checkpoint), architecture, checkpoint.config, windows, "scan")
+    nodes, fisher, weights = node_moments(build(checkpoint), architecture, checkpoint.config, windows, "scan")
     parts = {"ffn": architecture.ffn_output(1), "kv": architecture.attention_part(1, "output")}
     for kind, module in parts.items():
         found = nodes[f"{kind}.1"]
         groups = 1 if kind == "ffn" else architecture.kv_heads(checkpoint.config)
-        products, squared = 0, 0
+        products, squared, by_token = 0, 0, []
         for ids in windows:
             h, grad_h, grad_out = by_hand(build(checkpoint), module, ids)
             product = (h * grad_h)[:-1]
             product = product if kind == "ffn" else product.unflatten(1, (groups, -1)).sum(-1)
             products = products + product.abs().sum(0)
             squared = squared + grad_out[:-1].square().sum(0)
+            by_token.append(grad_out.square().mean(1))
         assert found.tokens == 2 * 19
         torch.testing.assert_close(found.taylor_absolute.float(), products, atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(fisher[module], squared / (2 * 19), atol=1e-6, rtol=1e-3)
+        expected = torch.stack(by_token)
+        torch.testing.assert_close(weights[module], expected / expected[:, :-1].mean(), atol=1e-5, rtol=1e-3)
 
 
 def test_gradients_that_are_all_zero_name_their_module():

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 
+import gguf
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -199,6 +200,15 @@ def test_a_corrupted_gguf_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(BirdboneError, match=r"x\.gguf"):
         load(locate(str(path), {}), 0, nothing)
+
+
+def test_a_gguf_of_uneven_widths_is_no_seed(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "deci")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(SourceError, match=r"x\.gguf: .*uneven widths.*folder"):
+        load(locate(str(tmp_path / "x.gguf"), PRESETS), 0, nothing)
 
 
 def test_a_random_model_follows_its_seed_and_stores_no_path():

@@ -78,37 +78,51 @@ def test_an_error_in_the_middle_leaves_the_network_whole():
     assert list(blocks_of(network, family(checkpoint))) == before
 
 
+def token_weights_of(checkpoint, windows, seed: int = 0) -> dict:
+    generator = torch.Generator().manual_seed(seed)
+    names = [n for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
+    return {n: torch.rand(windows.shape, generator=generator) for n in names}
+
+
 def test_moments_sum_three_batches_of_four_to_fit_and_the_fourth_to_check():
-    batches = [{"x": torch.full((2, 1), float(i + 1))} for i in range(8)]
-    fit, check = fold(iter(batches), None)
-    assert fit["x"].item() == 2 * (1 + 4 + 9 + 25 + 36 + 49)
-    assert check["x"].item() == 2 * (16 + 64)
+    batches = [{"x": torch.full((4, 1), float(i + 1))} for i in range(8)]
+    weights = {"x": torch.ones(32, 1), "y": torch.ones(32, 1).index_fill_(0, torch.arange(4, 8), 0)}
+    fit, check = fold((batch for batch in batches), {"x": ["x", "y"]}, weights)
+    assert fit["x"].item() == 4 * (1 + 4 + 9 + 25 + 36 + 49)
+    assert check["x"].item() == 4 * (16 + 64)
+    assert fit["y"].item() == 4 * (1 + 9 + 25 + 36 + 49) and torch.equal(check["y"], check["x"])
 
 
 def test_moments_are_those_of_the_inputs():
     checkpoint, windows = small(), tokens(rows=16)
     network, architecture = build(checkpoint), family(checkpoint)
-    for layer, fit, check in moments(checkpoint, windows, None, "cpu"):
-        assert set(fit) == set(check) == set(architecture.inputs_of(layer))
+    weights = token_weights_of(checkpoint, windows)
+    for layer, fit, check in moments(checkpoint, windows, weights, "cpu"):
+        assert set(fit) == set(check) == set(architecture.linears(layer))
         seen = seen_by_hooks(network, list(fit), windows[:12])
         held_out = seen_by_hooks(network, list(fit), windows[12:])
         for name in fit:
-            torch.testing.assert_close(fit[name], second_moment(seen[name]), rtol=1e-3, atol=1e-3)
-            torch.testing.assert_close(check[name], second_moment(held_out[name]), rtol=1e-3, atol=1e-3)
+            expected = second_moment(seen[name], weights[name][:12].flatten())
+            torch.testing.assert_close(fit[name], expected, rtol=1e-3, atol=1e-3)
+            expected = second_moment(held_out[name], weights[name][12:].flatten())
+            torch.testing.assert_close(check[name], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
     from birdbone.model.moments import cache_key
 
     checkpoint, windows = small(), tokens(rows=4)
-    folder = tmp_path / cache_key(checkpoint, windows, None)
+    weights = token_weights_of(checkpoint, windows)
+    folder = tmp_path / cache_key(checkpoint, windows, weights)
     mark = {"mark": torch.ones(1, 1)}
     for layer in range(2):
         store(folder, layer, mark, mark)
-    assert "mark" not in next(iter(moments(checkpoint, windows, None, "cpu", tmp_path)))[1]
+    assert "mark" not in next(iter(moments(checkpoint, windows, weights, "cpu", tmp_path)))[1]
     (tmp_path / "older").mkdir()
     seal(folder)
     assert not (tmp_path / "older").exists()
-    assert [fit for _, fit, _ in moments(checkpoint, windows, None, "cpu", tmp_path)] == [mark, mark]
+    assert [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu", tmp_path)] == [mark, mark]
+    others = token_weights_of(checkpoint, windows, seed=1)
+    assert "mark" not in next(iter(moments(checkpoint, windows, others, "cpu", tmp_path)))[1]
     other = small(seed=1)
-    assert "mark" not in next(iter(moments(other, windows, None, "cpu", tmp_path)))[1]
+    assert "mark" not in next(iter(moments(other, windows, weights, "cpu", tmp_path)))[1]

@@ -18,7 +18,17 @@ from birdbone.gguf.header import tensor_types
 from birdbone.gguf.runtime import ensure_loadable, last_lines, loaded, log, session, thread_count
 from birdbone.progress import track
 
-FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 7, "Q5_0": 8, "Q4_K_M": 15, "IQ4_NL": 25}
+FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q3_K_M": 12,
+    "Q4_K_M": 15,
+    "Q5_K_M": 17,
+    "IQ4_NL": 25,
+}
 FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .*?required for type\s+(\w+)\)")
 ROWS = 64
 

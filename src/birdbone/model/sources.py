@@ -65,6 +65,11 @@ def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tup
         return _random(source["config"], random_seed, corpus())
     if source["kind"] == "gguf":
         header = read_gguf_header(source["path"])
+        if header.metadata.get("general.architecture") == "deci":
+            raise SourceError(
+                f"{source['path']}: transformers does not read GGUF files of uneven widths (deci); "
+                "give the model's folder with config.json and *.safetensors instead"
+            )
         checkpoint, tokenizer = _pretrained(source["path"].parent, source["path"], gguf_file=source["path"].name)
         if rule := splitter(header.metadata.get("tokenizer.ggml.pre", "")):
             tokenizer.backend_tokenizer.pre_tokenizer = rule

@@ -39,9 +39,9 @@ def assemble(
     scores: dict[str, Tensor],
     accepted: Checkpoint,
     parameters: dict,
-    waves: dict[str, dict],
+    **waves: dict,
 ) -> ReportData:
-    """Everything measured, in the report's own words."""
+    """Everything measured, in the report's own words; waves: ``wave_<i>_<report>``."""
     numbered = {
         i: {k.removeprefix(f"wave_{i}_"): v for k, v in waves.items() if k.startswith(f"wave_{i}_")}
         for i in range(1, parameters["waves"] + 1)

@@ -207,7 +207,7 @@ class ReportData:
         """The sentence about the baseline that no report may leave out, with both size ratios."""
         ours, seed, source = (self.file(role) for role in ("ours", "seed", "source"))
         against = [
-            f"{row['bytes'] / ours['bytes']:.2f} times smaller than {name}"
+            f"{_size_ratio(row['bytes'], ours['bytes'])} than {name}"
             for row, name in ((seed, "the seed at f16"), (source, "the file the seed came from"))
             if ours and row
         ]
@@ -218,6 +218,11 @@ class ReportData:
             else f"The baseline is {self.baseline['source']}, as published."
         )
         return f"{origin} The export is {' and '.join(against)}." if against else origin
+
+
+def _size_ratio(theirs: int, ours: int) -> str:
+    larger, smaller = max(theirs, ours), min(theirs, ours)
+    return f"{larger / smaller:.2f} times {'smaller' if ours <= theirs else 'larger'}"
 
 
 def value(measure: Measure) -> float:

@@ -8,6 +8,8 @@ from birdbone.report.data import Measure, value
 
 NONE = "–"
 MINUS = "−"
+ROUNDING = 1e-8
+"""A divergence this small, of either sign, is the arithmetic's own."""
 THIN = "\u202f"
 """Narrow no-break space, between a figure and its unit."""
 
@@ -80,7 +82,7 @@ def interval(measure: Measure | None, write: Callable[[float], str]) -> str | No
 
 
 def _nats(figure: float) -> str:
-    if figure == 0:
+    if abs(figure) < ROUNDING:
         return "0"
     return (f"{figure:.4f}" if abs(figure) >= 1e-4 else f"{figure:.1e}").replace("-", MINUS)
 

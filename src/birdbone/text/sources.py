@@ -70,21 +70,24 @@ def documents(source: str, chat: Callable[[list[dict]], str] | None = None) -> l
     JSONL lines hold ``text`` or, where ``chat`` (a chat template) is given, ``messages``.
     Raises TextError naming the file and line at fault.
     """
+    check_source(source)
     if source in BUILT_IN:
         return list(BUILT_IN[source]())
     path = Path(source).expanduser()
-    if path.is_dir():
-        found = list(_folder(path))
-    elif path.suffix == ".jsonl" and path.is_file():
-        found = list(_jsonl(path, chat))
-    else:
+    found = list(_folder(path) if path.is_dir() else _jsonl(path, chat))
+    if not found:
+        raise TextError(f"text source {source!r} holds no text")
+    return found
+
+
+def check_source(source: str) -> None:
+    """Raises TextError unless ``source`` names a built-in text, a folder, or a .jsonl file."""
+    path = Path(source).expanduser()
+    if source not in BUILT_IN and not path.is_dir() and not (path.suffix == ".jsonl" and path.is_file()):
         raise TextError(
             f"text source {source!r}: give one of {', '.join(BUILT_IN)}, a folder of .txt or .md "
             "files, or a .jsonl file"
         )
-    if not found:
-        raise TextError(f"text source {source!r} holds no text")
-    return found
 
 
 def _folder(path: Path) -> Iterator[Document]:

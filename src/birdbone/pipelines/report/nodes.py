@@ -6,16 +6,16 @@ import json
 import tempfile
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from birdbone.algo.perplexity import judged_change, perplexity, plain, worst_change
+from birdbone.algo.perplexity import judged_change, plain, worst_change
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
+from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.evaluate import generate, kl_divergence, score_canaries
+from birdbone.model.evaluate import generate, score_canaries
 from birdbone.model.judge import domains, judge
 from birdbone.model.network import build
 from birdbone.model.rounding import dequantized
@@ -59,19 +59,19 @@ def measure_files(
         for kind in report["peers"]:
             target = Path(temporary) / f"{kind}.gguf"
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
-        quality, speed, reference = {}, {}, {}
+        qualities, speed, reference = {}, {}, {}
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
-            quality[name] = {
+            qualities[name] = {
                 "role": role,
                 "bytes": path.stat().st_size,
                 "substituted": _pairs(substituted),
                 "types": _counted(tensor_types(path)),
                 "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
                 "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
-                **_quality(path, rows, reference, threads),
+                **quality(path, rows, reference, threads),
             }
             speed[name] = llamacpp.speed(path, threads=threads, generated=export["speed_tokens"])
-    return quality, speed
+    return qualities, speed
 
 
 def measure_final(
@@ -115,61 +115,12 @@ def measure_final(
     }
 
 
-def make_page(
-    about: dict,
-    seed_metrics: dict,
-    control: dict,
-    quantize_report: dict,
-    referee: dict,
-    speed: dict,
-    files: dict,
-    files_speed: dict,
-    final: dict,
-    topology: dict,
-    node_scores: tuple,
-    accepted: Checkpoint,
-    parameters: dict,
-    **waves: dict,
-) -> tuple[str, str, str, str]:
-    """(report.html, model card, summary for the terminal, headline figures as JSON) from everything measured."""
+def make_page(node_scores: tuple[dict[str, Tensor], dict], **measured) -> tuple[str, str, str, str]:
+    """(report.html, model card, summary for the terminal, headline figures as JSON); measured: see ``assemble``."""
     from birdbone.report.summary import summary
 
-    data = assemble(
-        about,
-        seed_metrics,
-        control,
-        quantize_report,
-        referee,
-        speed,
-        files,
-        files_speed,
-        final,
-        topology,
-        node_scores[0],
-        accepted,
-        parameters,
-        waves,
-    )
+    data = assemble(scores=node_scores[0], **measured)
     return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
-
-
-def _quality(path: Path, rows: dict[str, Tensor], reference: dict[str, list[Tensor]], threads: int | None) -> dict:
-    """Perplexity per domain, and KL and top-1 against ``reference``, which the first file fills."""
-    first = not reference
-    perplexities, kl, agree, count = {}, 0.0, 0.0, 0
-    for domain, windows in rows.items():
-        nll = 0.0
-        for i, ids in enumerate(windows.long()):
-            logits = torch.from_numpy(llamacpp.logits(path, ids.tolist(), kv="f16", threads=threads))
-            nll += float(torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="sum"))
-            if first:
-                reference.setdefault(domain, []).append(logits)
-            theirs = reference[domain][i]
-            kl += float(kl_divergence(logits[:-1], theirs[:-1]).sum())
-            agree += float((logits[:-1].argmax(-1) == theirs[:-1].argmax(-1)).sum())
-            count += len(ids) - 1
-        perplexities[domain] = perplexity(torch.tensor(nll), windows.numel() - len(windows))
-    return {"perplexity": perplexities, "kl": kl / count, "top1": agree / count}
 
 
 def _source_file(model: str, models: dict) -> Path | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from birdbone.algo.perplexity import perplexity
 from birdbone.algo.stop_loss import START
+from birdbone.errors import TextError
 from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer, resolve_device
@@ -52,25 +53,8 @@ def load_seed(
     return checkpoint, write_tokenizer, about
 
 
-def write_text(
-    seed: Checkpoint, tokenizer_folder: Path, text: dict, device: str, random_seed: int
-) -> tuple[dict[str, Tensor], dict]:
-    """``windows`` [N, T] that the seed writes itself, as many as ``text.written_share`` asks for."""
-    counts = [int(which.sum()) for which in _written(text).values()]
-    if not any(counts):
-        return {"windows": torch.empty(0, text["window"], dtype=torch.int32)}, {"share": text["written_share"]}
-    tokenizer = read_tokenizer(tokenizer_folder)
-    special = set(tokenizer.all_special_ids)
-    starts = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
-    windows = write_windows(seed, starts, sum(counts), text["window"], random_seed, resolve_device(device))
-    return {"windows": windows}, {"share": text["written_share"]}
-
-
-def split_text(
-    tokenizer_folder: Path, written: tuple[dict[str, Tensor], dict], text: dict, random_seed: int
-) -> tuple[dict[str, Tensor], dict]:
-    """Token windows: calibration and healing from one source and the seed's own text, in turn; guard
-    and test from other domains.
+def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dict[str, Tensor], dict]:
+    """Token windows from the sources: calibration and healing less what the seed will write, guard and test.
 
     Whole documents go to one split, by a hash of their title; test is read by the report alone.
     """
@@ -82,18 +66,16 @@ def split_text(
     def chat(messages: list[dict]) -> str:
         return tokenizer.apply_chat_template(messages, tokenize=False)
 
+    if text["chat"] and not tokenizer.chat_template:
+        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
     window, end = text["window"], tokenizer.eos_token_id
     parts = split(documents(text["source"], chat if text["chat"] else None), random_seed, HEAL_SHARES)
     windows = {"check": packed_windows(parts["guard"], encode, 4 * window, window, "guard", separator=end)}
-    read, own = 0, 0
-    for name, by_seed in _written(text).items():
-        found = packed_windows(
-            parts["heal"], encode, int((~by_seed).sum()) * window, window, name, skip=read, separator=end
-        )
-        windows[name] = torch.empty(len(by_seed), window, dtype=torch.int32)
-        windows[name][~by_seed] = found
-        windows[name][by_seed] = written[0]["windows"][own : own + int(by_seed.sum())]
-        read, own = read + len(found), own + int(by_seed.sum())
+    read = 0
+    for name, by_seed in _by_seed(text).items():
+        tokens = int((~by_seed).sum()) * window
+        windows[name] = packed_windows(parts["heal"], encode, tokens, window, name, skip=read, separator=end)
+        read += len(windows[name])
     for domain in text["guard_domains"]:
         for name, found in split(documents(domain), random_seed, DOMAIN_SHARES).items():
             ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
@@ -101,8 +83,33 @@ def split_text(
     return windows, {"window": window, "source": text["source"], "domains": text["guard_domains"]}
 
 
-def _written(text: dict) -> dict[str, Tensor]:
-    """For calibration and healing, which windows (bool [N]) the seed writes: an even mixture, window by window."""
+def write_text(
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    read: tuple[dict[str, Tensor], dict],
+    text: dict,
+    device: str,
+    random_seed: int,
+) -> tuple[dict[str, Tensor], dict]:
+    """The windows read, and in calibration and healing evenly between them those the seed writes itself."""
+    windows, about = dict(read[0]), {**read[1], "written_share": text["written_share"]}
+    places = _by_seed(text)
+    wanted = [int(by_seed.sum()) for by_seed in places.values()]
+    if not any(wanted):
+        return windows, about
+    tokenizer = read_tokenizer(tokenizer_folder)
+    special = set(tokenizer.all_special_ids)
+    starts = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    written = write_windows(seed, starts, sum(wanted), text["window"], random_seed, resolve_device(device))
+    for (name, by_seed), own in zip(places.items(), written.split(wanted), strict=True):
+        mixed = torch.empty(len(by_seed), text["window"], dtype=torch.int32)
+        mixed[~by_seed], mixed[by_seed] = windows[name], own
+        windows[name] = mixed
+    return windows, about
+
+
+def _by_seed(text: dict) -> dict[str, Tensor]:
+    """For calibration and healing, which windows (bool [N]) the seed writes: ``text.written_share`` of any stretch."""
     counts = {n: -(-text[f"{n}_tokens"] // text["window"]) for n in ("calibration", "heal")}
     return {n: (torch.arange(c + 1) * text["written_share"]).floor().diff() > 0 for n, c in counts.items()}
 

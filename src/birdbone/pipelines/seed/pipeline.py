@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, split_text, write_text
+from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, read_text, write_text
 
 
 def create_pipeline(**_) -> Pipeline:
-    """seed: load, write, text, baseline."""
+    """seed: load, text, write, baseline."""
     return Pipeline(
         [
             Node(
@@ -15,13 +15,13 @@ def create_pipeline(**_) -> Pipeline:
                 ["seed_model", "tokenizer", "seed_about"],
                 name="load",
             ),
+            Node(read_text, ["tokenizer", "params:text", "params:random_seed"], "texts_read", name="text"),
             Node(
                 write_text,
-                ["seed_model", "tokenizer", "params:text", "params:device", "params:random_seed"],
-                "written",
+                ["seed_model", "tokenizer", "texts_read", "params:text", "params:device", "params:random_seed"],
+                "texts",
                 name="write",
             ),
-            Node(split_text, ["tokenizer", "written", "params:text", "params:random_seed"], "texts", name="text"),
             Node(
                 measure_baseline,
                 ["seed_model", "tokenizer", "texts", "params:text", "params:device"],

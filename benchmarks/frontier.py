@@ -1,0 +1,112 @@
+"""Bytes against quality: our roundings at several sizes beside llama.cpp's own types of the same model.
+
+One-shot: nothing is pruned or healed. Measured on an off-grid twin of the seed (see twin.py), or with
+``--grid own`` on the seed itself. Perplexity, KL and top-1 are llama.cpp's own, on test text, against f16.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from twin import twin
+from workbench import Artifacts, arguments, fewer, save
+
+from birdbone.algo.budget import assign
+from birdbone.gguf import llamacpp
+from birdbone.gguf.quality import quality
+from birdbone.gguf.writer import write_gguf
+from birdbone.model.architecture import architecture_of
+from birdbone.model.device import resolve_device
+from birdbone.model.evaluate import compare
+from birdbone.model.judge import domains
+from birdbone.model.network import build
+from birdbone.model.rounding import Rounder
+from birdbone.model.scan import node_moments
+
+PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
+
+
+def main() -> None:
+    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.02,1.05,1.1,1.2", windows=8, speed_tokens=32)
+    found = Artifacts(asked.env)
+    seed, texts, settings = found.seed_model, found.texts[0], found.parameters["quantize"]
+    device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]
+    if asked.grid == "twin":
+        seed, scores = _twin(seed, texts["calibration"], device)
+    rounder = Rounder(seed, texts["calibration"], scores, settings, device)
+    test = fewer(texts, "test", asked.windows)
+    rows_of = {d: test[f"test.{d}"] for d in domains(test, "test")}
+
+    tokenizer, rows, reference = found.tokenizer, [], {}
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
+
+        def measure(name: str, path: Path, role: str) -> None:
+            figures = quality(path, rows_of, reference)
+            speed = llamacpp.speed(path, generated=asked.speed_tokens)
+            worst = max(p / rows[0]["perplexity"][d] - 1 for d, p in figures["perplexity"].items()) if rows else 0.0
+            rows.append({"name": name, "role": role, "bytes": path.stat().st_size, **figures, **speed, "worst": worst})
+            print(
+                f"{name:22} {path.stat().st_size / 1e6:7.1f} MB  worst {worst:+7.2%}  KL {figures['kl']:.4f}  "
+                f"top-1 {figures['top1']:.1%}  {speed['decode']:.0f} tokens/s",
+                flush=True,
+            )
+
+        f16 = Path(temporary) / "f16.gguf"
+        write_gguf(f16, seed, tokenizer, default_type="f16")
+        measure("f16", f16, "seed")
+        smallest = sum(min(o.bytes for o in options) for options in rounder.options.values())
+        for step in map(float, asked.steps.split(",")):
+            types = assign(rounder.options, max_bytes=int(step * smallest))
+            packed = rounder.apply(types)[1]
+            kinds = {**types, **rounder.outer_types()}
+            path = Path(temporary) / "ours.gguf"
+            write_gguf(
+                path,
+                seed,
+                tokenizer,
+                packed={n: (kinds[n], p.numpy()) for n, p in packed.items()},
+                types={n: t for n, t in kinds.items() if n not in packed},
+            )
+            measure(f"birdbone x{step:g}", path, "ours")
+        for kind in asked.peers.split(","):
+            path = Path(temporary) / "peer.gguf"
+            substituted = llamacpp.quantize(f16, path, kind)
+            measure(f"{kind}{f' ({len(substituted)} other)' if substituted else ''}", path, "peer")
+    save(f"frontier-{asked.grid}", asked, rows, _picture(rows))
+
+
+def _twin(seed, calibration: torch.Tensor, device: str):
+    """The twin and its own scan. Raises SystemExit where its function differs."""
+    other = twin(seed)
+    measured = compare(build(other, device), build(seed, device), calibration[:2], "twin against seed")
+    kl = float(measured["kl"].sum()) / (2 * (calibration.shape[1] - 1))
+    if kl > 1e-6:
+        raise SystemExit(f"the twin is no twin: KL {kl:.1e} to the seed")
+    print(f"off-grid twin: KL {kl:.1e} to the seed")
+    architecture = architecture_of(seed.config)
+    _, fisher, tokens = node_moments(build(other, device), architecture, seed.config, calibration, "scan the twin")
+    return other, {**{f"fisher.{n}": f for n, f in fisher.items()}, **{f"tokens.{n}": t for n, t in tokens.items()}}
+
+
+def _picture(rows: list[dict]) -> plt.Figure:
+    figure, panel = plt.subplots(figsize=(8, 5))
+    for role, marker in (("ours", "o-"), ("peer", "s")):
+        mine = [r for r in rows if r["role"] == role]
+        label = {"ours": "birdbone", "peer": "llama.cpp"}[role]
+        panel.plot([r["bytes"] / 1e6 for r in mine], [r["kl"] for r in mine], marker, label=label)
+    for row in rows:
+        if row["role"] == "peer":
+            panel.annotate(
+                row["name"].split(" ")[0], (row["bytes"] / 1e6, row["kl"]), xytext=(5, 5), textcoords="offset points"
+            )
+    panel.set(xlabel="file, MB", ylabel="KL to f16, nats per token", yscale="log")
+    panel.grid(alpha=0.3)
+    panel.legend()
+    return figure
+
+
+if __name__ == "__main__":
+    main()
