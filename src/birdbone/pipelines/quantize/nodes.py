@@ -35,8 +35,8 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts within ``settings["margin"]`` of ``max_loss``, found in ``settings["trials"]`` measured
-    steps after the first; the margin is for the test text, which the search cannot see. The control
+    guard accepts within ``settings["margin"]`` of ``max_loss``, found in at most ``settings["trials"]``
+    measured steps; the margin is for the test text, which the search cannot see. The control
     counts only for a healed model: one that is still the seed is judged against the seed.
     """
     place = resolve_device(device)
@@ -66,9 +66,10 @@ def quantize(
         return trials[-1]
 
     limit = max_loss * settings["margin"]
-    first = measure(assign(options, max_bytes=0 if target_bytes is None else target_bytes - fixed))
-    if target_bytes is None and not first["accepted"]:
-        _search(options, measure, first, verdict.get("accepted_change", 0.0), limit, settings["trials"])
+    if target_bytes is None:
+        _search(options, measure, verdict.get("accepted_change", 0.0), limit, settings["trials"])
+    else:
+        measure(assign(options, max_bytes=target_bytes - fixed))
     passed = [t for t in trials if t["accepted"]]
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
     types = {**best["types"], **outer}
@@ -93,16 +94,15 @@ def quantize(
     return (packed, {"types": types}), report
 
 
-def _search(
-    options: dict[str, list[Option]], measure: Callable, first: dict, spent: float, limit: float, trials: int
-) -> None:
-    """From the smallest types, which cost too much, along the line through what was measured to what just fits.
+def _search(options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int) -> None:
+    """Along the line through what was measured to the fewest bytes that just fit ``limit``.
 
-    ``spent``: the change that the waves already cost, taken as that of the finest types. The last
-    trial measures the finest types themselves where nothing has passed before.
+    ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
+    costs are nats per token, to first order the change itself: the first step goes by them alone. The
+    last trial measures the finest types where nothing has passed before.
     """
-    floor = _cost(options, assign(options, max_cost=0.0))
-    low, high = (floor, spent), (first["predicted"], first["worst_change"])
+    smallest, floor = _cost(options, assign(options, max_bytes=0)), _cost(options, assign(options, max_cost=0.0))
+    low, high = (floor, spent), (floor + 1.0, spent + 1.0)
     passed = False
     for number in range(trials):
         slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
@@ -111,6 +111,8 @@ def _search(
         point = (trial["predicted"], trial["worst_change"])
         passed = passed or trial["accepted"]
         low, high = (point, high) if trial["accepted"] else (low, point)
+        if trial["accepted"] and trial["predicted"] >= smallest:
+            break
 
 
 def _bytes(checkpoint: Checkpoint, name: str, kind: str) -> int:
