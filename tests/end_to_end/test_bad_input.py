@@ -146,14 +146,6 @@ def test_a_pattern_that_does_not_divide_is_refused(finished: Workspace) -> None:
     assert finished.made() == before
 
 
-def test_chat_needs_a_tokenizer_with_a_template(finished: Workspace) -> None:
-    (finished.root / "chats.jsonl").write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
-    before = finished.made()
-    run = finished.run("kedro", "run", "--env=quick", "--params=text.source=chats.jsonl,text.chat=true")
-    refused(run, "text.chat", "no chat template")
-    assert finished.made() == before
-
-
 @pytest.mark.parametrize("part", ["calibration", "heal", "guard"])
 def test_too_little_text_is_refused(finished: Workspace, part: str) -> None:
     before = finished.made()

@@ -17,7 +17,14 @@ from commands import Command, start
 ROOT = Path(__file__).resolve().parents[2]
 CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" seven", " never"]}]}
 LIGHT = {
-    "text": {"window": 64, "calibration_tokens": 512, "heal_tokens": 256, "guard_tokens": 128, "test_tokens": 128},
+    "text": {
+        "window": 64,
+        "calibration_tokens": 512,
+        "heal_tokens": 256,
+        "written_share": 0.5,
+        "guard_tokens": 128,
+        "test_tokens": 128,
+    },
     "topology": {"min_cluster": 64, "stability_resamples": 0},
     "sps_scan": {"record_tokens": 64},
     "activation_log": {"profile_tokens": 128},

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from birdbone.errors import TextError
 from birdbone.pipelines.seed import nodes
 
 TEXT = {"window": 4, "calibration_tokens": 40, "heal_tokens": 17, "written_share": 0.5}
@@ -10,6 +11,7 @@ TEXT = {"window": 4, "calibration_tokens": 40, "heal_tokens": 17, "written_share
 
 class Tokenizer:
     all_special_ids = (0,)
+    chat_template = None
 
     def __len__(self) -> int:
         return 9
@@ -47,3 +49,9 @@ def test_all_or_nothing(monkeypatch, share, first):
     assert set(windows["calibration"] + windows["heal"]) == {first}
     assert len(windows["calibration"]) == 10 and len(windows["heal"]) == 5
     assert len(asked) == (share > 0)
+
+
+def test_chat_needs_a_tokenizer_with_a_template(monkeypatch):
+    monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Tokenizer())
+    with pytest.raises(TextError, match=r"text\.chat.*no chat template"):
+        nodes.read_text(None, {**TEXT, "chat": True}, 0)
