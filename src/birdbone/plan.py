@@ -1,7 +1,7 @@
 """What a run will cost, before it starts: minutes, memory, disk, bytes, and what cannot be reached.
 
 Counts come from the parameters and the model's shapes alone; the machine's speed from one short
-matrix product. Predictions, not promises: the factors below were fitted to the default run.
+matrix product. Predictions, not promises: the factors below are rough, and fitted to no quiet run yet.
 """
 
 from __future__ import annotations
