@@ -17,6 +17,7 @@ from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.prune import choose, prune
+from birdbone.model.reference import Reference
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
 
 NO_CAP = 0.99
@@ -29,11 +30,12 @@ def main() -> None:
     device = resolve_device(found.parameters["device"])
     settings = {**found.parameters["prune_wave"], "cluster_cap": NO_CAP, "attention": False}
     one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
-    full, guard = build(seed, device), fewer(texts, "guard", asked.windows)
+    guard = fewer(texts, "guard", asked.windows)
+    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
     neurons = sum(ffn_width(seed, i) for i in range(seed.layers))
 
     def measure(state: Checkpoint, **row: object) -> dict:
-        figures = judge(build(state, device), full, guard, "guard", 0)
+        figures = judge(build(state, device), reference, guard, "guard", 0)
         domain, change = worst_change(figures, None)
         row |= {"worst_domain": domain, "worst_change": change}
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)

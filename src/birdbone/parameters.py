@@ -127,7 +127,7 @@ class Quantize(Strict):
     embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
     method: Literal["gptq", "nearest"]
     damping: Annotated[float, Field(gt=0)]
-    margin: Annotated[float, Field(gt=0, le=1)]
+    standard_errors: Annotated[float, Field(ge=0)]
     trials: Positive
 
 

@@ -5,6 +5,8 @@ Legend: B windows, T tokens, V vocabulary. Position t is scored on token t + 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,23 +23,27 @@ def losses(network: nn.Module, windows: Tensor, label: str = "evaluate") -> Tens
     for ids in track(windows.split(2), label, unit="window pairs"):
         ids = ids.to(device).long()
         logits = network(ids, use_cache=False).logits
-        out.append(_nll(logits, ids))
+        out.append(window_nll(logits, ids))
     return torch.cat(out)
 
 
 @torch.no_grad()
-def compare(network: nn.Module, seed: nn.Module, windows: Tensor, label: str = "compare") -> dict[str, Tensor]:
+def compare(
+    network: nn.Module, seed_logits: Callable[[slice], Tensor], windows: Tensor, label: str = "compare"
+) -> dict[str, Tensor]:
     """Per window, summed over its T - 1 scored positions [N], float64:
 
     ``nll`` and ``seed_nll`` (nats), ``kl`` = KL(seed || network) (nats), ``agree`` = equal top-1 tokens.
+    seed_logits: some of the windows, as rows -> the seed's logits [rows, T, V] on the network's device.
     """
     device = next(network.parameters()).device
     parts: dict[str, list[Tensor]] = {"nll": [], "seed_nll": [], "kl": [], "agree": []}
-    for ids in track(windows.split(2), label, unit="window pairs"):
-        ids = ids.to(device).long()
-        ours, theirs = network(ids, use_cache=False).logits, seed(ids, use_cache=False).logits
-        parts["nll"].append(_nll(ours, ids))
-        parts["seed_nll"].append(_nll(theirs, ids))
+    for start in track(range(0, len(windows), 2), label, unit="window pairs"):
+        rows = slice(start, start + 2)
+        ids = windows[rows].to(device).long()
+        ours, theirs = network(ids, use_cache=False).logits, seed_logits(rows)
+        parts["nll"].append(window_nll(ours, ids))
+        parts["seed_nll"].append(window_nll(theirs, ids))
         ours, theirs = ours[:, :-1], theirs[:, :-1]
         parts["agree"].append((ours.argmax(-1) == theirs.argmax(-1)).double().sum(-1).cpu())
         parts["kl"].append(
@@ -88,8 +94,11 @@ def generate(network: nn.Module, tokenizer, prompt: str, tokens: int = 48) -> st
     return tokenizer.decode(ids[0, start:], skip_special_tokens=True)
 
 
-def _nll(logits: Tensor, ids: Tensor) -> Tensor:
-    """Window sums [B] from logits [B, T, V], one window at a time to bound memory."""
+def window_nll(logits: Tensor, ids: Tensor) -> Tensor:
+    """Summed negative log-likelihood of each window, nats [B] float64, from logits [B, T, V].
+
+    One window at a time, to bound memory.
+    """
     rows = [
         F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)
     ]

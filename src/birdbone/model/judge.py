@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from birdbone.algo.perplexity import domain_figures
 from birdbone.model.evaluate import compare
+from birdbone.model.reference import Reference
 
 
 def judge(
-    network: nn.Module, seed: nn.Module, texts: dict[str, Tensor], split: str, random_seed: int
+    network: nn.Module, reference: Reference, texts: dict[str, Tensor], split: str, random_seed: int
 ) -> dict[str, dict[str, float]]:
     """Figures per domain (see ``domain_figures``) on ``guard`` or ``test`` windows."""
-    figures = {}
+    device, figures = next(network.parameters()).device, {}
     for domain in domains(texts, split):
-        windows = texts[f"{split}.{domain}"]
-        measured = compare(network, seed, windows, f"{split}: {domain}")
-        figures[domain] = domain_figures(
-            measured, texts[f"{split}.{domain}.documents"], windows.shape[1] - 1, random_seed
-        )
+        name = f"{split}.{domain}"
+        seed_logits = partial(reference.logits, name, device=device)
+        measured = compare(network, seed_logits, texts[name], f"{split}: {domain}")
+        figures[domain] = domain_figures(measured, texts[f"{name}.documents"], texts[name].shape[1] - 1, random_seed)
     return figures
 
 

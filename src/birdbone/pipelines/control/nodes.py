@@ -13,11 +13,13 @@ from birdbone.model.evaluate import score_canaries
 from birdbone.model.heal import HealSettings, heal
 from birdbone.model.judge import judge
 from birdbone.model.network import build
+from birdbone.model.reference import Reference
 from birdbone.text.canaries import load_canaries
 
 
 def measure_control(
     seed: Checkpoint,
+    seed_states: tuple[dict[str, Tensor], dict],
     tokenizer_folder: Path,
     texts: tuple[dict[str, Tensor], dict],
     text: dict,
@@ -35,11 +37,11 @@ def measure_control(
     healed, _ = heal(
         seed, seed, texts[0]["heal"], settings, random_seed, place, workdir(), label="control: heal the seed"
     )
-    network, untouched = build(healed, place), build(seed, place)
+    network, reference = build(healed, place), Reference(seed, seed_states[0])
     return {
         "measured": True,
         "steps": settings.steps,
-        "domains": judge(network, untouched, texts[0], "guard", random_seed),
-        "test": judge(network, untouched, texts[0], "test", random_seed),
+        "domains": judge(network, reference, texts[0], "guard", random_seed),
+        "test": judge(network, reference, texts[0], "test", random_seed),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
     }

@@ -13,6 +13,7 @@ def create_pipeline(**_) -> Pipeline:
                 measure_control,
                 [
                     "seed_model",
+                    "seed_states",
                     "tokenizer",
                     "texts",
                     "params:text",

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from birdbone.algo.budget import Option, assign
 from birdbone.algo.grids import BLOCK, GRIDS
-from birdbone.algo.perplexity import plain, worst_change
+from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
 from birdbone.model.network import build
+from birdbone.model.reference import Reference
 from birdbone.model.rounding import WIDE, Rounder
 
 AIM = 0.9
@@ -22,6 +23,7 @@ AIM = 0.9
 def quantize(
     accepted: Checkpoint,
     seed: Checkpoint,
+    seed_states: tuple[dict[str, Tensor], dict],
     texts: tuple[dict[str, Tensor], dict],
     node_scores: tuple,
     control: dict,
@@ -35,50 +37,52 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts within ``settings["margin"]`` of ``max_loss``, found in at most ``settings["trials"]``
-    measured steps; the margin is for the test text, which the search cannot see. The control
-    counts only for a healed model: one that is still the seed is judged against the seed.
+    guard accepts, found in at most ``settings["trials"]`` measured steps. Accepted is a worst change
+    that stays within ``max_loss`` with ``settings["standard_errors"]`` of its own added: the guard's
+    text is a sample, and the test text, which the search cannot see, another. The control counts only
+    for a healed model: one that is still the seed is judged against the seed.
     """
     place = resolve_device(device)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
     options, outer = rounder.options, rounder.outer_types()
     fixed = sum(_bytes(accepted, n, t) for n, t in outer.items())
     fixed += sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in outer)
-    full = build(seed, place)
+    reference = Reference(seed, seed_states[0])
     trials: list[dict] = []
-    reference = control.get("domains") if accepted.digest != seed.digest else None
+    healed = control.get("domains") if accepted.digest != seed.digest else None
 
     def measure(types: dict[str, str]) -> dict:
         state, _ = rounder.apply(types)
-        figures = judge(build(state, place), full, texts[0], "guard", random_seed)
-        domain, change = worst_change(figures, reference)
+        figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
+        domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)
         trials.append(
             {
                 "bytes": fixed + _size(options, types),
                 "predicted": _cost(options, types),
                 "worst_domain": domain,
                 "worst_change": change,
-                "accepted": change <= limit,
+                "bound": bound,
+                "accepted": bound <= max_loss,
                 "domains": figures,
                 "types": types,
             }
         )
         return trials[-1]
 
-    limit = max_loss * settings["margin"]
     if target_bytes is None:
-        _search(options, measure, verdict.get("accepted_change", 0.0), limit, settings["trials"])
+        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings["trials"])
     else:
         measure(assign(options, max_bytes=target_bytes - fixed))
     passed = [t for t in trials if t["accepted"]]
-    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["worst_change"])
+    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
     types = {**best["types"], **outer}
     state, packed = rounder.apply(best["types"])
     report = {
         "accepted": best["accepted"],
         "worst_domain": best["worst_domain"],
         "worst_change": best["worst_change"],
-        "limit": limit,
+        "bound": best["bound"],
+        "limit": max_loss,
         "method": settings["method"],
         "tensor_bytes": best["bytes"],
         "target_bytes": target_bytes,
@@ -88,7 +92,8 @@ def quantize(
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
         "trials": [
-            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "accepted")} for t in trials
+            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")}
+            for t in trials
         ],
     }
     return (packed, {"types": types}), report
@@ -108,7 +113,7 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
         slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
         wanted = low[0] + AIM * max(limit - low[1], 0.0) / slope
         trial = measure(assign(options, max_cost=wanted if passed or number < trials - 1 else floor))
-        point = (trial["predicted"], trial["worst_change"])
+        point = (trial["predicted"], trial["bound"])
         passed = passed or trial["accepted"]
         low, high = (point, high) if trial["accepted"] else (low, point)
         if trial["accepted"] and trial["predicted"] >= smallest:

@@ -14,6 +14,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                 [
                     f"wave_{waves}.accepted",
                     "seed_model",
+                    "seed_states",
                     "texts",
                     "node_scores",
                     "control_metrics",

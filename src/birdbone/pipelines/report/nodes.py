@@ -18,6 +18,7 @@ from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import generate, score_canaries
 from birdbone.model.judge import domains, judge
 from birdbone.model.network import build
+from birdbone.model.reference import Reference
 from birdbone.model.rounding import dequantized
 from birdbone.model.shrink import macs_per_token
 from birdbone.pipelines.export.nodes import GGUF_NAME
@@ -78,6 +79,7 @@ def measure_final(
     seed: Checkpoint,
     accepted: Checkpoint,
     quantized: tuple[dict[str, Tensor], dict],
+    seed_states: tuple[dict[str, Tensor], dict],
     tokenizer_folder: Path,
     texts: Texts,
     control: dict,
@@ -91,7 +93,7 @@ def measure_final(
     place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
     full = build(seed, place)
     after = build(dequantized(accepted, quantized[0], quantized[1]["types"]), place)
-    figures = judge(after, full, texts[0], "test", random_seed)
+    figures = judge(after, Reference(seed, seed_states[0]), texts[0], "test", random_seed)
     reference = control.get("test", {}) if accepted.digest != seed.digest else {}
     domain, change = worst_change(figures, reference)
     for name, found in figures.items():

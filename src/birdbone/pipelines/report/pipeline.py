@@ -52,6 +52,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "seed_model",
                     model,
                     "quantized",
+                    "seed_states",
                     "tokenizer",
                     "texts",
                     "control_metrics",

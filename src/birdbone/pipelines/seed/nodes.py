@@ -18,6 +18,7 @@ from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import losses, score_canaries
 from birdbone.model.judge import domains
 from birdbone.model.network import build
+from birdbone.model.reference import Reference, final_states
 from birdbone.model.shrink import block_parameters, macs_per_token
 from birdbone.model.written import write_windows
 from birdbone.text.canaries import load_canaries
@@ -116,17 +117,23 @@ def _by_seed(text: dict) -> dict[str, Tensor]:
 
 def measure_baseline(
     seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict], text: dict, device: str
-) -> dict:
-    """What every later state is judged against; also the standing that wave 1 starts from."""
+) -> tuple[dict, tuple[dict[str, Tensor], dict]]:
+    """What every later state is judged against, and the standing that wave 1 starts from; the seed's final
+    states on guard and test text (no choice is made by the test text: the report and the control read it).
+    """
     windows, _ = texts
-    network = build(seed, resolve_device(device))
+    place = resolve_device(device)
+    network = build(seed, place)
+    names = [f"{split}.{domain}" for split in ("guard", "test") for domain in domains(windows, split)]
+    states = {name: final_states(network, windows[name], f"seed: {name}") for name in names}
+    reference = Reference(seed, states)
+    figures = {
+        d: {"perplexity": reference.perplexity(f"guard.{d}", windows[f"guard.{d}"], place)}
+        for d in domains(windows, "guard")
+    }
     tokens = windows["check"].shape[1] - 1
-    figures = {}
-    for domain in domains(windows, "guard"):
-        ids = windows[f"guard.{domain}"]
-        figures[domain] = {"perplexity": perplexity(losses(network, ids, f"seed: {domain}"), len(ids) * tokens)}
     check = perplexity(losses(network, windows["check"], "seed: check"), len(windows["check"]) * tokens)
-    return {
+    metrics = {
         **START,
         "domains": figures,
         "check_perplexity": check,
@@ -136,3 +143,4 @@ def measure_baseline(
         "macs_per_token": macs_per_token(seed),
         "bytes_f16": 2 * seed.parameters,
     }
+    return metrics, (states, {"splits": ["guard", "test"]})

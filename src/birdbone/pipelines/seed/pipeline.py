@@ -25,7 +25,7 @@ def create_pipeline(**_) -> Pipeline:
             Node(
                 measure_baseline,
                 ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
-                "seed_metrics",
+                ["seed_metrics", "seed_states"],
                 name="baseline",
             ),
         ],

@@ -13,6 +13,7 @@ from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import score_canaries
 from birdbone.model.judge import judge
 from birdbone.model.network import build
+from birdbone.model.reference import Reference
 from birdbone.model.shrink import block_parameters, ffn_width, kv_groups, macs_per_token
 from birdbone.text.canaries import load_canaries
 
@@ -22,6 +23,7 @@ def guard(
     before: dict,
     regrown: Checkpoint,
     seed: Checkpoint,
+    seed_states: tuple[dict[str, Tensor], dict],
     tokenizer_folder: Path,
     texts: tuple[dict[str, Tensor], dict],
     seed_metrics: dict,
@@ -38,7 +40,7 @@ def guard(
         return accepted, accepted, {**before, **next_standing(_standing(before), 0.0, 0.0)}
     place = resolve_device(device)
     network = build(regrown, place)
-    figures = judge(network, build(seed, place), texts[0], "guard", random_seed)
+    figures = judge(network, Reference(seed, seed_states[0]), texts[0], "guard", random_seed)
     domain, change = worst_change(figures, control.get("domains"))
     limit = max_loss * settings["wave_share"]
     standing = next_standing(_standing(before), change, limit)

@@ -7,7 +7,16 @@ from birdbone.pipelines.waves.heal import heal
 from birdbone.pipelines.waves.prune import prune
 from birdbone.pipelines.waves.regrow import regrow
 
-OUTSIDE = {"seed_model", "seed_metrics", "control_metrics", "tokenizer", "texts", "node_scores", "clusters"}
+OUTSIDE = {
+    "seed_model",
+    "seed_metrics",
+    "seed_states",
+    "control_metrics",
+    "tokenizer",
+    "texts",
+    "node_scores",
+    "clusters",
+}
 
 
 def create_wave(number: int) -> Pipeline:
@@ -75,6 +84,7 @@ def create_wave(number: int) -> Pipeline:
                     "before",
                     "regrown",
                     "seed_model",
+                    "seed_states",
                     "tokenizer",
                     "texts",
                     "seed_metrics",

@@ -1,0 +1,52 @@
+"""The seed on guard and test text, run once: every judgement after that makes its logits from the final states.
+
+Legend: N windows, T tokens, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birdbone.algo.perplexity import perplexity
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.evaluate import window_nll
+from birdbone.progress import track
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The seed and what it made of each domain: ``<split>.<domain>`` -> final states [N, T, H], float32."""
+
+    seed: Checkpoint
+    states: dict[str, Tensor]
+
+    def logits(self, name: str, rows: slice, device: torch.device) -> Tensor:
+        """The seed's logits [rows, T, V] of one domain's windows, on ``device``."""
+        architecture, weights = architecture_of(self.seed.config), self.seed.weights
+        head = weights.get(f"{architecture.head}.weight", weights[f"{architecture.embedding}.weight"])
+        logits = F.linear(self.states[name][rows].to(device), head.to(device))
+        cap = self.seed.config.get("final_logit_softcapping")
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    def perplexity(self, name: str, windows: Tensor, device: torch.device) -> float:
+        """The seed's own perplexity on one domain's windows [N, T]."""
+        rows = [slice(start, start + 2) for start in range(0, len(windows), 2)]
+        sums = [window_nll(self.logits(name, r, device), windows[r].to(device).long()) for r in rows]
+        return perplexity(torch.cat(sums), len(windows) * (windows.shape[1] - 1))
+
+
+@torch.no_grad()
+def final_states(network: nn.Module, windows: Tensor, label: str) -> Tensor:
+    """What the head reads, after the final norm: token windows [N, T] -> float32 [N, T, H] on the CPU."""
+    device = next(network.parameters()).device
+    return torch.cat(
+        [
+            network.base_model(ids.to(device).long(), use_cache=False).last_hidden_state.float().cpu()
+            for ids in track(windows.split(2), label, unit="window pairs")
+        ]
+    )
