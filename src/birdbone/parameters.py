@@ -72,6 +72,7 @@ class Topology(Strict):
 class WeightMask(Strict):
     method: Literal["none", "magnitude", "wanda", "sparsegpt"]
     sparsity: Share
+    budget: Literal["uniform", "sensitivity"]
     pattern: tuple[Positive, Positive] | None
     layers: list[int] | None = None
 
@@ -126,6 +127,7 @@ class Quantize(Strict):
     types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
     embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
     method: Literal["gptq", "nearest"]
+    orders: Annotated[list[Literal["natural", "power"]], Field(min_length=1)]
     damping: Annotated[float, Field(gt=0)]
     standard_errors: Annotated[float, Field(ge=0)]
     trials: Positive
@@ -142,6 +144,21 @@ class Report(Strict):
     peers: list[str]
     prompts: list[str]
     generate_tokens: Positive
+
+
+class TaskFile(Strict):
+    form: str
+    test: str
+    examples: str | None = None
+
+
+class Evaluate(Strict):
+    tasks: list[str]
+    files: dict[str, TaskFile]
+    models: list[str]
+    few_shot: Annotated[int, Field(ge=0)] | None
+    limit: Positive | None
+    batch: Positive
 
 
 class Parameters(Strict):
@@ -168,6 +185,7 @@ class Parameters(Strict):
     quantize: Quantize
     export: Export
     report: Report
+    evaluate: Evaluate
 
 
 def validate(tree: dict) -> Parameters:

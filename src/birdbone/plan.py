@@ -1,7 +1,7 @@
 """What a run will cost, before it starts: minutes, memory, disk, bytes, and what cannot be reached.
 
 Counts come from the parameters and the model's shapes alone; the machine's speed from one short
-matrix product. Predictions, not promises: the factors below are rough, and fitted to no quiet run yet.
+matrix product. Predictions, not promises: the factors below are those of one quiet run of the default on two cores.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from birdbone.gguf.families import supports_uneven
 from birdbone.gguf.header import read_gguf_header
 from birdbone.model import sources
 from birdbone.model.architecture import architecture_of
+from birdbone.model.rounding import COMPENSATED_BITS
 from birdbone.parameters import Parameters
 
 EFFICIENCY = 0.45
 """Share of the matrix product's speed that a whole forward pass reaches."""
-BACKWARD, LORA, MOMENTS = 2.3, 2.6, 2.0
-"""Cost of a scan's, a healing step's and a second-moment token, in forward passes."""
+SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 2.5, 1.4, 1.15, 0.8, 1.16
+"""Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as the seed's
+final state, and written by the seed."""
+ROUNDED = 2800
+"""Weights rounded with error compensation in the time of one token."""
 CANARY_TOKENS = 8000
 K_QUANT_ROW = 256
 
@@ -114,22 +118,25 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     """Work of each stage in tokens passed forward through the model once."""
     text, domains = p.text, len(p.text.guard_domains)
     guard, test = domains * text.guard_tokens, domains * text.test_tokens
-    heal = p.micro_heal.steps * p.micro_heal.batch * text.window * (LORA + 0.5)
-    control = (p.waves * heal + 2 * guard + 2 * test + CANARY_TOKENS) if p.guard.control else 0
+    heal = p.micro_heal.steps * p.micro_heal.batch * text.window * HEAL
+    control = (p.waves * heal + JUDGE * (guard + test) + CANARY_TOKENS) if p.guard.control else 0
+    written = text.written_share * (text.calibration_tokens + text.heal_tokens)
+    coarse = sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in p.quantize.types)
+    compensated = coarse * len(p.quantize.orders) if p.quantize.method == "gptq" else 0
     files = (3 + len(p.report.peers)) * (
-        domains * p.export.perplexity_tokens * 1.5 + 4 * (128 + 4 * p.export.speed_tokens)
+        domains * p.export.perplexity_tokens * 3 + 12 * (128 + 4 * p.export.speed_tokens)
     )
     return {
-        "load the seed and measure it": guard + CANARY_TOKENS + 12_000,
-        "look (activations, scan, topology)": text.calibration_tokens * MOMENTS
-        + text.calibration_tokens * (1 + BACKWARD)
-        + 400 * shape.layers,
+        "load the seed and measure it": written * WRITE + STATES * (guard + test) + CANARY_TOKENS + 12_000,
+        "look (activations, scan, topology)": text.calibration_tokens * (SCAN + MOMENTS) + 190 * shape.layers,
         "control (heal the seed itself)": control,
         f"{p.waves} waves": p.waves
-        * (text.calibration_tokens * MOMENTS + heal + 2 * guard + CANARY_TOKENS + 4 * p.regrow.tokens),
-        "quantize": text.calibration_tokens * MOMENTS + p.quantize.trials * 2 * guard + shape.block / 4000,
-        "export and referee": 3 * p.export.perplexity_tokens + 8000,
-        "report (peers, test text)": files + 2 * test + CANARY_TOKENS + 6000,
+        * (text.calibration_tokens * MOMENTS + heal + JUDGE * guard + CANARY_TOKENS + p.regrow.tokens),
+        "quantize": text.calibration_tokens * MOMENTS
+        + p.quantize.trials * JUDGE * guard
+        + compensated * shape.block / ROUNDED,
+        "export and referee": 3 * p.export.perplexity_tokens + 12_000,
+        "report (peers, test text)": files + JUDGE * test + CANARY_TOKENS + 10_000,
     }
 
 
@@ -150,7 +157,7 @@ def _memory(p: Parameters, shape: Shape) -> int:
     vocabulary = shape.config.get("vocab_size") or shape.outer // max(1, _hidden(shape))
     step = p.micro_heal.batch * p.text.window * 4 * (5 * vocabulary + shape.layers * 30 * _hidden(shape))
     moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
-    return int(600e6 + 3 * 4 * shape.parameters + max(step, moments))
+    return int(1200e6 + 3 * 4 * shape.parameters + max(step, moments))
 
 
 def _disk(p: Parameters, shape: Shape) -> int:

@@ -4,10 +4,11 @@ import itertools
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdbone.algo.budget import Option, assign, needed_sparsity
+from birdbone.algo.budget import Option, assign, needed_sparsity, spread
 
 menus = st.lists(
     st.lists(st.tuples(st.integers(1, 60), st.floats(0, 5)), min_size=1, max_size=4), min_size=1, max_size=4
@@ -110,3 +111,18 @@ def test_the_sparsity_is_what_just_fits(target, fixed, weights, bits):
     if share == 0:
         assert fixed + weights * bits / 8 <= target * (1 + 1e-9) + 1e-3
     assert (share > 1) == (fixed > target) or math.isclose(fixed, target, rel_tol=1e-6)
+
+
+def test_a_spread_takes_the_cheapest_weights_of_all():
+    generator = torch.Generator().manual_seed(0)
+    costs = {n: (s * torch.rand(1000, generator=generator)).sort().values for n, s in (("a", 1.0), ("b", 3.0))}
+    found = spread(costs, {"a": 1000, "b": 1000}, 0.5)
+    limit = torch.cat(list(costs.values())).sort().values[999]
+    assert found == {n: pytest.approx(float((c <= limit).float().mean()), abs=2e-3) for n, c in costs.items()}
+
+
+def test_a_spread_counts_weights_and_caps_each_tensor():
+    cheap, dear = torch.linspace(0, 1, 500), torch.linspace(5, 6, 500)
+    found = spread({"small": cheap, "large": dear}, {"small": 100, "large": 900}, 0.5, most=0.9)
+    assert found["small"] == 0.9
+    assert 100 * found["small"] + 900 * found["large"] == pytest.approx(500, abs=2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from birdbone.algo.gptq import round_best, round_compensated, round_nearest
+from birdbone.algo.gptq import activation_order, compensation, round_best, round_compensated, round_nearest
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.algo.moments import output_error, second_moment
 from birdbone.errors import NumericalError
@@ -24,7 +24,7 @@ def case():
 @grids
 def test_weights_are_levels_times_their_blocks_scale(grid, case):
     weight, moment, check = case
-    for found in (round_nearest(weight, grid), round_compensated(weight, moment, grid)):
+    for found in (round_nearest(weight, grid), round_compensated(weight, compensation(moment), grid)):
         assert found.codes.dtype == torch.uint8 and found.codes.max() < len(grid.levels)
         assert found.scales.shape == (16, 96 // BLOCK)
         assert torch.equal(found.scales, found.scales.half().float())
@@ -35,7 +35,7 @@ def test_weights_are_levels_times_their_blocks_scale(grid, case):
 @grids
 def test_packed_bytes_stand_for_the_returned_weights(grid, case):
     weight, moment, _ = case
-    for found in (round_nearest(weight, grid), round_compensated(weight, moment, grid)):
+    for found in (round_nearest(weight, grid), round_compensated(weight, compensation(moment), grid)):
         assert torch.equal(grid.dequantize(grid.pack(found.codes, found.scales)), found.weight)
 
 
@@ -44,7 +44,7 @@ def test_outputs_are_nearer_than_with_nearest_rounding(grid, case):
     weight, moment, check = case
     errors = [
         output_error(found.weight - weight, check)
-        for found in (round_compensated(weight, moment, grid), round_nearest(weight, grid))
+        for found in (round_compensated(weight, compensation(moment), grid), round_nearest(weight, grid))
     ]
     assert errors[0] < 0.7 * errors[1]
 
@@ -52,7 +52,7 @@ def test_outputs_are_nearer_than_with_nearest_rounding(grid, case):
 @grids
 def test_uncorrelated_inputs_leave_nothing_to_pass_on(grid, case):
     weight = case[0]
-    found = round_compensated(weight, torch.eye(96), grid)
+    found = round_compensated(weight, compensation(torch.eye(96)), grid)
     scales = grid.scales(weight.reshape(-1, BLOCK)).reshape(16, -1)
     assert torch.equal(found.scales, scales)
     assert torch.equal(found.codes, grid.nearest(weight, scales.repeat_interleave(BLOCK, 1)))
@@ -64,8 +64,8 @@ def test_masked_entries_are_exactly_zero(grid, case):
     mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
     weight = weight * mask
     for found in (
-        round_compensated(weight, moment, grid, mask=mask),
-        round_best(weight, moment, check, grid, mask=mask),
+        round_compensated(weight, compensation(moment), grid, mask=mask),
+        round_best(weight, [compensation(moment)], check, grid, mask=mask),
     ):
         assert (found.weight[~mask] == 0).all() and (found.weight[mask] != 0).float().mean() > 0.8
 
@@ -73,7 +73,7 @@ def test_masked_entries_are_exactly_zero(grid, case):
 def test_masked_entries_take_part_in_nothing_but_stay_compensated(case):
     weight, moment, check = case
     mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
-    found = round_compensated(weight * mask, moment, GRIDS["Q4_0"], mask=mask)
+    found = round_compensated(weight * mask, compensation(moment), GRIDS["Q4_0"], mask=mask)
     plain = round_nearest(weight * mask, GRIDS["Q4_0"])
     assert output_error(found.weight - weight * mask, check) < output_error(plain.weight - weight * mask, check)
 
@@ -83,7 +83,7 @@ def test_the_best_is_never_worse_than_nearest_on_held_out_tokens(grid, case):
     weight, moment, check = case
     shuffled = moment[torch.randperm(96, generator=torch.Generator().manual_seed(2))]
     for fit in (moment, shuffled @ shuffled.T):
-        best = round_best(weight, fit, check, grid)
+        best = round_best(weight, [compensation(fit)], check, grid)
         assert output_error(best.weight - weight, check) <= output_error(
             round_nearest(weight, grid).weight - weight, check
         )
@@ -93,7 +93,7 @@ def test_the_best_is_never_worse_than_nearest_on_held_out_tokens(grid, case):
 def test_a_singular_moment_is_saved_by_damping(grid, case):
     one = torch.ones(1, 96)
     for moment in (one.T @ one, torch.zeros(96, 96)):
-        found = round_compensated(case[0], moment, grid)
+        found = round_compensated(case[0], compensation(moment), grid)
         assert found.weight.isfinite().all() and (found.weight - case[0]).abs().max() < 1
 
 
@@ -101,17 +101,39 @@ def test_a_dead_input_does_not_spoil_its_block(case):
     weight, moment, check = case
     moment = moment.clone()
     moment[5], moment[:, 5] = 0, 0
-    found, nearest = round_compensated(weight, moment, GRIDS["Q4_0"]), round_nearest(weight, GRIDS["Q4_0"])
+    found, nearest = (
+        round_compensated(weight, compensation(moment), GRIDS["Q4_0"]),
+        round_nearest(weight, GRIDS["Q4_0"]),
+    )
     assert output_error(found.weight - weight, moment) < output_error(nearest.weight - weight, moment)
 
 
 @pytest.mark.parametrize("moment", [-torch.eye(96), torch.full((96, 96), float("nan"))], ids=["negative", "nan"])
 def test_a_moment_that_cannot_be_factorized_is_a_numerical_error(moment, case):
     with pytest.raises(NumericalError, match="damping"):
-        round_compensated(case[0], moment, GRIDS["Q4_0"])
+        round_compensated(case[0], compensation(moment), GRIDS["Q4_0"])
 
 
 def test_zero_weights_stay_zero(case):
     zeros = torch.zeros(4, 96)
     for grid in GRIDS.values():
-        assert not round_compensated(zeros, case[1], grid).weight.any()
+        assert not round_compensated(zeros, compensation(case[1]), grid).weight.any()
+
+
+def test_the_order_of_rounding_keeps_blocks_together_and_begins_with_the_most_power():
+    power = torch.cat([torch.full((32,), p) + torch.arange(32) / 100 for p in (1.0, 9.0, 4.0)])
+    order = activation_order(torch.diag(power))
+    assert (order // BLOCK).tolist() == [1] * 32 + [2] * 32 + [0] * 32
+    assert order[:32].tolist() == list(range(63, 31, -1))
+
+
+@coarse
+def test_of_two_orders_the_better_is_kept(grid, case):
+    weight, moment, check = case
+    skewed = torch.linspace(0.2, 5, 96)
+    moment, check = skewed[:, None] * moment * skewed, skewed[:, None] * check * skewed
+    orders = [compensation(moment, order=order) for order in ("natural", "power")]
+    errors = [output_error(round_compensated(weight, o, grid).weight - weight, check) for o in orders]
+    assert errors[0] != errors[1]
+    best = round_best(weight, orders, check, grid)
+    assert output_error(best.weight - weight, check) <= min(errors)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from birdbone.algo.perplexity import domain_figures, judged_change, perplexity, plain, worst_change
+from birdbone.algo.perplexity import domain_figures, judged_change, perplexity, plain, worst_bound, worst_change
 
 SCORED = 10
 
@@ -71,6 +71,15 @@ def test_the_reference_is_the_better_of_seed_and_control(control, reference):
 def test_without_a_control_the_seed_is_the_reference():
     found = figures()
     assert judged_change(found, None, 0) == [found["change"], found["change_low"], found["change_high"]]
+
+
+def test_the_bound_adds_standard_errors_of_the_change():
+    domains = {"news": figures(2.1), "code": figures(2.05)}
+    domains["code"] |= {"change_low": 0.0, "change_high": 0.4}
+    news = domains["news"]
+    assert worst_bound(domains, None, 0, 0) == ("news", news["change"], news["change"])
+    name, change, bound = worst_bound(domains, None, 1, 0)
+    assert name == "code" and bound == pytest.approx(change + 0.1)
 
 
 def test_reports_leave_out_the_lists_per_document():

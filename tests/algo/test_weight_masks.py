@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from birdbone.algo.moments import damped, output_error, second_moment
-from birdbone.algo.weight_masks import inverse_factor, keep_largest, mask_weight
+from birdbone.algo.weight_masks import inverse_factor, keep_largest, mask_weight, saliency
 from birdbone.errors import NumericalError
 
 METHODS = pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
@@ -130,3 +130,16 @@ def test_a_singular_moment_is_saved_by_damping():
 def test_a_moment_that_cannot_be_factorized_is_a_numerical_error(moment):
     with pytest.raises(NumericalError, match="second moment of 96 inputs.*damping"):
         mask_weight(correlated()[0], moment, "sparsegpt", 0.5)
+
+
+def test_a_weights_saliency_is_the_error_that_its_removal_leaves():
+    weight, moment = correlated(columns=32, rows=3)
+    exact = saliency(weight, moment, "sparsegpt", damping=1e-6)
+    row, column = 1, 7
+    others = [c for c in range(32) if c != column]
+    inner, cross = moment[others][:, others].double(), moment[others][:, column].double()
+    shift = torch.linalg.solve(inner, cross) * weight[row, column].double()
+    change = torch.zeros(1, 32, dtype=torch.float64)
+    change[0, others], change[0, column] = shift, -weight[row, column].double()
+    assert exact[row, column].item() == pytest.approx(output_error(change, moment), rel=0.02)
+    assert (exact <= saliency(weight, moment, "wanda") * 1.001).all()

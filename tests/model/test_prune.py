@@ -11,7 +11,7 @@ from birdbone.model.scan import node_moments
 from birdbone.model.shrink import block_parameters, neuron_cost, remove_nodes
 
 WINDOWS = tokens(rows=16, length=16)
-NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None}
+NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None, "budget": "uniform"}
 SETTINGS = {
     "score": "taylor",
     "cluster_cap": 0.5,
@@ -24,9 +24,10 @@ SETTINGS = {
 
 def measured(checkpoint) -> tuple[dict, dict]:
     """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
-    nodes, _, weights = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS, "scan")
+    nodes, fisher, weights = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS, "scan")
     scores = {f"{name}.taylor": (m.taylor_absolute / m.tokens).float() for name, m in nodes.items()}
     clusters = {n.removesuffix(".taylor"): torch.arange(len(s)) % 2 for n, s in scores.items() if n.startswith("ffn")}
+    scores |= {f"fisher.{n}": f for n, f in fisher.items()}
     return {**scores, **{f"tokens.{n}": w for n, w in weights.items()}}, clusters
 
 
@@ -118,7 +119,7 @@ def test_a_budget_under_one_step_changes_nothing_and_says_why():
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
 @pytest.mark.parametrize("pattern", [None, [2, 4]])
 def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
-    weights = {"method": method, "sparsity": 0.25, "pattern": pattern}
+    weights = {"method": method, "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
     result, _ = pruned(small(), 64, weights=weights)
     for layer in range(2):
         for module in family(result).linears(layer):
@@ -128,8 +129,24 @@ def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
             assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
 
 
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
+def test_budgets_by_sensitivity_spare_the_module_the_loss_minds_most(method):
+    checkpoint = small()
+    spared = family(checkpoint).ffn_output(0)
+    scores, clusters = measured(checkpoint)
+    scores[f"fisher.{spared}"] = 1e4 * scores[f"fisher.{spared}"]
+    large = checkpoint.evolve({f"{spared}.weight": 30 * checkpoint.weights[f"{spared}.weight"]})
+    start = large if method == "magnitude" else checkpoint
+    weights = {"method": method, "sparsity": 0.5, "pattern": None, "budget": "sensitivity"}
+    result, _ = pruned(start, 0, measures=(scores, clusters), weights=weights)
+    gone = {n: (~m).sum().item() for n, m in result.masks.items() if n.startswith("weight.")}
+    total = sum(m.numel() for n, m in result.masks.items() if n in gone)
+    assert sum(gone.values()) / total == pytest.approx(0.5, abs=0.02)
+    assert gone[f"weight.{spared}.weight"] < 0.1 * result.masks[f"weight.{spared}.weight"].numel()
+
+
 def test_masking_again_keeps_the_old_masks_zero():
-    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": None}
+    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": None, "budget": "uniform"}
     first, _ = pruned(small(), 32, weights=weights)
     again, _ = pruned(first, 32, measures=measured(small()), weights=NO_MASK)
     for name, mask in again.masks.items():
@@ -138,7 +155,7 @@ def test_masking_again_keeps_the_old_masks_zero():
 
 
 def test_a_pattern_that_does_not_divide_names_the_setting():
-    weights = {"method": "magnitude", "sparsity": 0.5, "pattern": [3, 7]}
+    weights = {"method": "magnitude", "sparsity": 0.5, "pattern": [3, 7], "budget": "uniform"}
     with pytest.raises(ConfigError, match=r"prune_wave\.weights\.pattern: 7 does not divide"):
         pruned(small(), 32, weights=weights)
 

@@ -10,7 +10,13 @@ from birdbone.model.rounding import WIDE, Rounder, dequantized, narrowed_fisher
 from birdbone.model.scan import node_moments
 from birdbone.model.shrink import remove_nodes
 
-SETTINGS = {"types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"], "embedding": "Q8_0", "damping": 0.01, "method": "gptq"}
+SETTINGS = {
+    "types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"],
+    "embedding": "Q8_0",
+    "damping": 0.01,
+    "method": "gptq",
+    "orders": ["natural"],
+}
 WINDOWS = tokens(rows=16, length=16)
 
 

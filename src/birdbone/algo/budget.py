@@ -1,8 +1,11 @@
-"""Budgets: how much must be removed for a size, and which tensor gets which type."""
+"""Budgets: how much must be removed for a size, from which tensors, and which tensor gets which type."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 
 class Option(NamedTuple):
@@ -19,6 +22,28 @@ def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bit
     0 when they fit as they are; 1 or more when the fixed part alone is too large.
     """
     return max(0.0, 1 - (target_bytes - fixed_bytes) * 8 / bits / block_weights)
+
+
+def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most: float = 0.95) -> dict[str, float]:
+    """Tensor -> share of its weights to remove, so that ``share`` of all weights go, the cheapest first.
+
+    costs: per tensor a sorted sample [S] of what removing one weight costs, in one unit for all tensors;
+    counts: weights per tensor. No tensor loses more than ``most``.
+    """
+    total = share * sum(counts.values())
+
+    def removed(limit: Tensor) -> dict[str, float]:
+        return {n: min(most, int(torch.searchsorted(c, limit, right=True)) / len(c)) for n, c in costs.items()}
+
+    limits = torch.cat(list(costs.values())).unique()
+    low, high = 0, len(limits) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if sum(counts[n] * s for n, s in removed(limits[middle]).items()) < total:
+            low = middle + 1
+        else:
+            high = middle
+    return removed(limits[low])
 
 
 def assign(

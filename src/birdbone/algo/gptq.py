@@ -24,25 +24,43 @@ class Rounded(NamedTuple):
     weight: Tensor
 
 
+class Compensation(NamedTuple):
+    """What a matrix's inputs say about rounding it, worked out once for all grids.
+
+    order: columns [I] in the order of rounding; factor: upper Cholesky factor of the damped moment's
+    inverse [I, I] and power: the moment's diagonal [I], both in that order.
+    """
+
+    order: Tensor
+    factor: Tensor
+    power: Tensor
+
+
+def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
+    """From the second moment of the inputs [I, I]; order: ``natural``, or ``power``, see ``activation_order``.
+
+    Raises NumericalError when the damped moment cannot be factorized.
+    """
+    columns = activation_order(moment) if order == "power" else torch.arange(len(moment))
+    moment = moment[columns][:, columns]
+    return Compensation(columns, inverse_factor(moment, damping), moment.diagonal().clamp_min(1e-12))
+
+
 def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
     """llama.cpp's own rounding of a matrix [O, I], no calibration."""
     codes, scales = grid.reference(weight)
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
 
 
-def round_compensated(
-    weight: Tensor, moment: Tensor, grid: Grid, damping: float = 0.01, mask: Tensor | None = None
-) -> Rounded:
+def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
-    moment: second moment of the inputs [I, I]. Scales are fixed block by block, when the block is
+    Scales are fixed block by block, when the block is
     reached, on the weights as compensated so far; squared errors count by the inputs' power.
     mask: bool [O, I], False entries become exactly 0 (the grid must have a zero).
-    Raises NumericalError when the damped moment cannot be factorized.
     """
-    left = weight.float().clone()
-    factor = inverse_factor(moment, damping)
-    power = moment.diagonal().clamp_min(1e-12)
+    order, factor, power = given
+    left = weight.float()[:, order]
     codes = torch.empty(left.shape, dtype=torch.uint8)
     scales = torch.empty(left.shape[0], left.shape[1] // BLOCK)
     zero = grid.nearest(torch.zeros(1), torch.ones(1)) if mask is not None else None
@@ -54,13 +72,27 @@ def round_compensated(
         for j in range(BLOCK):
             code = grid.nearest(w[:, j], scale)
             if mask is not None:
-                code = torch.where(mask[:, start + j], code, zero)
+                code = torch.where(mask[:, order[start + j]], code, zero)
             codes[:, start + j] = code
             errors[:, j] = (w[:, j] - grid.value(code, scale)) / u[j, j]
             w[:, j + 1 :] -= errors[:, j : j + 1] * u[j, j + 1 :]
         scales[:, start // BLOCK] = scale
         left[:, stop:] -= errors @ factor[start:stop, stop:]
+    back = order.argsort()
+    codes, scales = codes[:, back], scales[:, back[::BLOCK] // BLOCK]
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
+
+
+def activation_order(moment: Tensor) -> Tensor:
+    """Columns [I] in the order of rounding: the block with the most power first, so too within each block.
+
+    What is rounded first has the most columns left to make up for it (``act_order`` of the GPTQ code). A block's
+    columns stay together, for they share a scale.
+    """
+    power = moment.diagonal().view(-1, BLOCK)
+    inner = power.argsort(dim=1, descending=True, stable=True)
+    blocks = power.mean(1).argsort(dim=0, descending=True, stable=True)
+    return (inner + BLOCK * torch.arange(len(power))[:, None])[blocks].flatten()
 
 
 def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:
@@ -71,11 +103,10 @@ def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:
 
 
 def round_best(
-    weight: Tensor, moment: Tensor, check: Tensor, grid: Grid, damping: float = 0.01, mask: Tensor | None = None
+    weight: Tensor, given: list[Compensation], check: Tensor, grid: Grid, mask: Tensor | None = None
 ) -> Rounded:
-    """The compensated rounding, or the nearest one where that has the lower held-out output error."""
-    compensated = round_compensated(weight, moment, grid, damping, mask)
+    """Of one compensated rounding per order given and the nearest one, that of the least output error on ``check``."""
     nearest = round_nearest(weight, grid)
-    nearest = nearest if mask is None else masked(nearest, mask, grid)
-    errors = [output_error(r.weight - weight, check) for r in (compensated, nearest)]
-    return compensated if errors[0] <= errors[1] else nearest
+    found = [nearest if mask is None else masked(nearest, mask, grid)]
+    found = [*(round_compensated(weight, g, grid, mask) for g in given), *found]
+    return min(found, key=lambda r: output_error(r.weight - weight, check))

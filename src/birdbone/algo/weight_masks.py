@@ -35,6 +35,20 @@ def mask_weight(
     return mask, weight * mask
 
 
+def saliency(weight: Tensor, moment: Tensor, method: str, damping: float = 0.01) -> Tensor:
+    """Output error [O, I] that removing one weight alone makes, by the method's own measure.
+
+    ``magnitude``: w². ``wanda``: w²·Σ_t x². ``sparsegpt``: w² / [H⁻¹]_jj, what is left after the other
+    columns have made up for it (Optimal Brain Surgeon).
+    """
+    squared = weight.float().square()
+    if method == "magnitude":
+        return squared
+    if method == "wanda":
+        return squared * moment.diagonal().clamp_min(0)
+    return squared / inverse_factor(moment, damping).square().sum(0)
+
+
 def keep_largest(score: Tensor, sparsity: float, pattern: tuple[int, int] | None, per_row: bool) -> Tensor:
     """True where ``score`` [O, I] is among the largest of its row, its N:M group, or the matrix."""
     rows, columns = score.shape

@@ -9,12 +9,10 @@ from birdbone.algo.budget import needed_sparsity
 from birdbone.algo.grids import GRIDS
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible
-from birdbone.algo.weight_masks import mask_weight
-from birdbone.errors import ConfigError
 from birdbone.gguf.families import supports_uneven
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.moments import CACHE, Moments, moments, token_weights
+from birdbone.model.moments import CACHE, moments, token_weights
 from birdbone.model.shrink import (
     block_parameters,
     ffn_width,
@@ -24,6 +22,7 @@ from birdbone.model.shrink import (
     node_masks,
     remove_nodes,
 )
+from birdbone.model.weight_sparsity import Masker
 
 Stays = dict[int, Tensor]
 
@@ -57,8 +56,7 @@ def prune(
     report["changed"] = bool(neurons or groups or method != "none")
     if not neurons and not groups and method == "none":
         return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
-    weights = token_weights(scores)
-    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, weights, settings, device)
+    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, scores, settings, device)
     pruned = remove_nodes(start, neurons, groups, {n: w for n, w in repaired.items() if n not in masks})
     masked = {n: w for n, w in repaired.items() if n in masks}
     return _zeroed(pruned.evolve(masked, {f"weight.{n}": m for n, m in masks.items()})), report
@@ -136,76 +134,45 @@ def _repair(
     neurons: Stays,
     groups: Stays,
     calibration: Tensor,
-    weights: Moments,
+    scores: dict[str, Tensor],
     settings: dict,
     device: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
     """New output projections where nodes went, and weight masks where asked, from one pass."""
-    architecture = architecture_of(start.config)
+    architecture, weights, asked = architecture_of(start.config), token_weights(scores), settings["weights"]
     new: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     rows = []
     heads = (
         architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
     )
+    masker = None
+    if asked["method"] != "none":
+        masker = Masker(start, scores, asked, settings["damping"])
+        masker.set_budgets(moments(start, calibration, weights, device, CACHE))
     for layer, fit, check in moments(start, calibration, weights, device, CACHE):
         stays = {
             architecture.ffn_output(layer): neurons.get(layer),
             architecture.attention_part(layer, "output"): groups.get(layer),
         }
+        stays = {
+            module: mask if module == architecture.ffn_output(layer) else mask.repeat_interleave(heads)
+            for module, mask in stays.items()
+            if mask is not None
+        }
         for module, mask in stays.items():
-            if mask is None:
-                continue
-            mask = mask if module == architecture.ffn_output(layer) else mask.repeat_interleave(heads)
             name = f"{module}.weight"
             new[name], figures = repair_columns(
                 start.weights[name], mask, fit[module], check[module], settings["damping"]
             )
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
-        if settings["weights"]["method"] != "none":
-            _mask_layer(start, layer, neurons.get(layer), groups.get(layer), heads, fit, settings, new, masks)
+        if masker:
+            gone = ({i: m for i, m in found.items() if i == layer} for found in (neurons, groups))
+            repaired = {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))}
+            narrow = remove_nodes(start, *gone, repaired)
+            for module in architecture.linears(layer):
+                kept = stays.get(module)
+                moment = fit[module] if kept is None else fit[module][kept][:, kept]
+                name = f"{module}.weight"
+                masks[name], new[name] = masker.mask(module, narrow.weights[name], moment)
     return new, masks, rows
-
-
-def _mask_layer(
-    start: Checkpoint,
-    layer: int,
-    neurons: Tensor | None,
-    groups: Tensor | None,
-    heads: int,
-    fit: Moments,
-    settings: dict,
-    new: dict[str, Tensor],
-    masks: dict[str, Tensor],
-) -> None:
-    """Mask every linear layer of a block at the shapes it has once its nodes are gone."""
-    architecture, asked = architecture_of(start.config), settings["weights"]
-    narrow = remove_nodes(
-        start,
-        {} if neurons is None else {layer: neurons},
-        {} if groups is None else {layer: groups},
-        {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))},
-    )
-    columns = {
-        architecture.ffn_output(layer): neurons,
-        architecture.attention_part(layer, "output"): None if groups is None else groups.repeat_interleave(heads),
-    }
-    for module in architecture.linears(layer):
-        stays = columns.get(module)
-        moment = fit[module] if stays is None else fit[module][stays][:, stays]
-        name = f"{module}.weight"
-        weight = narrow.weights[name]
-        pattern = asked["pattern"]
-        if pattern and weight.shape[1] % pattern[1]:
-            raise ConfigError(
-                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
-                f"{weight.shape[1]} inputs of {module}"
-            )
-        masks[name], new[name] = mask_weight(
-            weight,
-            moment,
-            asked["method"],
-            asked["sparsity"],
-            tuple(pattern) if pattern else None,
-            settings["damping"],
-        )

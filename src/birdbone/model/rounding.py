@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from birdbone.algo.budget import Option
-from birdbone.algo.gptq import Rounded, masked, round_best, round_nearest
+from birdbone.algo.gptq import Rounded, compensation, masked, round_best, round_nearest
 from birdbone.algo.grids import BLOCK, GRIDS, Grid
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import CACHE, check_tokens, moments, token_weights
-from birdbone.model.shrink import node_masks
+from birdbone.model.shrink import narrowed_fisher
 from birdbone.progress import track
 
 WIDE = "F16"
@@ -30,7 +30,7 @@ class Rounder:
     def __init__(
         self, checkpoint: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], settings: dict, device: str
     ) -> None:
-        """settings: ``types``, ``embedding``, ``damping``, and ``method``: ``gptq`` or, like llama.cpp, ``nearest``."""
+        """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``method`` (``nearest`` is llama.cpp's own)."""
         self.checkpoint, self.settings = checkpoint, settings
         self.options: dict[str, list[Option]] = {}
         """Per tensor, each allowed type with its bytes and predicted cost in nats per token:
@@ -66,12 +66,15 @@ class Rounder:
             self.options[name] = [Option(WIDE, 2 * weight.numel(), 0.0)]
             return
         self.options[name] = []
+        given = []
+        if self.settings["method"] == "gptq":
+            given = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
         for kind in types:
             grid = GRIDS[kind]
-            if self.settings["method"] == "nearest" or grid.bits_per_weight > COMPENSATED_BITS:
+            if not given or grid.bits_per_weight > COMPENSATED_BITS:
                 rounded = _nearest(weight, grid, mask)
             else:
-                rounded = round_best(weight, fit, check, grid, self.settings["damping"], mask)
+                rounded = round_best(weight, given, check, grid, mask)
             self._packed[name, kind] = _packed(rounded, grid)
             change = rounded.weight - weight
             cost = float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum())
@@ -99,24 +102,3 @@ def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[s
     weights = {n: GRIDS[types[n]].dequantize(p) for n, p in packed.items()}
     weights |= {n: checkpoint.weights[n].half().float() for n, t in types.items() if t == WIDE}
     return checkpoint.evolve(weights)
-
-
-def narrowed_fisher(checkpoint: Checkpoint, scores: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``fisher.<module>`` over the outputs that are left after node removal."""
-    architecture, masks = architecture_of(checkpoint.config), node_masks(checkpoint)
-    size = architecture.head_size(checkpoint.config)
-    shared = architecture.heads(checkpoint.config) // architecture.kv_heads(checkpoint.config)
-    out = {}
-    for layer in range(checkpoint.layers):
-        query, key, value, _ = architecture.linears(layer)[:4]
-        groups = masks[f"kv.{layer}"]
-        kept = {n: masks[f"ffn.{layer}"] for n in architecture.ffn_inputs(layer)}
-        kept |= {
-            query: groups.repeat_interleave(size * shared),
-            key: groups.repeat_interleave(size),
-            value: groups.repeat_interleave(size),
-        }
-        for name in architecture.linears(layer):
-            fisher = scores[f"fisher.{name}"]
-            out[name] = fisher[kept[name]] if name in kept else fisher
-    return out

@@ -155,3 +155,24 @@ def _spread(old: Tensor, new: Tensor, old_places: Tensor, new_places: Tensor, di
     out.index_copy_(dim, torch.nonzero(old_places).flatten(), old)
     out.index_copy_(dim, torch.nonzero(new_places).flatten(), new.to(old.dtype))
     return out
+
+
+def narrowed_fisher(checkpoint: Checkpoint, scores: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``fisher.<module>`` over the outputs that are left after node removal."""
+    architecture, masks = architecture_of(checkpoint.config), node_masks(checkpoint)
+    size = architecture.head_size(checkpoint.config)
+    shared = architecture.heads(checkpoint.config) // architecture.kv_heads(checkpoint.config)
+    out = {}
+    for layer in range(checkpoint.layers):
+        query, key, value, _ = architecture.linears(layer)[:4]
+        groups = masks[f"kv.{layer}"]
+        kept = {n: masks[f"ffn.{layer}"] for n in architecture.ffn_inputs(layer)}
+        kept |= {
+            query: groups.repeat_interleave(size * shared),
+            key: groups.repeat_interleave(size),
+            value: groups.repeat_interleave(size),
+        }
+        for name in architecture.linears(layer):
+            fisher = scores[f"fisher.{name}"]
+            out[name] = fisher[kept[name]] if name in kept else fisher
+    return out

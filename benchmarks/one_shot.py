@@ -1,0 +1,77 @@
+"""Weight masks without healing: every method at every sparsity, with uniform budgets and by sensitivity.
+
+The same calibration text and moments for all; figures are of the guard's domains, the worst one named.
+"""
+
+from __future__ import annotations
+
+import time
+
+import matplotlib.pyplot as plt
+import torch
+from workbench import Artifacts, arguments, fewer, save
+
+from birdbone.algo.perplexity import worst_change
+from birdbone.model.device import resolve_device
+from birdbone.model.judge import judge
+from birdbone.model.network import build
+from birdbone.model.prune import prune
+from birdbone.model.reference import Reference
+from birdbone.model.shrink import ffn_width
+
+CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
+
+
+def main() -> None:
+    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt", windows=4, damping=0.01)
+    found = Artifacts(asked.env)
+    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    settings = {**found.parameters["prune_wave"], "attention": False, "damping": asked.damping}
+    clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
+    rows = []
+    for method in asked.methods.split(","):
+        for case, sparsity, pattern in CASES:
+            for budget in ("uniform",) if pattern else ("uniform", "sensitivity"):
+                weights = {"method": method, "sparsity": sparsity, "pattern": pattern, "budget": budget}
+                start = time.perf_counter()
+                chosen = {**settings, "weights": weights}
+                state, _ = prune(seed, 0, scores, clusters, texts["calibration"], chosen, "uneven", device)
+                seconds = time.perf_counter() - start
+                figures = judge(build(state, device), reference, guard, "guard", 0)
+                domain, change = worst_change(figures, None)
+                rows.append(
+                    {
+                        "method": method,
+                        "case": case,
+                        "budget": budget,
+                        "seconds": seconds,
+                        "worst_domain": domain,
+                        "worst_change": change,
+                        "kl": sum(f["kl"] for f in figures.values()) / len(figures),
+                        "perplexity": {d: f["perplexity"] for d, f in figures.items()},
+                    }
+                )
+                print(
+                    "{method:10} {case:5} {budget:12} worst {worst_change:+9.1%}  KL {kl:.3f}  {seconds:.0f} s".format(
+                        **rows[-1]
+                    ),
+                    flush=True,
+                )
+    save("one-shot", asked, rows, _picture(rows))
+
+
+def _picture(rows: list[dict]) -> plt.Figure:
+    figure, panel = plt.subplots(figsize=(8, 4.5))
+    labels = [f"{r['case']}\n{r['method']}\n{r['budget']}" for r in rows]
+    colours = {m: f"C{i}" for i, m in enumerate(dict.fromkeys(r["method"] for r in rows))}
+    panel.bar(range(len(rows)), [r["kl"] for r in rows], color=[colours[r["method"]] for r in rows])
+    panel.set_xticks(range(len(rows)), labels, fontsize=6)
+    panel.set(ylabel="KL to the seed, nats per token", yscale="log")
+    panel.grid(alpha=0.3, axis="y")
+    return figure
+
+
+if __name__ == "__main__":
+    main()

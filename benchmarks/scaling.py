@@ -1,0 +1,130 @@
+"""Time and peak memory of each stage's work against tokens, layers, hidden size and neurons.
+
+Random llama models, each in a process of its own. ``exponent`` is the slope of log time over log size from
+the smallest case to the largest: 1 is linear.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from workbench import arguments, save
+
+from birdbone.algo.topology import cluster_layer
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.heal import HealSettings, heal
+from birdbone.model.moments import moments
+from birdbone.model.network import build, canonical, hf_config
+from birdbone.model.rounding import Rounder
+from birdbone.model.scan import node_moments
+
+BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
+FACTORS = {"tokens": (1, 2, 4), "layers": (1, 2, 4), "hidden": (1, 2, 4), "neurons": (1, 2, 4)}
+WINDOW, PROFILE = 256, 256
+ROUNDING = {"types": ["IQ4_NL"], "embedding": "Q8_0", "method": "gptq", "orders": ["natural"], "damping": 0.1}
+HEALING = HealSettings(4, 2, 8, 1e-4, 0.0, "float32", "weights", "auto", 100)
+
+
+def main() -> None:
+    if "--case" in sys.argv:
+        print(json.dumps(_case(json.loads(sys.argv[-1]))))
+        return
+    asked = arguments(__doc__)
+    rows = []
+    for along, factors in FACTORS.items():
+        for factor in factors:
+            case = {**BASE, along: factor * BASE[along]}
+            command = [sys.executable, str(Path(__file__)), "--case", json.dumps(case)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            rows += [{"along": along, **case, "stage": stage, **figures} for stage, figures in found.items()]
+        for stage in found:
+            mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
+            first, last = mine[0], mine[-1]
+            exponent = math.log(last["seconds"] / first["seconds"]) / math.log(last[along] / first[along])
+            growth = f"{first['seconds']:7.2f} s -> {last['seconds']:7.2f} s"
+            print(
+                f"{along:8} {stage:10} {growth}  exponent {exponent:+.2f}  peak {last['peak'] / 1e6:.0f} MB", flush=True
+            )
+            last["exponent"] = exponent
+    save("scaling", asked, rows, _picture(rows))
+
+
+def _case(case: dict) -> dict[str, dict[str, float]]:
+    """Stage -> seconds and peak resident bytes, of one random model."""
+    config = hf_config(
+        {
+            "model_type": "llama",
+            "hidden_size": case["hidden"],
+            "intermediate_size": case["neurons"],
+            "num_hidden_layers": case["layers"],
+            "num_attention_heads": case["hidden"] // 64,
+            "num_key_value_heads": case["hidden"] // 64,
+            "vocab_size": 4096,
+            "tie_word_embeddings": True,
+        }
+    )
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    state = AutoModelForCausalLM.from_config(config).state_dict()
+    seed = Checkpoint(config.to_dict(), canonical(state, config.to_dict()))
+    windows = torch.randint(0, 4096, (case["tokens"] // WINDOW, WINDOW), dtype=torch.int32)
+    architecture = architecture_of(seed.config)
+    scores: dict[str, torch.Tensor] = {}
+
+    def scan() -> None:
+        _, fisher, tokens = node_moments(build(seed), architecture, seed.config, windows, "scan")
+        scores.update({f"fisher.{n}": f for n, f in fisher.items()} | {f"tokens.{n}": t for n, t in tokens.items()})
+
+    def observe() -> None:
+        weights = {n.removeprefix("tokens."): t for n, t in scores.items() if n.startswith("tokens.")}
+        for _ in moments(seed, windows, weights, "cpu"):
+            pass
+
+    stages: dict[str, Callable[[], object]] = {
+        "forward": lambda: [build(seed)(ids.long()) for ids in windows.split(4)],
+        "scan": scan,
+        "moments": observe,
+        "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
+        "round": lambda: Rounder(seed, windows, scores, ROUNDING, "cpu"),
+        "heal": lambda: heal(seed, seed, windows, HEALING, 0, "cpu"),
+    }
+    return {name: _measured(work) for name, work in stages.items()}
+
+
+def _measured(work: Callable[[], object]) -> dict[str, float]:
+    Path("/proc/self/clear_refs").write_text("5")  # peak memory counts from here
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return {"seconds": seconds, "peak": 1024 * int(peak.split()[1])}
+
+
+def _picture(rows: list[dict]) -> plt.Figure:
+    figure, panels = plt.subplots(2, len(FACTORS), figsize=(13, 6), sharey="row")
+    for column, along in enumerate(FACTORS):
+        for row, what in enumerate(("seconds", "peak")):
+            panel = panels[row][column]
+            for stage in dict.fromkeys(r["stage"] for r in rows):
+                mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
+                panel.plot([r[along] for r in mine], [r[what] for r in mine], marker="o", label=stage)
+            panel.set(xscale="log", yscale="log", xlabel=along)
+            panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("seconds")
+    panels[1][0].set_ylabel("peak memory, bytes")
+    panels[0][-1].legend(fontsize=7)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Benchmark tasks as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.evaluate.nodes import evaluate_export, evaluate_others, evaluate_seed
+
+SETTINGS = ["params:evaluate", "params:device", "params:random_seed"]
+
+
+def create_pipeline(waves: int = 2, **_) -> Pipeline:
+    """evaluate: seed, export, others; not part of the main job."""
+    return Pipeline(
+        [
+            Node(evaluate_seed, ["seed_model", "tokenizer", *SETTINGS], "evaluation_seed", name="seed"),
+            Node(
+                evaluate_export,
+                [f"wave_{waves}.accepted", "quantized", "tokenizer", *SETTINGS],
+                "evaluation_export",
+                name="export",
+            ),
+            Node(
+                evaluate_others,
+                ["params:evaluate", "params:models", "params:device", "params:random_seed"],
+                "evaluation_others",
+                name="others",
+            ),
+        ],
+        namespace="evaluate",
+        prefix_datasets_with_namespace=False,
+    )

@@ -1,0 +1,45 @@
+"""Benchmark tasks for lm-evaluation-harness: those it knows by name, and local files in a known form."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from birdbone.errors import TextError
+
+FORMS = files("birdbone.text") / "tasks"
+READERS = {".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+
+def forms() -> list[str]:
+    """Names of the forms a local file may have."""
+    return sorted(Path(f.name).stem for f in FORMS.iterdir() if f.name.endswith(".yml"))
+
+
+def local_task(name: str, about: dict) -> dict:
+    """A harness configuration for one entry of ``evaluate.files``: ``{form, test, examples}``.
+
+    ``test`` and ``examples`` (for few-shot prompts; may be left out) are .jsonl, .json or .csv files.
+    Raises TextError naming the entry and what is wrong with it.
+    """
+    where = f"parameter evaluate.files.{name}"
+    if about["form"] not in forms():
+        raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
+    paths = {split: Path(about[split]).expanduser() for split in ("test", "examples") if about.get(split)}
+    for split, path in paths.items():
+        if not path.is_file():
+            raise TextError(f"{where}.{split}: no such file {path}")
+        if path.suffix not in READERS:
+            raise TextError(f"{where}.{split}: {path.name} must end in {', '.join(READERS)}")
+    if len({READERS[p.suffix] for p in paths.values()}) > 1:
+        raise TextError(f"{where}: test and examples must be of one kind, both JSON or both CSV")
+    return {
+        "task": name,
+        "dataset_path": READERS[paths["test"].suffix],
+        "dataset_kwargs": {"data_files": {split: str(path.resolve()) for split, path in paths.items()}},
+        "test_split": "test",
+        **({"fewshot_split": "examples"} if "examples" in paths else {}),
+        **yaml.safe_load((FORMS / f"{about['form']}.yml").read_text()),
+    }
