@@ -47,10 +47,12 @@ lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
 	ruff format --check -q src tests benchmarks
 	birdbone dvc --check
 
-bench: setup ## scores, and our files beside llama.cpp's own: JSON and plots in benchmarks/results
+bench: setup ## scores, masks, files beside llama.cpp's own, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV)
+	python benchmarks/one_shot.py --env $(ENV)
 	python benchmarks/frontier.py --env $(ENV)
+	python benchmarks/scaling.py
 
 viz: setup ## the pipeline in the browser
 	kedro viz run --env=$(ENV)

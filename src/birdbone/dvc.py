@@ -1,5 +1,8 @@
 """dvc.yaml from the Kedro registry and catalog: one stage per node of the default pipeline.
 
+Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows them, no stage
+makes them.
+
 Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its
 node's function and on the parameters it reads; never on the registry or the catalog, so that a
 new wave repeats no old one. A catalog entry says what its file is to DVC::
@@ -45,6 +48,8 @@ def generate(root: Path) -> str:
     nodes = project.pipelines["__default__"].nodes
     stages = {node.name.replace(".", "-"): _stage(node, root, loader, catalog) for node in nodes}
     content: dict[str, Any] = {"stages": stages}
+    if metrics := _metrics_outside(nodes, catalog):
+        content["metrics"] = metrics
     if plots := _plots(nodes, catalog):
         content["plots"] = plots
     return HEADER + yaml.safe_dump(content, sort_keys=False, width=1000)
@@ -166,6 +171,13 @@ def _has(tree: Any, key: str) -> bool:
             return False
         tree = tree[part]
     return True
+
+
+def _metrics_outside(nodes: list[Node], catalog: Catalog) -> list[str]:
+    """Metrics files of registered pipelines that are not among ``nodes``."""
+    others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(nodes)
+    names = {name for node in others for name in node.outputs}
+    return sorted(catalog.path(n) for n in names if catalog.kind(n) == "metric")
 
 
 def _plots(nodes: list[Node], catalog: Catalog) -> list[dict]:

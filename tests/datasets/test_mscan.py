@@ -1,9 +1,6 @@
 """A scan comes back as it was written, survives a crash, and refuses damage."""
 
-import json
-import logging
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -11,36 +8,12 @@ import time
 import numpy as np
 import pytest
 import torch
-from kedro.io import DatasetError
+from scans import CHUNKS, MODULES, norms, write
 
 from birdbone.algo.sps import sps
-from birdbone.datasets.mscan import Module, MscanFile, Scan, ScanWriter
+from birdbone.datasets.mscan import Module, Scan, ScanWriter
 from birdbone.datasets.mscan_reader import block_table
 from birdbone.errors import ArtifactError, NumericalError
-
-MODULES = [Module("layers.0.q", 0, 128, 100), Module("layers.0.down", 0, 192, 128), Module("layers.1.q", 1, 128, 64)]
-COLUMNS = {"layers.0.q": (2, 2), "layers.0.down": (3, 2), "layers.1.q": (2, 1)}
-ABOUT = {"model": "tiny", "model_digest": "d" * 64, "modules": MODULES}
-
-
-def norms(tokens, seed):
-    generator = torch.Generator().manual_seed(seed)
-    a = {n: torch.rand(tokens, c, generator=generator) * 1e3 for n, (c, _) in COLUMNS.items()}
-    g = {n: torch.rand(tokens, r, generator=generator) * 1e-6 for n, (_, r) in COLUMNS.items()}
-    return a, g
-
-
-CHUNKS = [
-    (*norms(4, 0), list("abcd"), "code"),
-    (*norms(1, 1), ["é"], "prose"),
-    (*norms(7, 2), list("tuvwxyz"), "prose"),
-]
-
-
-def write(path, chunks=CHUNKS):
-    with ScanWriter(path, **ABOUT) as writer:
-        for chunk in chunks:
-            writer.append(*chunk)
 
 
 @pytest.fixture
@@ -141,7 +114,8 @@ def test_a_killed_writer_leaves_its_whole_chunks(tmp_path):
     script = """
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
-from test_mscan import ABOUT, CHUNKS, ScanWriter
+from birdbone.datasets.mscan import ScanWriter
+from scans import ABOUT, CHUNKS
 writer = ScanWriter(sys.argv[1], **ABOUT)
 for chunk in CHUNKS[:2]:
     writer.append(*chunk)
@@ -280,84 +254,3 @@ def test_ten_thousand_tokens_replay_quickly(tmp_path):
         start = time.process_time()
         view()
         assert time.process_time() - start < 0.05
-
-
-def v1(path, gradient=3, records=None, count=None, tokens=2):
-    head = {
-        "format_version": "1.1",
-        "model_name": "old",
-        "id_to_param_name_map": {"0": "model.layers.4.mlp.up_proj"},
-        "sequences": [{"sequence_id": 0, "num_tokens": tokens, "source": "3+5=?"}],
-    }
-    text = json.dumps(head).encode()
-    rows = [(0, 0, 0, 7, gradient), (1, 0, 0, 9, gradient), (1, 0, 2, 11, 0)] if records is None else records
-    count = len(rows) if count is None else count
-    path.write_bytes(
-        struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), count)
-        + text
-        + b"".join(struct.pack("<IHHHH", *r) for r in rows)
-    )
-    return path
-
-
-def test_version_1_is_read(tmp_path):
-    scan = Scan.open(v1(tmp_path / "old.mscan"))
-    assert (scan.version, len(scan), scan.model, scan.modules[0].layer) == (1, 2, "old", 4)
-    found = scan.token(1)["model.layers.4.mlp.up_proj"]
-    assert found.a.tolist() == [9, 0, 11] and found.g.tolist() == [3, 0, 0]
-    assert scan.layer(4)["model.layers.4.mlp.up_proj"].a.tolist() == [[7, 0, 0], [9, 0, 11]]
-    assert not any("zero" in fault for fault in scan.faults)
-    assert any("pairs input block i with output block i" in fault for fault in scan.faults)
-
-
-def test_version_1_without_gradients_says_so(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        scan = Scan.open(v1(tmp_path / "old.mscan", gradient=0))
-    assert "every gradient is zero" in scan.faults[0]
-    assert "every gradient is zero" in caplog.text and "old.mscan" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "broken", [{"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}]
-)
-def test_version_1_that_does_not_add_up_is_refused(tmp_path, broken):
-    with pytest.raises(ArtifactError, match="old.mscan"):
-        Scan.open(v1(tmp_path / "old.mscan", **broken))
-
-
-def test_version_1_can_not_be_extended(tmp_path):
-    with pytest.raises(ArtifactError, match="only 2"):
-        ScanWriter.extend(v1(tmp_path / "old.mscan"))
-
-
-def test_the_dataset_takes_a_writer_or_a_written_file(path, tmp_path):
-    by_call, by_path = (MscanFile(filepath=str(tmp_path / "deep" / n)) for n in ("a.mscan", "b.mscan"))
-    assert not by_call.exists() and by_call.digest() is None
-    by_call.save(write)
-    by_path.save(path)
-    assert by_call.load().tokens == by_path.load().tokens == Scan.open(path).tokens
-    assert by_call.exists() and by_call.digest() == by_path.digest()
-    assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.mscan", "b.mscan"]
-
-
-def test_a_failed_save_leaves_the_old_scan(path, tmp_path):
-    dataset = MscanFile(filepath=str(path))
-    before = path.read_bytes()
-
-    def cut_off(place):
-        ScanWriter(place, **ABOUT).append(*CHUNKS[0])
-
-    with pytest.raises(DatasetError, match="truncated") as caught:
-        dataset.save(cut_off)
-    assert isinstance(caught.value.__cause__, ArtifactError)
-    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
-
-
-def test_loading_a_damaged_scan_fails_and_it_does_not_exist(path):
-    content = bytearray(path.read_bytes())
-    content[content.find(b"DONE") - 100] ^= 1
-    path.write_bytes(content)
-    dataset = MscanFile(filepath=str(path))
-    with pytest.raises(DatasetError, match="checksum"):
-        dataset.load()
-    assert not dataset.exists()

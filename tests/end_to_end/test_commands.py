@@ -128,3 +128,20 @@ def test_every_command_explains_itself(workspace: Workspace, command: list[str])
 
 def running(log: str) -> set[str]:
     return set(re.findall(r"(\S+): running \(", log))
+
+
+def test_benchmark_tasks_in_local_files_are_measured_on_seed_and_export(finished: Workspace) -> None:
+    questions = [{"query": "Question: what is blue?", "choices": ["the sky", "grass"], "gold": i % 2} for i in range(4)]
+    (finished.root / "arc.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
+    asked = "evaluate.files.mine.form=arc,evaluate.files.mine.test=arc.jsonl,evaluate.limit=3"
+    run = finished.run("kedro", "run", "--env=quick", "--pipelines=evaluate", f"--params={asked}", HF_HUB_OFFLINE="1")
+    assert run.code == 0, run.stderr
+    for subject in ("seed", "export"):
+        figures = finished.json("quick", f"evaluation/{subject}")["mine"]
+        assert figures["samples"] == 3 and 0 <= figures["acc"] <= 1 and figures["acc_stderr"] >= 0
+        assert re.search(rf"{subject} on mine: acc 0\.\d+ .*3 questions", run.stderr)
+
+
+def test_evaluating_nothing_is_said(finished: Workspace) -> None:
+    run = finished.run("kedro", "run", "--env=quick", "--pipelines=evaluate")
+    assert run.code != 0 and "evaluate.tasks and evaluate.files are both empty" in run.stderr

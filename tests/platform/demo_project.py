@@ -45,6 +45,10 @@ final_metrics:
   type: demo.datasets.Plain
   filepath: ${globals:data}/08_reporting/final.json
   metadata: {birdbone: {dvc: metric}}
+aside_metrics:
+  type: demo.datasets.Plain
+  filepath: ${globals:data}/08_reporting/aside.json
+  metadata: {birdbone: {dvc: metric}}
 """,
     "conf/tiny/globals.yml": "data: data/tiny\nmodels: models/tiny\n",
     "conf/tiny/parameters.yml": "waves: 1\nheal: {steps: 2}\n",
@@ -167,7 +171,8 @@ def register_pipelines():
     models = [f"{name}.model" for name in waves]
     final = Pipeline([Node(nodes.report, ["params:report", *models], "final_metrics", name="final.report")])
     linear = {"seed": seed, "final": final}
-    return {**linear, **waves, "__default__": sum([*linear.values(), *waves.values()], Pipeline([]))}
+    aside = Pipeline([Node(nodes.report, ["params:report", "seed_model"], "aside_metrics", name="aside.report")])
+    return {**linear, **waves, "aside": aside, "__default__": sum([*linear.values(), *waves.values()], Pipeline([]))}
 """,
     "src/demo/settings.py": """
 from birdbone.config import ConfigLoader

@@ -53,6 +53,7 @@ def test_each_node_is_a_stage_with_its_files_code_and_parameters(tracked):
     assert heal["outs"] == [{"data/08_reporting/wave_1/curve.csv": {"cache": False}}, "models/default/wave_1/model.txt"]
     final = content["stages"]["final-report"]
     assert final["metrics"] == [{"data/08_reporting/final.json": {"cache": False}}]
+    assert content["metrics"] == ["data/08_reporting/aside.json"] and "aside-report" not in content["stages"]
     assert content["plots"] == [
         {
             "curve": {

@@ -149,7 +149,8 @@ def _printed(parts: Sequence, width: int, color: bool) -> str:
 def _swaps(substituted: dict[str, int] | None) -> str:
     if substituted is None:
         return numbers.NONE
-    return f"{sum(substituted.values())} tensors" if substituted else "none"
+    count = sum(substituted.values())
+    return f"{count} tensor{'s' if count > 1 else ''}" if count else "none"
 
 
 def _point(measure) -> float | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
 from torch import Tensor
 
+from birdbone.errors import ConfigError
 from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
@@ -15,10 +17,12 @@ from birdbone.model.network import build
 from birdbone.model.rounding import dequantized
 from birdbone.text.benchmarks import local_task
 
+log = logging.getLogger("birdbone")
+
 
 def evaluate_seed(seed: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int) -> dict:
     """Task -> metric -> value of the untouched model."""
-    return _measured(seed, tokenizer_folder, settings, device, random_seed)
+    return _measured("seed", seed, tokenizer_folder, settings, device, random_seed)
 
 
 def evaluate_export(
@@ -31,7 +35,7 @@ def evaluate_export(
 ) -> dict:
     """The same of the weights that the exported GGUF stands for."""
     state = dequantized(accepted, quantized[0], quantized[1]["types"])
-    return _measured(state, tokenizer_folder, settings, device, random_seed)
+    return _measured("export", state, tokenizer_folder, settings, device, random_seed)
 
 
 def evaluate_others(settings: dict, models: dict, device: str, random_seed: int) -> dict:
@@ -41,13 +45,32 @@ def evaluate_others(settings: dict, models: dict, device: str, random_seed: int)
         checkpoint, write_tokenizer = sources.load(sources.locate(model, models), random_seed, list)
         with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
             write_tokenizer(Path(folder))
-            found[model] = _measured(checkpoint, Path(folder), settings, device, random_seed)
+            found[model] = _measured(model, checkpoint, Path(folder), settings, device, random_seed)
     return found
 
 
-def _measured(checkpoint: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int) -> dict:
-    tasks = [*settings["tasks"], *(local_task(name, about) for name, about in settings["files"].items())]
+def _measured(
+    name: str, checkpoint: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int
+) -> dict:
+    tasks = [*settings["tasks"], *(local_task(task, about) for task, about in settings["files"].items())]
     if not tasks:
-        return {}
-    network, tokenizer = build(checkpoint, resolve_device(device)), read_tokenizer(tokenizer_folder)
-    return run_tasks(network, tokenizer, tasks, settings["few_shot"], settings["limit"], settings["batch"], random_seed)
+        raise ConfigError("parameters evaluate.tasks and evaluate.files are both empty: name a task or give a file")
+    found = run_tasks(
+        build(checkpoint, resolve_device(device)),
+        read_tokenizer(tokenizer_folder),
+        tasks,
+        settings["few_shot"],
+        settings["limit"],
+        settings["batch"],
+        random_seed,
+    )
+    for task, figures in found.items():
+        log.info("%s on %s: %s", name, task, _said(figures))
+    return found
+
+
+def _said(figures: dict[str, float]) -> str:
+    """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
+    values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
+    said = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
+    return ", ".join([*said, f"{figures['samples']} questions"])

@@ -37,7 +37,7 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts, found in at most ``settings["trials"]`` measured steps. Accepted is a worst change
+    guard accepts, found in ``settings["trials"]`` measured steps. Accepted is a worst change
     that stays within ``max_loss`` with ``settings["standard_errors"]`` of its own added: the guard's
     text is a sample, and the test text, which the search cannot see, another. The control counts only
     for a healed model: one that is still the seed is judged against the seed.
@@ -103,21 +103,35 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
     """Along the line through what was measured to the fewest bytes that just fit ``limit``.
 
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
-    costs are nats per token, to first order the change itself: the first step goes by them alone. The
-    last trial measures the finest types where nothing has passed before.
+    costs are nats per token, to first order the change itself: the first step goes by them alone. Where
+    no trial has passed, one more measures the finest types.
     """
     smallest, floor = _cost(options, assign(options, max_bytes=0)), _cost(options, assign(options, max_cost=0.0))
-    low, high = (floor, spent), (floor + 1.0, spent + 1.0)
-    passed = False
-    for number in range(trials):
-        slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
-        wanted = low[0] + AIM * max(limit - low[1], 0.0) / slope
-        trial = measure(assign(options, max_cost=wanted if passed or number < trials - 1 else floor))
-        point = (trial["predicted"], trial["bound"])
-        passed = passed or trial["accepted"]
-        low, high = (point, high) if trial["accepted"] else (low, point)
+    passed, failed = [(floor, spent)], []
+    for _ in range(trials):
+        trial = measure(assign(options, max_cost=_aim(passed, failed, limit)))
+        (passed if trial["accepted"] else failed).append((trial["predicted"], trial["bound"]))
         if trial["accepted"] and trial["predicted"] >= smallest:
             break
+    if len(passed) == 1:
+        measure(assign(options, max_cost=floor))
+
+
+def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float) -> float:
+    """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
+
+    Between the dearest that passed and the cheapest that failed; after two failures and nothing measured
+    that passed, by the line through those two, for the guess was too low.
+    """
+    low, high = max(passed), min(failed, default=None)
+    if high is None:
+        return low[0] + AIM * (limit - low[1])
+    if len(passed) == 1 and len(failed) > 1:
+        low, (far, worst) = high, max(failed)
+        slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)
+        return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
+    slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
+    return low[0] + AIM * max(limit - low[1], 0.0) / slope
 
 
 def _bytes(checkpoint: Checkpoint, name: str, kind: str) -> int:
