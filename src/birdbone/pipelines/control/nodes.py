@@ -23,14 +23,14 @@ def measure_control(
     tokenizer_folder: Path,
     texts: tuple[dict[str, Tensor], dict],
     text: dict,
-    guard: dict,
+    wanted: bool,
     recipe: dict,
     waves: int,
     device: str,
     random_seed: int,
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together."""
-    if not guard["control"] or recipe["steps"] == 0:
+    if not wanted or recipe["steps"] == 0:
         return {"measured": False}
     place = resolve_device(device)
     settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})

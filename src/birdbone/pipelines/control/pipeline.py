@@ -17,7 +17,7 @@ def create_pipeline(**_) -> Pipeline:
                     "tokenizer",
                     "texts",
                     "params:text",
-                    "params:guard",
+                    "params:guard.control",
                     "params:micro_heal",
                     "params:waves",
                     "params:device",

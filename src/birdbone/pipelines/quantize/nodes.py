@@ -120,12 +120,15 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
 def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float) -> float:
     """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
 
-    Between the dearest that passed and the cheapest that failed; after two failures and nothing measured
+    Between the dearest that passed and the cheapest that failed; on past the last two where none failed, at first
+    as if predicted and measured were one; after two failures and nothing measured
     that passed, by the line through those two, for the guess was too low.
     """
     low, high = max(passed), min(failed, default=None)
     if high is None:
-        return low[0] + AIM * (limit - low[1])
+        before = sorted(passed)[-2] if len(passed) > 1 else (low[0] - 1.0, low[1] - 1.0)
+        slope = max((low[1] - before[1]) / (low[0] - before[0]), 0.1)
+        return low[0] + AIM * (limit - low[1]) / slope
     if len(passed) == 1 and len(failed) > 1:
         low, (far, worst) = high, max(failed)
         slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)

@@ -30,7 +30,7 @@ def guard(
     control: dict,
     regrow_report: dict,
     text: dict,
-    settings: dict,
+    wave_share: float,
     max_loss: float,
     device: str,
     random_seed: int,
@@ -42,7 +42,7 @@ def guard(
     network = build(regrown, place)
     figures = judge(network, Reference(seed, seed_states[0]), texts[0], "guard", random_seed)
     domain, change = worst_change(figures, control.get("domains"))
-    limit = max_loss * settings["wave_share"]
+    limit = max_loss * wave_share
     standing = next_standing(_standing(before), change, limit)
     passed = standing["status"] == "accepted"
     state = regrown if not standing["stopped"] else accepted

@@ -91,7 +91,7 @@ def create_wave(number: int) -> Pipeline:
                     "control_metrics",
                     "regrow_report",
                     "params:text",
-                    "params:guard",
+                    "params:guard.wave_share",
                     "params:max_loss",
                     "params:device",
                     "params:random_seed",

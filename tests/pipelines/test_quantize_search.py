@@ -1,0 +1,57 @@
+"""The search for types ends just under the limit, in few measured steps, whatever the guess was."""
+
+import pytest
+
+from birdbone.algo.budget import Option
+from birdbone.pipelines.quantize.nodes import _cost, _search
+
+LIMIT = 0.03
+OPTIONS = {
+    f"tensor {i}": [
+        Option("fine", 85, 1e-5),
+        Option("middle", 55, 2e-4 + 4e-6 * i),
+        Option("coarse", 45, 1e-3 + 1e-5 * i),
+    ]
+    for i in range(60)
+}
+
+
+def searched(bound, spent: float = 0.0, trials: int = 3) -> list[dict]:
+    """Every trial of a search where measuring gives ``bound(predicted)``."""
+    made = []
+
+    def measure(types: dict[str, str]) -> dict:
+        predicted = _cost(OPTIONS, types)
+        made.append({"predicted": predicted, "bound": bound(predicted), "accepted": bound(predicted) <= LIMIT})
+        return made[-1]
+
+    _search(OPTIONS, measure, spent, LIMIT, trials)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bound", "spent"),
+    [
+        (lambda cost: cost, 0.0),
+        (lambda cost: 0.4 * cost, 0.0),
+        (lambda cost: 2.5 * cost, 0.0),
+        (lambda cost: 0.012 + cost, 0.001),
+        (lambda cost: 0.017 + 0.9 * cost, 0.01),
+    ],
+    ids=["as predicted", "cheaper", "dearer", "spent more than said", "much spent"],
+)
+def test_it_ends_near_the_limit(bound, spent):
+    made = searched(bound, spent)
+    passed = [t for t in made if t["accepted"]]
+    assert passed and len(made) <= 3
+    assert max(t["bound"] for t in passed) > 0.75 * LIMIT or max(t["predicted"] for t in passed) > 0.05
+
+
+def test_where_nothing_passes_the_finest_types_are_measured_last():
+    made = searched(lambda cost: 0.05 + cost)
+    assert len(made) <= 4 and not any(t["accepted"] for t in made)
+    assert made[-1]["predicted"] == pytest.approx(60 * 1e-5)
+
+
+def test_the_smallest_file_ends_the_search_at_once():
+    assert len(searched(lambda cost: 0.1 * cost)) == 2
