@@ -60,5 +60,5 @@ def run_tasks(
 
 
 def _plain(figures: dict) -> dict[str, float]:
-    """``acc,none`` -> ``acc``; figures alone."""
-    return {name.split(",")[0]: value for name, value in figures.items() if isinstance(value, int | float)}
+    """``acc,none`` -> ``acc``; metrics alone, which are named with their filter."""
+    return {n.split(",")[0]: value for n, value in figures.items() if "," in n and isinstance(value, int | float)}
