@@ -74,7 +74,6 @@ class WeightMask(Strict):
     sparsity: Share
     budget: Literal["uniform", "sensitivity"]
     pattern: tuple[Positive, Positive] | None
-    layers: list[int] | None = None
 
     @model_validator(mode="after")
     def _pattern_fits(self) -> WeightMask:

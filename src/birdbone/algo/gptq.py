@@ -55,9 +55,9 @@ def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
 def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
-    Scales are fixed block by block, when the block is
-    reached, on the weights as compensated so far; squared errors count by the inputs' power.
-    mask: bool [O, I], False entries become exactly 0 (the grid must have a zero).
+    Scales are fixed block by block, when the block is reached, on the weights as compensated so far;
+    squared errors count by the inputs' power. mask: bool [O, I], False entries become exactly 0 (the
+    grid must have a zero).
     """
     order, factor, power = given
     left = weight.float()[:, order]

@@ -9,14 +9,6 @@ from torch import nn
 
 from birdbone.errors import ConfigError, TextError
 
-MISSING = "benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'"
-
-
-def check_installed() -> None:
-    """Raises ConfigError where the harness is not installed."""
-    if importlib.util.find_spec("lm_eval") is None:
-        raise ConfigError(MISSING)
-
 
 def run_tasks(
     network: nn.Module,
@@ -30,9 +22,11 @@ def run_tasks(
     """Task -> metric -> value, ``<metric>_stderr`` beside it, and ``samples``.
 
     tasks: names the harness knows (their data come from the hub) or configurations (see ``text.benchmarks``).
-    limit: questions per task. Raises TextError where the harness does not know a task or cannot have its data.
+    limit: questions per task. Raises ConfigError where the harness is not installed, TextError naming a task that
+    it does not know; a hub that gives no data raises the harness's own errors.
     """
-    check_installed()
+    if importlib.util.find_spec("lm_eval") is None:
+        raise ConfigError("benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'")
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
