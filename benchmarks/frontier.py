@@ -61,14 +61,13 @@ def main() -> None:
         for step in map(float, asked.steps.split(",")):
             types = assign(rounder.options, max_bytes=int(step * smallest))
             packed = rounder.apply(types)[1]
-            kinds = {**types, **rounder.outer_types()}
             path = Path(temporary) / "ours.gguf"
             write_gguf(
                 path,
                 seed,
                 tokenizer,
-                packed={n: (kinds[n], p.numpy()) for n, p in packed.items()},
-                types={n: t for n, t in kinds.items() if n not in packed},
+                packed={n: (types[n], p.numpy()) for n, p in packed.items()},
+                types={n: t for n, t in types.items() if n not in packed},
             )
             measure(f"birdbone x{step:g}", path, "ours")
         for kind in asked.peers.split(","):

@@ -124,7 +124,7 @@ class Guard(Strict):
 
 class Quantize(Strict):
     types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
-    embedding: Literal[tuple(GRIDS)]  # type: ignore[valid-type]
+    embedding: Literal[("auto", *GRIDS)]  # type: ignore[valid-type]
     method: Literal["gptq", "nearest"]
     orders: Annotated[list[Literal["natural", "power"]], Field(min_length=1)]
     damping: Annotated[float, Field(gt=0)]

@@ -15,13 +15,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.grids import BLOCK, GRIDS, fewest_bits
 from birdbone.errors import BirdboneError, SourceError
 from birdbone.gguf.families import supports_uneven
 from birdbone.gguf.header import read_gguf_header
 from birdbone.model import sources
 from birdbone.model.architecture import architecture_of
-from birdbone.model.rounding import COMPENSATED_BITS
+from birdbone.model.outer import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 
 EFFICIENCY = 0.45
@@ -29,7 +29,9 @@ EFFICIENCY = 0.45
 SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 2.5, 1.4, 1.15, 0.8, 1.16
 """Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as the seed's
 final state, and written by the seed."""
-ROUNDED = 2800
+AT_REST = 0.2
+"""Share of a control's cost where healing has nothing to do."""
+ROUNDED = 1900
 """Weights rounded with error compensation in the time of one token."""
 CANARY_TOKENS = 8000
 K_QUANT_ROW = 256
@@ -120,9 +122,13 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     guard, test = domains * text.guard_tokens, domains * text.test_tokens
     heal = p.micro_heal.steps * p.micro_heal.batch * text.window * HEAL
     control = (p.waves * heal + JUDGE * (guard + test) + CANARY_TOKENS) if p.guard.control else 0
+    if p.micro_heal.ce_weight == 0 and p.micro_heal.base == "float32":
+        control *= AT_REST  # the seed is already what it is healed towards
     written = text.written_share * (text.calibration_tokens + text.heal_tokens)
-    coarse = sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in p.quantize.types)
-    compensated = coarse * len(p.quantize.orders) if p.quantize.method == "gptq" else 0
+    rounded, kinds = 0.0, _outer_types(p)
+    if p.quantize.method == "gptq":
+        rounded = _coarse(p.quantize.types) * len(p.quantize.orders) * shape.block + _coarse(kinds) * shape.outer
+    priced = text.calibration_tokens * STATES + len(kinds) * PRICED_TOKENS * JUDGE
     files = (3 + len(p.report.peers)) * (
         domains * p.export.perplexity_tokens * 3 + 12 * (128 + 4 * p.export.speed_tokens)
     )
@@ -132,12 +138,14 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
         "control (heal the seed itself)": control,
         f"{p.waves} waves": p.waves
         * (text.calibration_tokens * MOMENTS + heal + JUDGE * guard + CANARY_TOKENS + p.regrow.tokens),
-        "quantize": text.calibration_tokens * MOMENTS
-        + p.quantize.trials * JUDGE * guard
-        + compensated * shape.block / ROUNDED,
+        "quantize": text.calibration_tokens * MOMENTS + p.quantize.trials * JUDGE * guard + priced + rounded / ROUNDED,
         "export and referee": 3 * p.export.perplexity_tokens + 12_000,
         "report (peers, test text)": files + JUDGE * test + CANARY_TOKENS + 10_000,
     }
+
+
+def _coarse(types: list[str]) -> int:
+    return sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in types)
 
 
 def _tokens_per_second(shape: Shape) -> float:
@@ -167,10 +175,17 @@ def _disk(p: Parameters, shape: Shape) -> int:
 
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
-    bits = [GRIDS[t].bits_per_weight for t in p.quantize.types]
-    outer = shape.outer * GRIDS[p.quantize.embedding].bits_per_weight / 8
+    bits = [[GRIDS[t].bits_per_weight for t in kinds] for kinds in (p.quantize.types, _outer_types(p))]
     left = shape.block * (1 - min(p.target_sparsity, reachable(p)))
-    return int(outer + left * min(bits) / 8), int(outer + shape.block * max(bits) / 8)
+    low, high = (
+        left * min(bits[0]) + shape.outer * min(bits[1]),
+        shape.block * max(bits[0]) + shape.outer * max(bits[1]),
+    )
+    return int(low / 8), int(high / 8)
+
+
+def _outer_types(p: Parameters) -> list[str]:
+    return outer_types(p.quantize.types, p.quantize.embedding)
 
 
 def reachable(p: Parameters) -> float:
@@ -182,13 +197,12 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
     found = []
     target, most = p.target_sparsity, reachable(p)
     if p.target_bytes is not None:
-        smallest = min(GRIDS[t].bits_per_weight for t in p.quantize.types)
-        outer = int(shape.outer * GRIDS[p.quantize.embedding].bits_per_weight / 8)
-        target = max(target, needed_sparsity(p.target_bytes, outer, shape.block, smallest))
+        outer = int(shape.outer * fewest_bits(_outer_types(p)) / 8)
+        target = max(target, needed_sparsity(p.target_bytes, outer, shape.block, fewest_bits(p.quantize.types)))
         if target >= 1:
             found.append(
                 f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
-                f"{p.quantize.embedding} ({outer:,})"
+                f"{fewest_bits(_outer_types(p))} bits a weight ({outer:,})"
             )
     if target > most:
         found.append(

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from birdbone.algo.gptq import activation_order, compensation, round_best, round_compensated, round_nearest
+from birdbone.algo.gptq import (
+    activation_order,
+    compensation,
+    refine,
+    round_best,
+    round_compensated,
+    round_nearest,
+    round_searched,
+)
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.algo.moments import output_error, second_moment
 from birdbone.errors import NumericalError
@@ -49,6 +57,39 @@ def test_outputs_are_nearer_than_with_nearest_rounding(grid, case):
     assert errors[0] < 0.7 * errors[1]
 
 
+@coarse
+def test_refitting_scales_and_codes_only_ever_lowers_the_error_it_is_given(grid, case):
+    weight, moment, _ = case
+    given = compensation(moment, 0.1)
+    rounded = round_compensated(weight, given, grid)
+    rescaled, recoded = refine(weight, rounded, given.moment, grid)
+    errors = [output_error(r.weight - weight, given.moment) for r in (rounded, rescaled, recoded)]
+    assert errors[0] * 1.0001 > errors[1] > errors[2]
+    assert torch.equal(rescaled.codes, rounded.codes)
+    for found in (rescaled, recoded):
+        assert torch.equal(grid.dequantize(grid.pack(found.codes, found.scales)), found.weight)
+
+
+def test_a_refitted_scale_is_the_least_squares_solution_of_its_row(case):
+    weight, moment, _ = case
+    grid = GRIDS["Q4_0"]
+    rounded = round_nearest(weight, grid)
+    found = refine(weight, rounded, moment, grid)[0]
+    levels = (rounded.codes[0].double() - 8).view(3, BLOCK)
+    basis = torch.block_diag(*levels[:, None])  # [3, 96]: what each scale multiplies
+    exact = torch.linalg.solve(basis @ moment.double() @ basis.T, basis @ moment.double() @ weight[0].double())
+    assert torch.allclose(found.scales[0].double(), exact, rtol=2e-3)
+
+
+def test_refining_keeps_what_is_masked_and_a_row_of_zeros(case):
+    weight, moment, _ = case
+    mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
+    mask[3] = False
+    rounded = round_compensated(weight * mask, compensation(moment), GRIDS["Q4_0"], mask=mask)
+    for found in refine(weight * mask, rounded, compensation(moment).moment, GRIDS["Q4_0"], mask):
+        assert (found.weight[~mask] == 0).all() and found.weight.isfinite().all()
+
+
 @grids
 def test_uncorrelated_inputs_leave_nothing_to_pass_on(grid, case):
     weight = case[0]
@@ -79,13 +120,13 @@ def test_masked_entries_take_part_in_nothing_but_stay_compensated(case):
 
 
 @coarse
-def test_the_best_is_never_worse_than_nearest_on_held_out_tokens(grid, case):
+def test_the_best_is_never_worse_than_plain_rounding_on_held_out_tokens(grid, case):
     weight, moment, check = case
     shuffled = moment[torch.randperm(96, generator=torch.Generator().manual_seed(2))]
     for fit in (moment, shuffled @ shuffled.T):
         best = round_best(weight, [compensation(fit)], check, grid)
         assert output_error(best.weight - weight, check) <= output_error(
-            round_nearest(weight, grid).weight - weight, check
+            round_searched(weight, grid).weight - weight, check
         )
 
 

@@ -78,6 +78,13 @@ def test_the_loss_goes_down():
     assert all(row["loss"] == pytest.approx(row["kl"] + 0.1 * row["ce"], rel=1e-5) for row in curve)
 
 
+def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came(caplog):
+    seed = small()
+    result, curve = healed(seed, replace(RECIPE, ce_weight=0))
+    assert result is seed and curve == []
+    assert healed(seed)[1] != []  # cross-entropy pulls it away from itself
+
+
 def test_healing_changes_linear_layers_alone_and_not_its_inputs():
     checkpoint = narrow()
     before = checkpoint.digest

@@ -6,6 +6,7 @@ from two_layer_models import CONFIGS, checkpoint_of, logits, random_model, small
 
 from birdbone.algo.perplexity import perplexity
 from birdbone.model.evaluate import compare, losses
+from birdbone.model.judge import judge, judge_itself
 from birdbone.model.network import build
 from birdbone.model.reference import Reference, final_states
 
@@ -36,6 +37,20 @@ def test_figures_from_the_states_are_those_of_the_network():
     windows = torch.randint(0, 64, (5, 12), generator=torch.Generator().manual_seed(3))
     reference, network = reference_of(checkpoint, windows), build(checkpoint)
     expected = perplexity(losses(network, windows), 5 * 11)
-    assert reference.perplexity("guard.news", windows, torch.device("cpu")) == pytest.approx(expected)
+    assert perplexity(reference.losses("guard.news", windows), 5 * 11) == pytest.approx(expected)
     found = compare(network, lambda rows: reference.logits("guard.news", rows, torch.device("cpu")), windows)
     assert found["kl"].abs().max() < 1e-5 and found["agree"].tolist() == [11] * 5
+
+
+def test_the_seed_judged_against_itself_has_not_changed():
+    checkpoint = small("llama")
+    windows = torch.randint(0, 64, (5, 12), generator=torch.Generator().manual_seed(3))
+    texts = {"guard.news": windows, "guard.news.documents": torch.tensor([0, 0, 1, 2, 2])}
+    reference = reference_of(checkpoint, windows)
+    itself, judged = (
+        judge_itself(reference, texts, "guard", 0)["news"],
+        judge(build(checkpoint), reference, texts, "guard", 0)["news"],
+    )
+    assert itself.keys() == judged.keys() and itself["kl"] == 0 and itself["change"] == 0 and itself["top1"] == 1
+    assert itself["perplexity"] == pytest.approx(judged["perplexity"])
+    assert itself["document_nll"] == pytest.approx(judged["document_nll"])

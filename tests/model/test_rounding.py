@@ -6,13 +6,14 @@ from two_layer_models import CONFIGS, all_but, family, logits, random_masks, sha
 
 from birdbone.algo.grids import GRIDS
 from birdbone.model.network import build
+from birdbone.model.outer import outer_matrices
 from birdbone.model.rounding import WIDE, Rounder, dequantized, narrowed_fisher
 from birdbone.model.scan import node_moments
 from birdbone.model.shrink import remove_nodes
 
 SETTINGS = {
     "types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"],
-    "embedding": "Q8_0",
+    "embedding": "auto",
     "damping": 0.01,
     "method": "gptq",
     "orders": ["natural"],
@@ -46,9 +47,9 @@ def linear_names(checkpoint) -> list[str]:
     return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
 
 
-def test_every_linear_layer_has_a_price_for_every_type(case):
+def test_every_matrix_has_a_price_for_every_type(case):
     checkpoint, found = case[0], case[1]["gptq"].options
-    assert list(found) == linear_names(checkpoint)
+    assert list(found) == [*linear_names(checkpoint), *outer_matrices(checkpoint)]
     for name, options in found.items():
         assert [o.type for o in options] == SETTINGS["types"]
         costs = {o.type: o.cost for o in options}
@@ -69,9 +70,9 @@ def test_packed_bytes_are_as_many_as_predicted_and_stand_for_the_weights(case, k
         assert torch.equal(GRIDS[kind].dequantize(packed[name]), applied.weights[name])
         error = (applied.weights[name] - checkpoint.weights[name]).norm() / checkpoint.weights[name].norm()
         assert error < {"Q4_0": 0.2, "IQ4_NL": 0.2, "Q5_0": 0.1, "Q8_0": 0.01}[kind]
-    untouched = set(checkpoint.weights) - set(options) - set(rounding.outer_types())
+    untouched = set(checkpoint.weights) - set(options)
     assert all(torch.equal(applied.weights[n], checkpoint.weights[n]) for n in untouched)
-    assert set(packed) - set(options) == set(rounding.outer_types())
+    assert set(packed) == set(options)
 
 
 def test_dequantizing_the_packed_bytes_gives_the_applied_checkpoint(case):
@@ -79,7 +80,7 @@ def test_dequantizing_the_packed_bytes_gives_the_applied_checkpoint(case):
     names = list(rounding.options)
     types = {n: SETTINGS["types"][i % 4] for i, n in enumerate(names)}
     applied, packed = rounding.apply(types)
-    again = dequantized(checkpoint, packed, {**types, **rounding.outer_types()})
+    again = dequantized(checkpoint, packed, types)
     assert again.digest == applied.digest
     assert logits(build(applied), WINDOWS).isfinite().all()
 
@@ -106,10 +107,10 @@ def test_masks_stay_exact_and_rule_out_grids_without_a_zero():
     masked = random_masks(checkpoint)
     rounders = {method: rounder(masked, scores, method) for method in ("gptq", "nearest")}
     options = rounders["gptq"].options
-    assert all([o.type for o in found] == ["Q4_0", "Q5_0", "Q8_0"] for found in options.values())
+    assert all([o.type for o in options[name]] == ["Q4_0", "Q5_0", "Q8_0"] for name in linear_names(masked))
     for kind, method in (("Q4_0", "gptq"), ("Q4_0", "nearest"), ("Q8_0", "gptq"), ("Q8_0", "nearest")):
         applied, _ = rounders[method].apply(dict.fromkeys(options, kind))
-        for name in options:
+        for name in linear_names(masked):
             assert (applied.weights[name][~masked.masks[f"weight.{name}"]] == 0).all()
 
 

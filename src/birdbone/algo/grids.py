@@ -99,9 +99,7 @@ class Grid:
         weights = torch.ones((), device=blocks.device) if weights is None else weights.float()
         levels = self._snapped(blocks, self._guesses(_largest(blocks))[:, :, None])
         along, power = (blocks * weights * levels).sum(-1), (weights * levels.square()).sum(-1)
-        best = _best_fit(along, power)
-        best, plain = best.half().float(), self.reference(blocks)[1].squeeze(1)
-        return torch.where(self._error(blocks, best, weights) < self._error(blocks, plain, weights), best, plain)
+        return _best_fit(along, power).half().float()
 
     def reference(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """llama.cpp's own rounding without an importance matrix: codes [R, C], scales [R, B]."""
@@ -158,11 +156,7 @@ class Grid:
     def _guesses(self, largest: Tensor) -> Tensor:
         ends = (self.levels[0], self.levels[-1])
         share = abs(self.levels[0]) / 16
-        return torch.stack([largest / (end - math.copysign(step * share, end)) for end in ends for step in STEPS])
-
-    def _error(self, blocks: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
-        found = self.value(self.nearest(blocks, scale[:, None]), scale[:, None])
-        return (weights * (found - blocks).square()).sum(1)
+        return torch.stack([largest / (end - step * math.copysign(share, end)) for end in ends for step in STEPS])
 
     def _iq4_nl_scale(self, blocks: Tensor) -> Tensor:
         """quantize_row_iq4_nl_impl of ggml-quants.c: weights x^2, 16 starting scales."""
@@ -205,3 +199,8 @@ GRIDS: dict[str, Grid] = {
         Grid("Q8_0", 8, 34, tuple(range(-127, 128))),
     )
 }
+
+
+def fewest_bits(types: list[str]) -> float:
+    """Bits per weight of the smallest of these types."""
+    return min(GRIDS[t].bits_per_weight for t in types)

@@ -29,6 +29,8 @@ from birdbone.model.network import build
 from birdbone.progress import track
 
 ADAPTER = "heal"
+AT_REST = 1e-6
+"""Nats per token: a student this near to its teacher has nothing left to learn from it."""
 log = logging.getLogger("birdbone")
 
 
@@ -61,7 +63,8 @@ def heal(
 ) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), lr.
 
-    windows [N, T] are used in order, ``batch`` a step, again from the start when they run out.
+    windows [N, T] are used in order, ``batch`` a step, again from the start when they run out. Ends
+    early, saying so, where the loss is at rest: a student that is its own teacher is handed back as it came.
     Every masked weight of the result is exactly 0. Raises NumericalError when the loss is not finite.
     """
     torch.manual_seed(random_seed)
@@ -86,6 +89,9 @@ def heal(
         loss = kl + settings.ce_weight * ce
         if not torch.isfinite(loss):
             raise NumericalError(f"{label}: the loss is not finite at step {step}; lower micro_heal.learning_rate")
+        if loss.item() < AT_REST:
+            log.info("%s: the student is its teacher (%.1e nats): ends after %d steps", label, loss.item(), step)
+            break
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -95,7 +101,7 @@ def heal(
             on_step(curve[-1])
         if workdir and (step + 1) % settings.checkpoint_every == 0:
             _save(workdir, trained, optimizer, curve)
-    return merge(checkpoint, student, settings), curve
+    return (merge(checkpoint, student, settings) if curve else checkpoint), curve
 
 
 @torch.no_grad()

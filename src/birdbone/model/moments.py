@@ -68,10 +68,17 @@ def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Mome
     return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}
 
 
+def held_out(windows: Tensor) -> tuple[Tensor, Tensor]:
+    """The windows [N, T] that ``fit`` and ``check`` moments sum over; all for both where there are too few to part."""
+    batches = windows.split(BATCH)
+    check = batches[3::4]
+    fit = [batch for i, batch in enumerate(batches) if i % 4 != 3]
+    return torch.cat(fit), torch.cat(check or batches)
+
+
 def check_tokens(windows: Tensor) -> int:
     """Tokens that the ``check`` moments of ``windows`` [N, T] sum over."""
-    batches = windows.split(BATCH)
-    return sum(batch.numel() for batch in batches[3::4] or batches)
+    return held_out(windows)[1].numel()
 
 
 def store(folder: Path, layer: int, fit: Moments, check: Moments) -> None:

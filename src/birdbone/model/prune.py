@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import GRIDS
+from birdbone.algo.grids import fewest_bits
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible
 from birdbone.gguf.families import supports_uneven
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import CACHE, moments, token_weights
+from birdbone.model.outer import outer_types
 from birdbone.model.shrink import (
     block_parameters,
     ffn_width,
@@ -111,10 +112,9 @@ def sparsity_for(target_bytes: int | None, checkpoint: Checkpoint, seed_paramete
     """
     if target_bytes is None:
         return 0.0
-    bits = {name: GRIDS[name].bits_per_weight for name in [*quantize["types"], quantize["embedding"]]}
-    outside = checkpoint.parameters - block_parameters(checkpoint)
-    fixed = int(outside * bits[quantize["embedding"]] / 8)
-    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, min(bits[t] for t in quantize["types"])))
+    outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]))
+    fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
+    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, fewest_bits(quantize["types"])))
 
 
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:

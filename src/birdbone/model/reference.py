@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birdbone.algo.perplexity import perplexity
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.evaluate import window_nll
 from birdbone.progress import track
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,10 @@ class Reference:
         cap = self.seed.config.get("final_logit_softcapping")
         return torch.tanh(logits / cap) * cap if cap else logits
 
-    def perplexity(self, name: str, windows: Tensor, device: torch.device) -> float:
-        """The seed's own perplexity on one domain's windows [N, T]."""
+    def losses(self, name: str, windows: Tensor, device: torch.device = CPU) -> Tensor:
+        """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N], nats, float64."""
         rows = [slice(start, start + 2) for start in range(0, len(windows), 2)]
-        sums = [window_nll(self.logits(name, r, device), windows[r].to(device).long()) for r in rows]
-        return perplexity(torch.cat(sums), len(windows) * (windows.shape[1] - 1))
+        return torch.cat([window_nll(self.logits(name, r, device), windows[r].to(device).long()) for r in rows])
 
 
 @torch.no_grad()

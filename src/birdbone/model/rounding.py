@@ -10,17 +10,16 @@ from birdbone.algo.grids import BLOCK, GRIDS, Grid
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import CACHE, check_tokens, moments, token_weights
+from birdbone.model.outer import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.shrink import narrowed_fisher
 from birdbone.progress import track
 
 WIDE = "F16"
 """Type of a matrix whose rows no grid divides."""
-COMPENSATED_BITS = 8
-"""Above this many bits per weight there is nothing for error compensation to win."""
 
 
 class Rounder:
-    """Every linear layer of a checkpoint on every allowed grid: what each costs, and its bytes.
+    """Every matrix of a checkpoint on every allowed grid: what each costs, and its bytes.
 
     All is worked out at once, layer by layer in one pass over the calibration text, so that only one
     layer's moments are held. ``options`` then lists the prices and ``apply`` makes the checkpoint
@@ -33,8 +32,8 @@ class Rounder:
         """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``method`` (``nearest`` is llama.cpp's own)."""
         self.checkpoint, self.settings = checkpoint, settings
         self.options: dict[str, list[Option]] = {}
-        """Per tensor, each allowed type with its bytes and predicted cost in nats per token:
-        ½ Σ_o fisher_o · mean_t w_t (ΔW_o x_t)² on the held-out quarter of the text."""
+        """Per tensor, each allowed type with its bytes and predicted cost in nats per token of the held-out
+        quarter of the text: ½ Σ_o fisher_o · mean_t w_t (ΔW_o x_t)²; for embedding and head as measured."""
         self._packed: dict[tuple[str, str], Tensor] = {}
         architecture, fisher = architecture_of(checkpoint.config), narrowed_fisher(checkpoint, scores)
         weights = token_weights(scores)
@@ -42,30 +41,26 @@ class Rounder:
         for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
             for name in architecture.linears(layer):
                 self._price(name, fit[name], check[name], fisher[name] / check_tokens(calibration))
+        for name in outer_matrices(checkpoint):
+            self.options[name] = []
+        for name, grid, rounded, cost in outer_roundings(checkpoint, calibration, settings, device):
+            self._offer(name, grid, rounded, cost)
+        for name, found in self.options.items():
+            if not found:
+                found.append(Option(WIDE, 2 * checkpoint.weights[name].numel(), 0.0))
 
     def apply(self, types: dict[str, str]) -> tuple[Checkpoint, dict[str, Tensor]]:
-        """(the checkpoint with the weights a runtime would see, packed bytes per tensor), embedding included."""
-        outer, masks = self.outer_types(), self.checkpoint.masks
+        """(the checkpoint with the weights a runtime would see, packed bytes per tensor). types: one per option."""
         packed = {n: self._packed[n, t] for n, t in types.items() if t in GRIDS}
-        for name, kind in outer.items():
-            if kind in GRIDS:
-                rounded = _nearest(self.checkpoint.weights[name], GRIDS[kind], masks.get(f"weight.{name}"))
-                packed[name] = _packed(rounded, GRIDS[kind])
-        return dequantized(self.checkpoint, packed, {**types, **outer}), packed
-
-    def outer_types(self) -> dict[str, str]:
-        """Types of the embedding and, where it is not tied, the head."""
-        fits = {n: self.checkpoint.weights[n].shape[1] % BLOCK == 0 for n in outer_matrices(self.checkpoint)}
-        return {n: self.settings["embedding"] if fit else WIDE for n, fit in fits.items()}
+        return dequantized(self.checkpoint, packed, types), packed
 
     def _price(self, module: str, fit: Tensor, check: Tensor, fisher: Tensor) -> None:
         name = f"{module}.weight"
         weight, mask = self.checkpoint.weights[name], self.checkpoint.masks.get(f"weight.{name}")
         types = [t for t in self.settings["types"] if mask is None or GRIDS[t].has_zero]
-        if weight.shape[1] % BLOCK or not types:
-            self.options[name] = [Option(WIDE, 2 * weight.numel(), 0.0)]
-            return
         self.options[name] = []
+        if weight.shape[1] % BLOCK:
+            return
         given = []
         if self.settings["method"] == "gptq":
             given = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
@@ -75,26 +70,17 @@ class Rounder:
                 rounded = _nearest(weight, grid, mask)
             else:
                 rounded = round_best(weight, given, check, grid, mask)
-            self._packed[name, kind] = _packed(rounded, grid)
             change = rounded.weight - weight
-            cost = float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum())
-            self.options[name].append(Option(kind, weight.numel() // BLOCK * grid.block_bytes, cost))
+            self._offer(name, grid, rounded, float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum()))
+
+    def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
+        self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)
+        self.options[name].append(Option(grid.name, self._packed[name, grid.name].numel(), cost))
 
 
 def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
     rounded = round_nearest(weight, grid)
     return rounded if mask is None else masked(rounded, mask, grid)
-
-
-def _packed(rounded: Rounded, grid: Grid) -> Tensor:
-    return grid.pack(rounded.codes, rounded.scales)
-
-
-def outer_matrices(checkpoint: Checkpoint) -> list[str]:
-    """Embedding and untied head."""
-    architecture = architecture_of(checkpoint.config)
-    names = [f"{architecture.embedding}.weight", f"{architecture.head}.weight"]
-    return [n for n in names if n in checkpoint.weights]
 
 
 def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:

@@ -11,7 +11,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import score_canaries
 from birdbone.model.heal import HealSettings, heal
-from birdbone.model.judge import judge
+from birdbone.model.judge import judge, judge_itself
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
 from birdbone.text.canaries import load_canaries
@@ -29,19 +29,28 @@ def measure_control(
     device: str,
     random_seed: int,
 ) -> dict:
-    """Figures on guard and test text of the seed healed for as many steps as all waves together."""
+    """Figures on guard and test text of the seed healed for as many steps as all waves together.
+
+    Without cross-entropy the seed is its own goal and healing leaves it as it is: the control is then the seed.
+    """
     if not wanted or recipe["steps"] == 0:
         return {"measured": False}
     place = resolve_device(device)
     settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})
-    healed, _ = heal(
+    healed, curve = heal(
         seed, seed, texts[0]["heal"], settings, random_seed, place, workdir(), label="control: heal the seed"
     )
     network, reference = build(healed, place), Reference(seed, seed_states[0])
+
+    def figures(split: str) -> dict:
+        if not curve:
+            return judge_itself(reference, texts[0], split, random_seed)
+        return judge(network, reference, texts[0], split, random_seed)
+
     return {
         "measured": True,
-        "steps": settings.steps,
-        "domains": judge(network, reference, texts[0], "guard", random_seed),
-        "test": judge(network, reference, texts[0], "test", random_seed),
+        "steps": len(curve),
+        "domains": figures("guard"),
+        "test": figures("test"),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
     }

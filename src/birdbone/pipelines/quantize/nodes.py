@@ -7,14 +7,13 @@ from collections.abc import Callable
 from torch import Tensor
 
 from birdbone.algo.budget import Option, assign
-from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
-from birdbone.model.rounding import WIDE, Rounder
+from birdbone.model.rounding import Rounder
 
 AIM = 0.9
 """Where in what is left of the limit the search aims."""
@@ -44,9 +43,8 @@ def quantize(
     """
     place = resolve_device(device)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
-    options, outer = rounder.options, rounder.outer_types()
-    fixed = sum(_bytes(accepted, n, t) for n, t in outer.items())
-    fixed += sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options and n not in outer)
+    options = rounder.options
+    fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options)
     reference = Reference(seed, seed_states[0])
     trials: list[dict] = []
     healed = control.get("domains") if accepted.digest != seed.digest else None
@@ -75,8 +73,8 @@ def quantize(
         measure(assign(options, max_bytes=target_bytes - fixed))
     passed = [t for t in trials if t["accepted"]]
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
-    types = {**best["types"], **outer}
-    state, packed = rounder.apply(best["types"])
+    types = best["types"]
+    state, packed = rounder.apply(types)
     report = {
         "accepted": best["accepted"],
         "worst_domain": best["worst_domain"],
@@ -135,11 +133,6 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
         return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
     slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
     return low[0] + AIM * max(limit - low[1], 0.0) / slope
-
-
-def _bytes(checkpoint: Checkpoint, name: str, kind: str) -> int:
-    count = checkpoint.weights[name].numel()
-    return 2 * count if kind == WIDE else count // BLOCK * GRIDS[kind].block_bytes
 
 
 def _size(options: dict[str, list[Option]], types: dict[str, str]) -> int:

@@ -127,11 +127,10 @@ def measure_baseline(
     names = [f"{split}.{domain}" for split in ("guard", "test") for domain in domains(windows, split)]
     states = {name: final_states(network, windows[name], f"seed: {name}") for name in names}
     reference = Reference(seed, states)
-    figures = {
-        d: {"perplexity": reference.perplexity(f"guard.{d}", windows[f"guard.{d}"], place)}
-        for d in domains(windows, "guard")
-    }
-    tokens = windows["check"].shape[1] - 1
+    tokens, figures = windows["check"].shape[1] - 1, {}
+    for domain in domains(windows, "guard"):
+        found = reference.losses(f"guard.{domain}", windows[f"guard.{domain}"], place)
+        figures[domain] = {"perplexity": perplexity(found, len(found) * tokens)}
     check = perplexity(losses(network, windows["check"], "seed: check"), len(windows["check"]) * tokens)
     metrics = {
         **START,
