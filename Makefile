@@ -15,10 +15,10 @@ export PIP_ROOT_USER_ACTION := ignore
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint viz bench
+.PHONY: help setup run test lint viz bench bench-peers
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 	@echo "make run PROFILE=tiny does the same on a tiny random model; PROFILE=full is the long recipe"
 
 setup: .venv/.installed ## create .venv and install the pinned packages (done once)
@@ -51,8 +51,18 @@ bench: setup ## scores, masks, files beside llama.cpp's own, scaling: JSON and p
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV)
 	python benchmarks/one_shot.py --env $(ENV)
+	python benchmarks/heal.py --env $(ENV)
 	python benchmarks/frontier.py --env $(ENV)
 	python benchmarks/scaling.py
+
+.venv-peers/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install -q -r benchmarks/peers/requirements.txt
+	touch $@
+
+bench-peers: setup .venv-peers/.installed ## our masks beside llm-compressor's, which gets an environment of its own
+	kedro run --env=$(ENV) --tags=look
+	python benchmarks/peers/compare.py --env $(ENV) --python .venv-peers/bin/python
 
 viz: setup ## the pipeline in the browser
 	kedro viz run --env=$(ENV)

@@ -21,11 +21,12 @@ from workbench import arguments, save
 from birdbone.algo.topology import cluster_layer
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.heal import HealSettings, heal
+from birdbone.model.heal import heal
 from birdbone.model.moments import moments
 from birdbone.model.network import build, canonical, hf_config
 from birdbone.model.rounding import Rounder
 from birdbone.model.scan import node_moments
+from birdbone.model.students import HealSettings
 
 BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
 FACTORS = {"tokens": (1, 2, 4), "layers": (1, 2, 4), "hidden": (1, 2, 4), "neurons": (1, 2, 4)}

@@ -13,8 +13,6 @@ from rich.table import Table
 
 from birdbone.errors import BirdboneError, ConfigError
 
-GB = 1e9
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
@@ -41,7 +39,9 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
     targets that these settings cannot reach.
     """
+    from birdbone.config import roots
     from birdbone.plan import make_plan, to_json
+    from birdbone.report import numbers
 
     loader = _loader(env, params)
     made = make_plan(loader.checked)
@@ -54,19 +54,17 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
         title_justify="left",
     )
     table.add_column("stage")
-    table.add_column("minutes", justify="right")
+    table.add_column("about", justify="right")
     for stage, minutes in made.minutes.items():
-        table.add_row(stage, f"{minutes:.1f}")
-    table.add_row("[bold]all", f"[bold]{sum(made.minutes.values()):.0f}")
+        table.add_row(stage, numbers.duration(60 * minutes))
+    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(made.minutes.values()))}")
     console.print(table)
-    low, high = made.bytes_range
-    console.print(f"memory about {made.memory / GB:.1f} GB, disk about {made.disk / GB:.1f} GB")
+    low, high = map(numbers.size, made.bytes_range)
+    console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
     console.print(
-        f"GGUF tensors between {low / 1e6:.0f} and {high / 1e6:.0f} MB (f16: {made.bytes_f16 / 1e6:.0f} MB), the "
+        f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), the "
         f"smallest that costs at most {p.max_loss:.0%} of perplexity"
     )
-    from birdbone.config import roots
-
     where = roots(loader)
     console.print(f"results: [bold]{where['data']}/08_reporting/report.html[/], [bold]{where['models']}/export/[/]")
     for warning in made.warnings:

@@ -99,6 +99,7 @@ class PruneWave(Strict):
 
 
 class MicroHeal(Strict):
+    method: Literal["lora", "full"]
     steps: Annotated[int, Field(ge=0)]
     batch: Positive
     rank: Positive

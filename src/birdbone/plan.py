@@ -34,6 +34,8 @@ AT_REST = 0.2
 ROUNDED = 1900
 """Weights rounded with error compensation in the time of one token."""
 CANARY_TOKENS = 8000
+FIXED = 4
+"""Seconds of a stage that no model's size changes."""
 K_QUANT_ROW = 256
 
 
@@ -107,7 +109,7 @@ def make_plan(parameters: Parameters) -> Plan:
     return Plan(
         source["name"],
         shape,
-        {stage: tokens / rate / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
+        {stage: (tokens / rate + FIXED) / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
         _memory(parameters, shape),
         _disk(parameters, shape),
         2 * shape.parameters,

@@ -7,9 +7,10 @@ import torch
 from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
 
 from birdbone.errors import ConfigError, NumericalError
-from birdbone.model.heal import HealSettings, _with_lora, heal, merge
+from birdbone.model.heal import heal
 from birdbone.model.network import build
 from birdbone.model.shrink import remove_nodes
+from birdbone.model.students import HealSettings, merge, with_lora
 
 RECIPE = HealSettings(
     steps=8,
@@ -37,7 +38,7 @@ def healed(checkpoint, settings=RECIPE, **how):
 
 def trained(checkpoint, settings):
     """A student whose LoRA is not zero."""
-    student = _with_lora(build(checkpoint), checkpoint, settings)
+    student = with_lora(build(checkpoint), checkpoint, settings)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in student.named_parameters():
         if "lora_" in name:
@@ -78,7 +79,20 @@ def test_the_loss_goes_down():
     assert all(row["loss"] == pytest.approx(row["kl"] + 0.1 * row["ce"], rel=1e-5) for row in curve)
 
 
-def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came(caplog):
+def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
+    checkpoint = random_masks(narrow())
+    before = {n: w.clone() for n, w in checkpoint.weights.items()}
+    result, curve = healed(checkpoint, replace(RECIPE, method="full", steps=20, learning_rate=1e-3))
+    start, end = (sum(r["loss"] for r in part) for part in (curve[:4], curve[-4:]))
+    assert end < start
+    assert all(torch.equal(checkpoint.weights[n], w) for n, w in before.items())
+    for name in linear_names(checkpoint):
+        mask = checkpoint.masks[f"weight.{name}"]
+        assert (result.weights[name][~mask] == 0).all()
+        assert (result.weights[name][mask] != checkpoint.weights[name][mask]).float().mean() > 0.9
+
+
+def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came():
     seed = small()
     result, curve = healed(seed, replace(RECIPE, ce_weight=0))
     assert result is seed and curve == []
@@ -106,11 +120,11 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
-@pytest.mark.parametrize("base", ["float32", "nf4"])
-def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, base):
-    if base == "nf4":
+@pytest.mark.parametrize("how", [{}, {"base": "nf4"}, {"method": "full", "learning_rate": 1e-3}])
+def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
+    if "base" in how:
         pytest.importorskip("bitsandbytes")
-    settings, checkpoint = replace(RECIPE, base=base), random_masks(narrow())
+    settings, checkpoint = replace(RECIPE, **how), random_masks(narrow())
     expected, curve = healed(checkpoint, settings, workdir=tmp_path / "whole")
     seen = []
 
@@ -180,7 +194,7 @@ class TestOnAnNF4Base:
         )
         bases = merge(
             checkpoint,
-            _with_lora(build(checkpoint), checkpoint, self.settings),
+            with_lora(build(checkpoint), checkpoint, self.settings),
             replace(self.settings, merge_onto="base"),
         )
         for name in linear_names(checkpoint):
@@ -194,7 +208,7 @@ class TestOnAnNF4Base:
     def test_the_base_is_near_the_weights_but_not_equal(self):
         checkpoint = narrow()
         settings = replace(self.settings, merge_onto="base")
-        untrained = merge(checkpoint, _with_lora(build(checkpoint), checkpoint, settings), settings)
+        untrained = merge(checkpoint, with_lora(build(checkpoint), checkpoint, settings), settings)
         for name in linear_names(checkpoint):
             error = (untrained.weights[name] - checkpoint.weights[name]).norm() / checkpoint.weights[name].norm()
             assert 0.05 < error < 0.12
@@ -202,7 +216,7 @@ class TestOnAnNF4Base:
     def test_widths_that_no_block_divides_are_refused(self):
         checkpoint = remove_nodes(small(), {0: all_but(128, 0)}, {})
         with pytest.raises(ConfigError, match=r"micro_heal\.base.*not 127"):
-            _with_lora(build(checkpoint), checkpoint, self.settings)
+            with_lora(build(checkpoint), checkpoint, self.settings)
 
     @pytest.mark.parametrize("onto", ["weights", "base"])
     def test_it_heals(self, onto):

@@ -40,6 +40,20 @@ def test_inputs_are_those_of_an_ordinary_forward_pass(name):
     assert layers == [0, 1]
 
 
+def test_what_is_changed_in_a_block_reaches_the_next_where_it_is_to_settle():
+    checkpoint = small()
+    architecture, module = family(checkpoint), family(checkpoint).ffn_output(0)
+    other = checkpoint.evolve({f"{module}.weight": 0.5 * checkpoint.weights[f"{module}.weight"]})
+    expected = seen_by_hooks(build(other), list(architecture.inputs_of(1)), tokens(rows=6))
+    network = build(checkpoint)
+    for layer, batches in walk(network, architecture, tokens(rows=6), "walk", settle=True):
+        parts = list(batches)
+        if layer == 0:
+            network.get_submodule(module).weight = torch.nn.Parameter(other.weights[f"{module}.weight"])
+    for name, x in expected.items():
+        torch.testing.assert_close(torch.cat([p[name] for p in parts]), x, atol=1e-5, rtol=1e-5)
+
+
 def test_gemmas_sliding_window_matters_here():
     near, far = random_model("gemma3"), random_model("gemma3", sliding_window=64)
     with torch.no_grad():

@@ -23,7 +23,7 @@ from birdbone.model.shrink import (
     node_masks,
     remove_nodes,
 )
-from birdbone.model.weight_sparsity import Masker
+from birdbone.model.weight_sparsity import mask_weights
 
 Stays = dict[int, Tensor]
 
@@ -57,10 +57,13 @@ def prune(
     report["changed"] = bool(neurons or groups or method != "none")
     if not neurons and not groups and method == "none":
         return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
-    repaired, masks, report["repair"] = _repair(start, neurons, groups, calibration, scores, settings, device)
-    pruned = remove_nodes(start, neurons, groups, {n: w for n, w in repaired.items() if n not in masks})
-    masked = {n: w for n, w in repaired.items() if n in masks}
-    return _zeroed(pruned.evolve(masked, {f"weight.{n}": m for n, m in masks.items()})), report
+    state = start
+    if neurons or groups:
+        repaired, report["repair"] = _repair(start, neurons, groups, calibration, scores, settings["damping"], device)
+        state = _zeroed(remove_nodes(start, neurons, groups, repaired))
+    if method != "none":
+        state = mask_weights(state, calibration, scores, settings["weights"], settings["damping"], device)
+    return state, report
 
 
 def choose(
@@ -135,44 +138,23 @@ def _repair(
     groups: Stays,
     calibration: Tensor,
     scores: dict[str, Tensor],
-    settings: dict,
+    damping: float,
     device: str,
-) -> tuple[dict[str, Tensor], dict[str, Tensor], list[dict]]:
-    """New output projections where nodes went, and weight masks where asked, from one pass."""
-    architecture, weights, asked = architecture_of(start.config), token_weights(scores), settings["weights"]
+) -> tuple[dict[str, Tensor], list[dict]]:
+    """New output projections where nodes went, and what each gained."""
+    architecture = architecture_of(start.config)
+    heads = architecture.heads(start.config) // architecture.kv_heads(start.config)
+    wide = heads * architecture.head_size(start.config)
     new: dict[str, Tensor] = {}
-    masks: dict[str, Tensor] = {}
     rows = []
-    heads = (
-        architecture.heads(start.config) // architecture.kv_heads(start.config) * architecture.head_size(start.config)
-    )
-    masker = None
-    if asked["method"] != "none":
-        masker = Masker(start, scores, asked, settings["damping"])
-        masker.set_budgets(moments(start, calibration, weights, device, CACHE))
-    for layer, fit, check in moments(start, calibration, weights, device, CACHE):
-        stays = {
-            architecture.ffn_output(layer): neurons.get(layer),
-            architecture.attention_part(layer, "output"): groups.get(layer),
-        }
-        stays = {
-            module: mask if module == architecture.ffn_output(layer) else mask.repeat_interleave(heads)
-            for module, mask in stays.items()
-            if mask is not None
-        }
+    for layer, fit, check in moments(start, calibration, token_weights(scores), device, CACHE):
+        stays: dict[str, Tensor] = {}
+        if layer in neurons:
+            stays[architecture.ffn_output(layer)] = neurons[layer]
+        if layer in groups:
+            stays[architecture.attention_part(layer, "output")] = groups[layer].repeat_interleave(wide)
         for module, mask in stays.items():
             name = f"{module}.weight"
-            new[name], figures = repair_columns(
-                start.weights[name], mask, fit[module], check[module], settings["damping"]
-            )
+            new[name], figures = repair_columns(start.weights[name], mask, fit[module], check[module], damping)
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
-        if masker:
-            gone = ({i: m for i, m in found.items() if i == layer} for found in (neurons, groups))
-            repaired = {n: w for n, w in new.items() if n.startswith(architecture.part(layer, ""))}
-            narrow = remove_nodes(start, *gone, repaired)
-            for module in architecture.linears(layer):
-                kept = stays.get(module)
-                moment = fit[module] if kept is None else fit[module][kept][:, kept]
-                name = f"{module}.weight"
-                masks[name], new[name] = masker.mask(module, narrow.weights[name], moment)
-    return new, masks, rows
+    return new, rows

@@ -6,7 +6,7 @@ sliding windows and per-layer position tables need no special case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,23 +37,44 @@ class _Recorder(nn.Module):
 
 @torch.no_grad()
 def walk(
-    network: nn.Module, architecture: Architecture, windows: Tensor, label: str, batch: int = BATCH
+    network: nn.Module,
+    architecture: Architecture,
+    windows: Tensor,
+    label: str,
+    batch: int = BATCH,
+    settle: bool = False,
 ) -> Iterator[tuple[int, Iterator[Batch]]]:
     """Yield (layer, batches); each batch maps the names of ``architecture.inputs_of(layer)`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.
+
+    settle: the next block reads what this one gives once the caller is done with it, so that a change
+    made to its weights meanwhile counts, for one more pass.
     """
-    device = next(network.parameters()).device
-    hidden, arguments = [], []
-    for ids in windows.split(batch):
-        first, calls = _arguments(network, architecture, ids.to(device).long())
-        hidden.append(first)
-        arguments.append(calls)
+    hidden, arguments = block_inputs(network, architecture, windows.split(batch))
     blocks = blocks_of(network, architecture)
     for layer in track(range(len(blocks)), label, unit="block"):
-        run = _run_block(network, blocks[layer], architecture, layer, hidden, [a[layer] for a in arguments])
+        calls = [a[layer] for a in arguments]
+        run = _run_block(network, blocks[layer], architecture, layer, hidden, calls, moves=not settle)
         yield layer, run
         for _ in run:
             pass
+        if settle:
+            for i, call in enumerate(calls):
+                hidden[i] = block_output(blocks[layer], hidden[i], call)
+
+
+@torch.no_grad()
+def block_inputs(
+    network: nn.Module, architecture: Architecture, batches: Sequence[Tensor]
+) -> tuple[list[Tensor], list[list]]:
+    """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's other arguments."""
+    device = next(network.parameters()).device
+    hidden, arguments = [], []
+    for ids in batches:
+        first, calls = _arguments(network, architecture, ids.to(device).long())
+        hidden.append(first)
+        arguments.append(calls)
+    return hidden, arguments
 
 
 def _arguments(network: nn.Module, architecture: Architecture, ids: Tensor) -> tuple[Tensor, list]:
@@ -71,8 +92,15 @@ def _arguments(network: nn.Module, architecture: Architecture, ids: Tensor) -> t
     return recorders[0].calls[0][0], [r.calls[0][1:] for r in recorders]
 
 
-def _run_block(network, block, architecture, layer, hidden, arguments) -> Iterator[Batch]:
-    for i, (args, kwargs) in enumerate(arguments):
+def block_output(block: nn.Module, hidden: Tensor, call: tuple) -> Tensor:
+    """A block's hidden states [B, T, H] for the ones given and its other arguments as ``block_inputs`` has them."""
+    args, kwargs = call
+    out = block(hidden, *args, **kwargs)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def _run_block(network, block, architecture, layer, hidden, arguments, moves) -> Iterator[Batch]:
+    for i, call in enumerate(arguments):
         seen: Batch = {}
         handles = [
             network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
@@ -80,11 +108,12 @@ def _run_block(network, block, architecture, layer, hidden, arguments) -> Iterat
         ]
         try:
             with torch.no_grad():
-                out = block(hidden[i], *args, **kwargs)
+                out = block_output(block, hidden[i], call)
         finally:
             for handle in handles:
                 handle.remove()
-        hidden[i] = out[0] if isinstance(out, tuple) else out
+        if moves:
+            hidden[i] = out
         yield seen
 
 

@@ -5,57 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdbone.algo.budget import spread
 from birdbone.algo.weight_masks import mask_weight, saliency
 from birdbone.errors import ConfigError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.moments import Moments
+from birdbone.model.moments import CACHE, Moments, fold, moments, token_weights
+from birdbone.model.network import build
 from birdbone.model.shrink import narrowed_fisher
+from birdbone.model.walk import walk
 
 SAMPLE = 4096
 """Weights per tensor whose costs stand for all."""
 
 
-class Masker:
-    """Masks of one checkpoint under the ``prune_wave.weights`` parameters."""
+def mask_weights(
+    start: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], asked: dict, damping: float, device: str
+) -> Checkpoint:
+    """The checkpoint with a mask in every linear layer, and what is kept made up for it where ``sparsegpt``.
 
-    def __init__(self, start: Checkpoint, scores: dict[str, Tensor], asked: dict, damping: float) -> None:
-        """scores: ``fisher.<module>`` over the seed's outputs; asked: method, sparsity, pattern, budget."""
-        self.start, self.asked, self.damping = start, asked, damping
-        self.fisher = narrowed_fisher(start, scores)
-        self.budgets: dict[str, float] = {}
-
-    def set_budgets(self, layers: Iterator[tuple[int, Moments, Moments]]) -> None:
-        """``sensitivity``: each module's share by what its weights cost, the same in all where ``uniform``.
-
-        A weight's cost is the output error that removing it makes (see ``saliency``), times the mean squared
-        gradient of that output: nats to second order, so that modules compare.
-        """
-        if self.asked["budget"] == "uniform" or self.asked["pattern"]:
-            return
-        costs, counts, method = {}, {}, self.asked["method"]
-        for layer, fit, _ in layers:
-            for module in architecture_of(self.start.config).linears(layer):
-                weight = self.start.weights[f"{module}.weight"]
-                cost = saliency(weight, fit[module], method, self.damping)
-                if method != "magnitude":
-                    cost = cost * self.fisher[module][:, None]
-                ranks = torch.linspace(0, weight.numel() - 1, min(SAMPLE, weight.numel())).long()
-                costs[module], counts[module] = cost.flatten().sort().values[ranks], weight.numel()
-        self.budgets = spread(costs, counts, self.asked["sparsity"])
-
-    def mask(self, module: str, weight: Tensor, moment: Tensor) -> tuple[Tensor, Tensor]:
-        """(mask, new weight) of one module's weight [O, I] with its inputs' moment [I, I]."""
-        pattern = self.asked["pattern"]
-        if pattern and weight.shape[1] % pattern[1]:
+    calibration: token windows [N, T]; scores: ``tokens.<module>`` of it and ``fisher.<module>`` over the
+    seed's outputs; asked: the ``prune_wave.weights`` parameters. Block by block: each is masked for the
+    inputs that the masked blocks before it give.
+    """
+    architecture, network = architecture_of(start.config), build(start, device)
+    pattern, weights = asked["pattern"] and tuple(asked["pattern"]), token_weights(scores)
+    for name in (n for layer in range(start.layers) for n in architecture.linears(layer)):
+        width = start.weights[f"{name}.weight"].shape[1]
+        if pattern and width % pattern[1]:
             raise ConfigError(
-                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the "
-                f"{weight.shape[1]} inputs of {module}"
+                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} inputs of {name}"
             )
-        sparsity = self.budgets.get(module, self.asked["sparsity"])
-        return mask_weight(
-            weight, moment, self.asked["method"], sparsity, tuple(pattern) if pattern else None, self.damping
-        )
+    budgets: dict[str, float] = {}
+    if asked["budget"] == "sensitivity" and not pattern:
+        fisher = narrowed_fisher(start, scores)
+        layers = moments(start, calibration, weights, device, CACHE)
+        budgets = sensitivity_budgets(start, layers, fisher, asked, damping)
+    new: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
+    for layer, batches in walk(network, architecture, calibration, f"masks ({asked['method']})", settle=True):
+        fit, check = fold(batches, architecture.inputs_of(layer), weights)
+        for module in architecture.linears(layer):
+            name = f"{module}.weight"
+            moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
+            sparsity = budgets.get(module, asked["sparsity"])
+            mask, weight = mask_weight(start.weights[name], moment, asked["method"], sparsity, pattern, damping)
+            masks[f"weight.{name}"], new[name] = mask, weight
+            network.get_submodule(module).weight = nn.Parameter(weight.to(device), requires_grad=False)
+    return start.evolve(new, masks)
+
+
+def sensitivity_budgets(
+    start: Checkpoint,
+    layers: Iterator[tuple[int, Moments, Moments]],
+    fisher: dict[str, Tensor],
+    asked: dict,
+    damping: float,
+) -> dict[str, float]:
+    """Module -> share of its weights to mask, by what they cost.
+
+    A weight's cost is the output error that removing it makes (see ``saliency``), times the mean squared
+    gradient of that output: nats to second order, so that modules compare.
+    """
+    costs, counts, method = {}, {}, asked["method"]
+    for layer, fit, _ in layers:
+        for module in architecture_of(start.config).linears(layer):
+            weight = start.weights[f"{module}.weight"]
+            cost = saliency(weight, fit[module], method, damping)
+            if method != "magnitude":
+                cost = cost * fisher[module][:, None]
+            ranks = torch.linspace(0, weight.numel() - 1, min(SAMPLE, weight.numel())).long()
+            costs[module], counts[module] = cost.flatten().sort().values[ranks], weight.numel()
+    return spread(costs, counts, asked["sparsity"])

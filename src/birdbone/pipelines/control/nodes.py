@@ -10,10 +10,11 @@ from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import score_canaries
-from birdbone.model.heal import HealSettings, heal
+from birdbone.model.heal import heal
 from birdbone.model.judge import judge, judge_itself
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
+from birdbone.model.students import HealSettings
 from birdbone.text.canaries import load_canaries
 
 

@@ -8,9 +8,9 @@ from birdbone.algo.stop_loss import why_not
 from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.heal import HealSettings
 from birdbone.model.heal import heal as heal_model
 from birdbone.model.live import curve_csv, live_log
+from birdbone.model.students import HealSettings
 
 
 def heal(

@@ -10,9 +10,10 @@ from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.evaluate import losses
-from birdbone.model.heal import HealSettings, heal
+from birdbone.model.heal import heal
 from birdbone.model.network import build
 from birdbone.model.regrow import regrow as regrow_model
+from birdbone.model.students import HealSettings
 
 
 def regrow(

@@ -1,0 +1,111 @@
+"""Healing recipes on the same pruned model: perplexity and KL against steps, tokens and seconds.
+
+Each recipe also heals the seed itself, uncompressed: the control, without which a recovery proves nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+from workbench import Artifacts, arguments, fewer, save
+
+from birdbone.algo.perplexity import worst_change
+from birdbone.model.device import resolve_device
+from birdbone.model.heal import heal
+from birdbone.model.judge import judge
+from birdbone.model.network import build
+from birdbone.model.prune import prune
+from birdbone.model.reconstruct import reconstruct
+from birdbone.model.reference import Reference
+from birdbone.model.shrink import block_parameters
+from birdbone.model.students import HealSettings
+
+ALONE = 1e3
+"""Weight at which cross-entropy drowns the distillation: AdamW does not mind a gradient's scale."""
+RECIPES = {
+    "LoRA on cross-entropy": {"ce_weight": ALONE},
+    "LoRA distilled and on cross-entropy": {"ce_weight": 0.5},
+    "LoRA distilled": {},
+    "QLoRA distilled": {"base": "nf4"},
+    "all weights distilled": {"method": "full", "learning_rate": 5e-5},
+    "block by block": {"method": "full", "learning_rate": 1e-4},
+}
+MASK = {"none": None, "2:4": [2, 4]}
+
+
+def main() -> None:
+    asked = arguments(__doc__, share=0.02, mask="none", steps="8,24", windows=6, recipes=",".join(RECIPES), rate=0.0005)
+    found = Artifacts(asked.env)
+    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    settings = {**found.parameters["prune_wave"], "attention": False}
+    if asked.mask != "none":
+        settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}
+    amount = int(asked.share * block_parameters(seed))
+    clusters, calibration = found.clusters[0], texts["calibration"]
+    pruned, _ = prune(seed, amount, scores, clusters, calibration, settings, "uneven", device)
+    known = {k: v for k, v in found.parameters["micro_heal"].items() if k != "method"}
+    base = HealSettings(**{**known, "ce_weight": 0.0, "learning_rate": asked.rate, "base": "float32"})
+    rows: list[dict] = []
+
+    def measure(recipe: str, steps: int, seconds: float, state, role: str) -> None:
+        figures = judge(build(state, device), reference, guard, "guard", 0)
+        domain, change = worst_change(figures, None)
+        kl = sum(f["kl"] for f in figures.values()) / len(figures)
+        tokens = steps * base.batch * texts["heal"].shape[1]
+        rows.append(
+            {
+                "recipe": recipe,
+                "role": role,
+                "steps": steps,
+                "tokens": tokens,
+                "seconds": seconds,
+                "worst_domain": domain,
+                "worst_change": change,
+                "kl": kl,
+                "perplexity": {d: f["perplexity"] for d, f in figures.items()},
+            }
+        )
+        print(
+            f"{recipe:34} {role:8} {steps:4} steps  {seconds:6.1f} s  worst {change:+7.2%}  KL {kl:.4f}",
+            flush=True,
+        )
+
+    measure("nothing", 0, 0.0, pruned, "healed")
+    steps = [int(s) for s in asked.steps.split(",")]
+    for recipe in asked.recipes.split(","):
+        chosen = replace(base, **RECIPES[recipe.strip()])
+        for count in steps:
+            start = time.perf_counter()
+            healed = _healed(recipe, pruned, seed, texts["heal"], replace(chosen, steps=count), device)
+            measure(recipe, count, time.perf_counter() - start, healed, "healed")
+        start = time.perf_counter()
+        control = _healed(recipe, seed, seed, texts["heal"], replace(chosen, steps=steps[-1]), device)
+        measure(recipe, steps[-1], time.perf_counter() - start, control, "control")
+    save("heal", asked, rows, _picture(rows))
+
+
+def _healed(recipe: str, state, seed, windows, settings: HealSettings, device: str):
+    if recipe == "block by block":
+        used = windows[: settings.steps * settings.batch]
+        return reconstruct(state, seed, used, settings, 0, device)[0]
+    return heal(state, seed, windows, settings, 0, device)[0]
+
+
+def _picture(rows: list[dict]) -> plt.Figure:
+    figure, panel = plt.subplots(figsize=(8, 4.5))
+    start = rows[0]
+    for recipe in dict.fromkeys(r["recipe"] for r in rows[1:]):
+        mine = [start, *(r for r in rows if r["recipe"] == recipe and r["role"] == "healed")]
+        panel.plot([r["seconds"] for r in mine], [r["kl"] for r in mine], "o-", label=recipe)
+    panel.set(xlabel="seconds of healing", ylabel="KL to the seed, nats per token")
+    panel.legend(fontsize=7)
+    panel.grid(alpha=0.3)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

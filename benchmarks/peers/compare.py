@@ -1,0 +1,132 @@
+"""Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in turn, in one run.
+
+Each in a process of its own, whose seconds of masking and peak memory count; every ratio is ours to the peer's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from workbench import Artifacts, arguments, fewer, save
+
+from birdbone.algo.perplexity import worst_change
+from birdbone.model.device import resolve_device
+from birdbone.model.folder import write_folder
+from birdbone.model.judge import judge
+from birdbone.model.network import build, canonical
+from birdbone.model.reference import Reference
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    asked = arguments(__doc__, python="", methods="sparsegpt,wanda", structures="0:0,2:4", windows=8, repeats=1)
+    if not Path(asked.python).is_file():
+        raise SystemExit("--python: the peer's interpreter; `make bench-peers` sets it up and gives it")
+    found = Artifacts(asked.env)
+    seed, texts = found.seed_model, found.texts[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    tools = {
+        "birdbone": [sys.executable, HERE / "ours.py"],
+        "llm-compressor": [asked.python, HERE / "llm_compressor.py"],
+    }
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
+        folder = Path(temporary) / "seed"
+        folder.mkdir()
+        write_folder(seed, folder, torch.float32)
+        for file in found.tokenizer.iterdir():
+            if file.name != "manifest.json":
+                os.link(file, folder / file.name)
+        save_file({"windows": texts["calibration"]}, Path(temporary) / "windows.safetensors")
+        for method in asked.methods.split(","):
+            for structure in asked.structures.split(","):
+                for turn in range(asked.repeats):
+                    for tool, command in tools.items():
+                        out = Path(temporary) / f"{tool}-{method}-{structure.replace(':', '-')}-{turn}"
+                        figures = _run(
+                            [*command, folder, Path(temporary) / "windows.safetensors", out, method, structure]
+                        )
+                        weights = canonical(load_file(out / "model.safetensors"), seed.config)
+                        state = seed.evolve({n: weights[n] for n in seed.weights})
+                        judged = judge(build(state, device), reference, guard, "guard", 0)
+                        domain, change = worst_change(judged, None)
+                        rows.append(
+                            {
+                                "tool": tool,
+                                "method": method,
+                                "structure": structure,
+                                **figures,
+                                "worst_domain": domain,
+                                "worst_change": change,
+                                "kl": sum(f["kl"] for f in judged.values()) / len(judged),
+                                "perplexity": {d: f["perplexity"] for d, f in judged.items()},
+                                "zeros": _zeros(state),
+                            }
+                        )
+                        print(
+                            "{tool:15} {method:10} {structure}  worst {worst_change:+8.1%}  KL {kl:.3f}  "
+                            "zeros {zeros:.1%}  {seconds:6.1f} s  {peak_gb:.2f} GB".format(
+                                **rows[-1], peak_gb=figures["peak"] / 1e9
+                            ),
+                            flush=True,
+                        )
+                        if tool != "birdbone":
+                            _ratio(*rows[-2:])
+    save("peers", asked, rows, _picture(rows))
+
+
+def _run(command: list) -> dict:
+    """Seconds as the child prints them, and its peak resident memory in bytes."""
+    with tempfile.TemporaryFile("w+") as out:
+        child = subprocess.Popen([str(c) for c in command], stdout=out, stderr=subprocess.PIPE, text=True)
+        errors = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        if status:
+            raise SystemExit(f"{command[1]} failed:\n{errors[-3000:]}")
+        out.seek(0)
+        return {**json.loads(out.read().strip().splitlines()[-1]), "peak": usage.ru_maxrss * 1024}
+
+
+def _zeros(state) -> float:
+    blocks = [w for n, w in state.weights.items() if w.dim() == 2 and "layers" in n]
+    return sum(int((w == 0).sum()) for w in blocks) / max(1, sum(w.numel() for w in blocks))
+
+
+def _ratio(ours: dict, theirs: dict) -> None:
+    worst = max(p / theirs["perplexity"][d] for d, p in ours["perplexity"].items())
+    print(
+        f"{'  ours : theirs':15} {ours['method']:10} {ours['structure']}  perplexity x{worst:.3f} (worst domain)  "
+        f"seconds x{ours['seconds'] / theirs['seconds']:.2f}  memory x{ours['peak'] / theirs['peak']:.2f}",
+        flush=True,
+    )
+
+
+def _picture(rows: list[dict]) -> plt.Figure:
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.5))
+    labels = [f"{r['method']} {r['structure']}\n{r['tool']}" for r in rows]
+    colours = ["C0" if r["tool"] == "birdbone" else "C1" for r in rows]
+    for panel, key, name in zip(
+        panels, ("kl", "seconds", "peak"), ("KL to the seed", "seconds", "peak bytes"), strict=True
+    ):
+        panel.barh(labels, [r[key] for r in rows], color=colours)
+        panel.set(xlabel=name)
+        panel.invert_yaxis()
+        panel.tick_params(labelsize=6)
+    figure.tight_layout()
+    return figure
+
+
+if __name__ == "__main__":
+    main()

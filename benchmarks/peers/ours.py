@@ -1,0 +1,40 @@
+"""Our masks on a model folder, in a process of its own: FOLDER WINDOWS OUT METHOD STRUCTURE, as the peer's script.
+
+Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from birdbone.model import sources
+from birdbone.model.architecture import architecture_of
+from birdbone.model.folder import write_folder
+from birdbone.model.weight_sparsity import mask_weights
+
+DAMPING = 0.01
+
+
+def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:
+    seed, _ = sources.load(sources.locate(folder, {}), 0, list)
+    ids, architecture = load_file(windows)["windows"], architecture_of(seed.config)
+    modules = [n for layer in range(seed.layers) for n in architecture.linears(layer)]
+    scores = {f"tokens.{n}": torch.ones(ids.shape) for n in modules}
+    n, m = map(int, structure.split(":"))
+    asked = {"method": method, "sparsity": 0.5, "pattern": [n, m] if m else None, "budget": "uniform"}
+    start = time.perf_counter()
+    masked = mask_weights(seed, ids, scores, asked, DAMPING, "cpu")
+    seconds = time.perf_counter() - start
+    Path(out).mkdir(parents=True)
+    write_folder(masked, Path(out), torch.float32)
+    print(json.dumps({"seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

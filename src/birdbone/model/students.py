@@ -1,0 +1,158 @@
+"""What is trained while healing: a LoRA on the pruned network, or all of its weights under their masks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birdbone.errors import ConfigError
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import build
+
+ADAPTER = "heal"
+
+
+@dataclass(frozen=True)
+class HealSettings:
+    """Recipe of one heal; the fields are the keys of ``micro_heal`` in the parameters."""
+
+    steps: int
+    batch: int
+    rank: int
+    learning_rate: float
+    ce_weight: float
+    base: str
+    merge_onto: str
+    compute: str
+    checkpoint_every: int
+    method: str = "lora"
+    warmup: float = 0.1
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network, those of its parameters that learn, and the checkpoint that they amount to."""
+
+    network: nn.Module
+    trained: dict[str, nn.Parameter]
+    merged: Callable[[], Checkpoint]
+
+
+def student_of(checkpoint: Checkpoint, settings: HealSettings, device: str) -> Student:
+    """The student that ``settings.method`` asks for: ``lora`` or ``full``."""
+    if settings.method == "full":
+        return _full(checkpoint, device)
+    network = with_lora(build(checkpoint, device), checkpoint, settings)
+    trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    return Student(network, trained, lambda: merge(checkpoint, network, settings))
+
+
+def _full(checkpoint: Checkpoint, device: str) -> Student:
+    """Every linear layer's weight learns; what a mask removed has no gradient and stays exactly 0."""
+    architecture = architecture_of(checkpoint.config)
+    names = [f"{n}.weight" for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
+    copies = {n: checkpoint.weights[n].clone() for n in names}
+    network = build(checkpoint.evolve(copies), device)
+    trained = {n: network.get_parameter(n) for n in names}
+    for name, parameter in trained.items():
+        parameter.requires_grad_(True)
+        mask = checkpoint.masks.get(f"weight.{name}")
+        if mask is not None:
+            parameter.register_hook(_masking(mask.to(parameter.device)))
+    return Student(network, trained, lambda: checkpoint.evolve({n: p.detach().cpu() for n, p in trained.items()}))
+
+
+def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda gradient: gradient * mask
+
+
+@torch.no_grad()
+def merge(checkpoint: Checkpoint, student: nn.Module, settings: HealSettings) -> Checkpoint:
+    """W + s·(BA ⊙ M) in float32 for every adapted layer: on the checkpoint's own weights, or with
+    ``merge_onto: base`` on the de-quantized NF4 base. Masked weights come out exactly 0.
+    """
+    merged = {}
+    for name, module in student.base_model.model.named_modules():
+        if not hasattr(module, "lora_A"):
+            continue
+        weight = checkpoint.weights[f"{name}.weight"]
+        if settings.base == "nf4" and settings.merge_onto == "base":
+            weight = _dequantized(module.base_layer).cpu()
+        change = module.scaling[ADAPTER] * (
+            module.lora_B[ADAPTER].weight.float() @ module.lora_A[ADAPTER].weight.float()
+        )
+        mask = checkpoint.masks.get(f"weight.{name}.weight")
+        new = weight.float() + change.cpu()
+        merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(weight.dtype)
+    return checkpoint.evolve(merged)
+
+
+def with_lora(network: nn.Module, checkpoint: Checkpoint, settings: HealSettings) -> nn.Module:
+    """The network with a peft LoRA on every linear layer, whose base is in 4 bits with ``base: nf4``."""
+    from peft import LoraConfig, get_peft_model
+
+    architecture = architecture_of(checkpoint.config)
+    names = [n for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
+    if settings.base == "nf4":
+        for name in names:
+            network.set_submodule(name, _nf4(network.get_submodule(name)))
+    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0, target_modules=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
+        student = get_peft_model(network, config, adapter_name=ADAPTER)
+    student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
+    for name in names:
+        layer, mask = student.base_model.model.get_submodule(name), checkpoint.masks.get(f"weight.{name}.weight")
+        if settings.base == "nf4":
+            layer.base_layer.train()  # in evaluation bitsandbytes repacks a CPU weight, and it cannot be read again
+        if mask is not None:
+            _mask_lora(layer, mask)
+    return student
+
+
+def _mask_lora(layer: nn.Module, mask: Tensor) -> None:
+    """Make a peft layer compute x(W + s·(BA ⊙ M))ᵀ, so that training sees what the merge will keep."""
+    a, b = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]
+    keep = mask.to(a.weight.device, a.weight.dtype)
+
+    def forward(x: Tensor) -> Tensor:
+        change = layer.scaling[ADAPTER] * (b.weight @ a.weight) * keep
+        return layer.base_layer(x) + F.linear(x, change.to(x.dtype))
+
+    layer.forward = forward
+
+
+def _nf4(linear: nn.Linear) -> nn.Module:
+    """The layer in 4 bits. Blocks must not straddle rows: bitsandbytes 0.50 reads them wrongly on a CPU."""
+    import bitsandbytes as bnb
+
+    device, block = linear.weight.device, next((b for b in (64, 32) if linear.in_features % b == 0), None)
+    if block is None:
+        raise ConfigError(
+            f"parameter micro_heal.base: nf4 needs inputs in multiples of 32, not {linear.in_features}: use float32"
+        )
+    quantized = bnb.nn.Linear4bit(
+        linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
+    )
+    weight = linear.weight.detach().clone()
+    quantized.weight = bnb.nn.Params4bit(
+        weight, requires_grad=False, quant_type="nf4", blocksize=block, module=quantized
+    )
+    if linear.bias is not None:
+        quantized.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
+    quantized = quantized.to(device)
+    if quantized.weight.quant_state is None:
+        quantized.weight = quantized.weight._quantize(device)
+    return quantized
+
+
+def _dequantized(layer: nn.Module) -> Tensor:
+    import bitsandbytes.functional as bnb
+
+    return bnb.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
