@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PROFILE ?= default
+BASE ?= origin/main
 ENV := $(if $(filter default,$(PROFILE)),base,$(PROFILE))
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -15,7 +16,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint viz bench bench-peers
+.PHONY: help setup run test lint hooks pr-report viz bench bench-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -43,9 +44,16 @@ test: setup ## every test, those on the real default model included
 	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
 
 lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
-	ruff check src tests benchmarks
-	ruff format --check -q src tests benchmarks
+	ruff check src tests benchmarks notebooks
+	ruff format --check -q src tests benchmarks notebooks
 	birdbone dvc --check
+	mdformat --check README.md docs requirements
+
+hooks: setup ## install git's hooks: a changed model needs its bundle, no pickles, clean notebooks
+	pre-commit install --hook-type pre-commit --hook-type prepare-commit-msg
+
+pr-report: setup ## verify the bundles added since BASE (origin/main), print their reports, fail where the guard did
+	@birdbone hook review --base "$(BASE)"
 
 bench: setup ## scores, masks, files beside llama.cpp's own, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look

@@ -12,6 +12,7 @@ from typing import Any
 
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework import project
+from kedro.framework.startup import bootstrap_project
 from kedro.utils import find_kedro_project
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -21,10 +22,10 @@ from birdbone.errors import ConfigError
 _latest: ConfigLoader | None = None
 
 
-class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with profiles laid *over* the base parameters and unknown keys refused.
+class ProfileLoader(OmegaConfigLoader):
+    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes into no force.
 
-    ``checked`` is what ``check`` made of the parameters. Raises ConfigError on any fault in them.
+    Raises ConfigError when there is no such profile.
     """
 
     def __init__(
@@ -38,7 +39,28 @@ class ConfigLoader(OmegaConfigLoader):
             kwargs["default_run_env"] = kwargs.get("base_env", "base")
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
         super().__init__(conf_source, env, runtime_params, **kwargs)
-        self.checked = self.check(self._tree())
+
+    def tree(self) -> dict:
+        """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""
+        try:
+            return self["parameters"]
+        except MissingConfigException as error:
+            raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
+        except (YAMLError, ValueError, OmegaConfBaseException) as error:
+            raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
+
+
+class ConfigLoader(ProfileLoader):
+    """The loader in force: unknown keys are refused, and the registry follows it.
+
+    ``checked`` is what ``check`` made of the parameters. Raises ConfigError on any fault in them.
+    """
+
+    def __init__(
+        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+    ) -> None:
+        super().__init__(conf_source, env, runtime_params, **kwargs)
+        self.checked = self.check(self.tree())
 
         global _latest
         _latest = self
@@ -51,14 +73,6 @@ class ConfigLoader(OmegaConfigLoader):
         from birdbone.parameters import validate
 
         return validate(tree)
-
-    def _tree(self) -> dict:
-        try:
-            return self["parameters"]
-        except MissingConfigException as error:
-            raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
-        except (YAMLError, ValueError, OmegaConfBaseException) as error:
-            raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
 
 
 def parameters() -> Any:
@@ -94,3 +108,12 @@ def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
     share one lock and one ledger.
     """
     return root / ".birdbone" / roots(loader)["data"].replace("/", "-").strip("-")
+
+
+def project_root() -> Path:
+    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside one."""
+    root = find_kedro_project(Path.cwd())
+    if root is None:
+        raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")
+    bootstrap_project(root)
+    return root

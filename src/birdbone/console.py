@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import click
-from kedro.framework.startup import bootstrap_project
-from kedro.utils import find_kedro_project
 from rich.console import Console
 from rich.table import Table
 
+from birdbone.config import project_root
+from birdbone.diff.commands import bundle, diff
 from birdbone.errors import BirdboneError, ConfigError
+from birdbone.git.hook_command import hook
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,7 +81,7 @@ def dvc(only_check: bool) -> None:
     """
     from birdbone import dvc as generator
 
-    root = _root()
+    root = project_root()
     if only_check:
         if not generator.check(root):
             raise ConfigError("dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it")
@@ -97,7 +98,7 @@ def verify(env: str | None) -> None:
     """Re-hash every artifact of a profile against its manifest (DVC itself never does)."""
     from kedro.framework.session import KedroSession
 
-    root = _root()
+    root = project_root()
     with KedroSession.create(root, env=env) as session:
         catalog = session.load_context().catalog
         from kedro.framework.project import pipelines
@@ -126,18 +127,10 @@ def summary(env: str | None) -> None:
     from birdbone.plan import read_results
 
     where = roots(_loader(env, ""))
-    text = read_results(_root() / where["data"])
+    text = read_results(project_root() / where["data"])
     if not text:
         raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
     click.echo(text)
-
-
-def _root() -> Path:
-    root = find_kedro_project(Path.cwd())
-    if root is None:
-        raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")
-    bootstrap_project(root)
-    return root
 
 
 def _loader(env: str | None, params: str):
@@ -146,10 +139,15 @@ def _loader(env: str | None, params: str):
     from birdbone.config import ConfigLoader, make_loader
 
     given = _split_params(None, None, params) if params else {}
-    root = _root()
+    root = project_root()
     if given:
         return ConfigLoader(str(root / "conf"), env, given, base_env="base", default_run_env="local")
     return make_loader(root, env)
+
+
+commands.add_command(bundle)
+commands.add_command(diff)
+commands.add_command(hook)
 
 
 def main() -> None:
@@ -159,3 +157,7 @@ def main() -> None:
     except BirdboneError as error:
         print(f"birdbone: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

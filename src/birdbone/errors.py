@@ -25,6 +25,10 @@ class ArtifactError(BirdboneError):
     """A file on disk is truncated, corrupted or not what its manifest says."""
 
 
+class BundleError(BirdboneError):
+    """A diff bundle does not fit the model, the seed or the request it was given."""
+
+
 class NumericalError(BirdboneError):
     """Weights, activations or gradients are not finite, or zero where they cannot be."""
 

@@ -99,17 +99,15 @@ def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Ten
     return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
 
 
-def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> list[Rounded]:
-    """The rounding with its scales refitted; and with then its codes and once more its scales refitted.
+def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> Rounded:
+    """The rounding with its codes gone over once more, and then its scales refitted.
 
-    GPTQ fixes a block's scale before it knows what the columns to come will make of it, and never
-    returns to a code. Both steps lower Σ_o ΔW_o M ΔW_oᵀ for the ``moment`` M [I, I]: scales by least
-    squares over all of a row's blocks, codes one column at a time, nearest to what the rest of the row
-    leaves to do. mask: as for ``round_compensated``.
+    GPTQ never returns to a code, and fixes a block's scale before it knows what the columns to come will
+    make of it. Both steps lower Σ_o ΔW_o M ΔW_oᵀ for the ``moment`` M [I, I]: codes one column at a time,
+    nearest to what the rest of the row leaves to do, scales by least squares over all of a row's blocks.
+    mask: as for ``round_compensated``.
     """
-    first = _rescaled(weight, rounded.codes, moment, grid)
-    codes = _recoded(weight, first, moment, grid, mask)
-    return [first, _rescaled(weight, codes, moment, grid)]
+    return _rescaled(weight, _recoded(weight, rounded, moment, grid, mask), moment, grid)
 
 
 def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Rounded:
@@ -180,5 +178,5 @@ def round_best(
     found = [plain if mask is None else masked(plain, mask, grid)]
     for each in given:
         rounded = round_compensated(weight, each, grid, mask)
-        found += [rounded, *refine(weight, rounded, each.moment, grid, mask)]
+        found += [rounded, refine(weight, rounded, each.moment, grid, mask)]
     return min(found, key=lambda r: output_error(r.weight - weight, check))

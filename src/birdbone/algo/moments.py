@@ -31,4 +31,4 @@ def damped(moment: Tensor, damping: float) -> Tensor:
 
 def output_error(change: Tensor, moment: Tensor) -> float:
     """Σ_t ‖ΔW x_t‖² for a weight change [out, in] and a moment [in, in]."""
-    return float(torch.einsum("oi,ij,oj->", change.double(), moment.double(), change.double()))
+    return float(((change @ moment) * change).sum(dtype=torch.float64))

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class NodeAxis:
+    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or columns to a node."""
+
+    mask: str
+    dim: int
+    entries: int
+
+    def cut(self, tensor: Tensor, stays: Tensor) -> Tensor:
+        """The tensor without the nodes that are False in ``stays``."""
+        index = stays.repeat_interleave(self.entries)
+        return tensor[index] if self.dim == 0 else tensor[:, index].contiguous()
+
+    def paste(self, tensor: Tensor, stays: Tensor, whole: Tensor) -> Tensor:
+        """A copy of ``whole`` with the tensor in place of the nodes that are True in ``stays``."""
+        index = torch.nonzero(stays.repeat_interleave(self.entries)).flatten()
+        return whole.clone().index_copy_(self.dim, index, tensor)
+
+
+def node_axes(config: dict, layer: int) -> dict[str, NodeAxis]:
+    """Every tensor of a layer that is narrower for each removed node, by name; biases whether present or not."""
+    architecture = architecture_of(config)
+    size = architecture.head_size(config)
+    heads = size * (architecture.heads(config) // architecture.kv_heads(config))
+    query, key, value, output = architecture.linears(layer)[:4]
+    ffn, kv = f"ffn.{layer}", f"kv.{layer}"
+    rows = {**dict.fromkeys(architecture.ffn_inputs(layer), (ffn, 1)), query: (kv, heads), key: (kv, size)}
+    rows[value] = (kv, size)
+    columns = {architecture.ffn_output(layer): (ffn, 1), output: (kv, heads)}
+    axes = {f"{m}.{kind}": NodeAxis(mask, 0, n) for m, (mask, n) in rows.items() for kind in ("weight", "bias")}
+    return axes | {f"{m}.weight": NodeAxis(mask, 1, n) for m, (mask, n) in columns.items()}
 
 
 def ffn_width(checkpoint: Checkpoint, layer: int) -> int:
@@ -75,22 +110,17 @@ def remove_nodes(
     nodes (True = stays); ``repaired`` holds new output projections, already narrow.
     """
     architecture = architecture_of(checkpoint.config)
+    widths = {"ffn": architecture.ffn_width(checkpoint.config), "kv": architecture.kv_heads(checkpoint.config)}
     weights, masks = {}, {}
-    for layer, stays in neurons.items():
-        rows, column = architecture.ffn_inputs(layer), architecture.ffn_output(layer)
-        _cut(checkpoint, rows, column, stays, weights, masks)
-        masks[f"ffn.{layer}"] = _narrowed(
-            checkpoint.node_mask("ffn", layer, architecture.ffn_width(checkpoint.config)), stays
-        )
-    for layer, stays in groups.items():
-        query, key, value, output = architecture.linears(layer)[:4]
-        size = architecture.head_size(checkpoint.config)
-        shared = architecture.heads(checkpoint.config) // architecture.kv_heads(checkpoint.config)
-        _cut(checkpoint, [key, value], None, stays.repeat_interleave(size), weights, masks)
-        _cut(checkpoint, [query], output, stays.repeat_interleave(size * shared), weights, masks)
-        masks[f"kv.{layer}"] = _narrowed(
-            checkpoint.node_mask("kv", layer, architecture.kv_heads(checkpoint.config)), stays
-        )
+    for kind, chosen in (("ffn", neurons), ("kv", groups)):
+        for layer, stays in chosen.items():
+            mask = f"{kind}.{layer}"
+            masks[mask] = _narrowed(checkpoint.node_mask(kind, layer, widths[kind]), stays)
+            for name, axis in node_axes(checkpoint.config, layer).items():
+                if axis.mask == mask and name in checkpoint.weights:
+                    weights[name] = axis.cut(checkpoint.weights[name], stays)
+                    if f"weight.{name}" in checkpoint.masks:
+                        masks[f"weight.{name}"] = axis.cut(checkpoint.masks[f"weight.{name}"], stays)
     return checkpoint.evolve({**weights, **(repaired or {})}, masks)
 
 
@@ -121,25 +151,6 @@ def grow_neurons(
 
 def _present(checkpoint: Checkpoint, modules: list[str]) -> list[str]:
     return [f"{m}.{kind}" for m in modules for kind in ("weight", "bias") if f"{m}.{kind}" in checkpoint.weights]
-
-
-def _cut(
-    checkpoint: Checkpoint,
-    rows: list[str],
-    column: str | None,
-    stays: Tensor,
-    weights: dict[str, Tensor],
-    masks: dict[str, Tensor],
-) -> None:
-    for name in _present(checkpoint, rows):
-        weights[name] = checkpoint.weights[name][stays]
-        if f"weight.{name}" in checkpoint.masks:
-            masks[f"weight.{name}"] = checkpoint.masks[f"weight.{name}"][stays]
-    if column:
-        name = f"{column}.weight"
-        weights[name] = checkpoint.weights[name][:, stays].contiguous()
-        if f"weight.{name}" in checkpoint.masks:
-            masks[f"weight.{name}"] = checkpoint.masks[f"weight.{name}"][:, stays].contiguous()
 
 
 def _narrowed(mask: Tensor, stays: Tensor) -> Tensor:

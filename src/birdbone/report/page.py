@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-from functools import cache
-from importlib.resources import files
-
 import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from birdbone.report import charts, figures, numbers
 from birdbone.report.data import ReportData, judged, value
-
-CHART_CHOICES = {"displayModeBar": False, "responsive": True}
+from birdbone.report.embed import rendered
 
 
 def render(data: ReportData) -> str:
-    """The report as one HTML document: equal data gives equal text, and nothing is fetched.
-
-    Plotly's script is embedded once, packed (gzip in base64), which keeps the page near 2 MB.
-    """
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters |= {
-        name: getattr(numbers, name)
-        for name in ("size", "amount", "exact", "points", "plain", "nats", "share", "change", "duration")
-    }
-    template = environment.from_string(files("birdbone.report").joinpath("template.html").read_text(encoding="utf-8"))
-    return template.render(
+    """The report as one HTML document: equal data gives equal text, and nothing is fetched."""
+    return rendered(
+        "birdbone.report/template.html",
+        plots(data),
         d=data,
         cards=cards(data),
-        plots={name: _embedded(name, figure) for name, figure in plots(data).items()},
         absent=absent(data),
         settings=flattened(data.settings),
         domains=list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {}))),
@@ -40,8 +23,6 @@ def render(data: ReportData) -> str:
         judged=judged,
         flagged=flagged,
         interval=numbers.interval,
-        config=CHART_CHOICES,
-        plotly=Markup(_packed_plotly()),
     )
 
 
@@ -192,17 +173,3 @@ def flattened(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
 def flagged(substituted: dict[str, int]) -> str:
     """Substituted tensor types in words: ``180 × Q4_K → Q5_0``."""
     return ", ".join(f"{count} × {types.replace('->', '→')}" for types, count in substituted.items())
-
-
-def _embedded(name: str, figure: go.Figure) -> Markup:
-    """A chart's place and its data; ``<`` is escaped so that no text can close the script."""
-    figure_json = figure.to_json().replace("<", "\\u003c")
-    return Markup(
-        f'<div class="plot" id="plot-{name}" style="min-height:{figure.layout.height:.0f}px"></div>'
-        f'<script type="application/json" data-plot="plot-{name}">{figure_json}</script>'
-    )
-
-
-@cache
-def _packed_plotly() -> str:
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)).decode()

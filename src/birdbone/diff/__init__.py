@@ -1,0 +1,1 @@
+"""The diff bundle: the bit-exact, invertible difference between two model states."""

@@ -1,0 +1,128 @@
+"""A bundle on disk: ``diffs/<id>/`` with both patches, the figures, the texts, and a manifest that covers them.
+
+The id is the SHA-256 of what the change is made of, so that it survives rebase and squash; the parent commit is
+recorded beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from birdbone.datasets.atomic import MANIFEST, canonical_json, json_digest, write_folder
+from birdbone.diff.markdown import report
+from birdbone.diff.page import page
+from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
+from birdbone.diff.sides import BUNDLES, Side
+from birdbone.diff.states import State
+from birdbone.diff.story import Story, story_of
+from birdbone.errors import ArtifactError, BundleError
+from birdbone.git.config_diff import config_text
+from birdbone.git.notebooks import notebooks_text
+from birdbone.model.checkpoint import names_digest
+
+TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
+ID = re.compile(r"[0-9a-f]{12}")
+SMALL = ("report.md", "report.html", MASKS_PATCH, "metrics.json", "config.diff", "notebooks.diff", MANIFEST)
+"""What goes to git; ``weights.patch`` goes to DVC."""
+
+
+def core_of(old: Side, new: Side) -> dict:
+    """What the id is made of: digests of base, new state, its masks and configuration, and the tools' versions."""
+    return {
+        "base": old.state.digest,
+        "new": new.state.digest,
+        "masks": names_digest((n, new.state.masks.digest(n)) for n in new.state.masks),
+        "config": hashlib.sha256(canonical_json(new.config).encode()).hexdigest(),
+        "tools": {"birdbone": version("birdbone"), **{t: version(t) for t in TOOLS}},
+    }
+
+
+def bundle_id(core: dict) -> str:
+    """The first twelve hex digits of the core's SHA-256."""
+    return hashlib.sha256(canonical_json(core).encode()).hexdigest()[:12]
+
+
+def write_bundle(old: Side, new: Side, seed: State | None, root: Path, parent: str | None) -> Path:
+    """Write ``diffs/<id>/`` at once and return it; an equal one that is there is written anew.
+
+    Raises BundleError when the two states are one, or nodes differ and no seed is given.
+    """
+    if old.state.digest == new.state.digest:
+        raise BundleError(
+            f"{old.label} and {new.label} are the same model ({old.state.digest[:12]}): nothing to bundle"
+        )
+    core = core_of(old, new)
+    name = bundle_id(core)
+
+    def fill(folder: Path) -> dict:
+        summary = write_patches(old.state, new.state, seed, folder)
+        story = story_of(name, old, new, summary)
+        write_texts(folder, story)
+        tracked = new.tracked and {
+            "path": new.tracked.path,
+            "old": old.tracked.md5 if old.tracked else None,
+            "new": new.tracked.md5,
+        }
+        return {"id": name, "core": core, "parent_commit": parent, "tracked": tracked, "seed": summary["seed"]}
+
+    folder = root / BUNDLES / name
+    write_folder(folder, fill)
+    return folder
+
+
+def write_texts(folder: Path, story: Story) -> None:
+    """Everything of a bundle that people read, and ``metrics.json``."""
+    old, new = story.old, story.new
+    (folder / "metrics.json").write_text(json.dumps(story.metrics, indent=1, sort_keys=True) + "\n")
+    config = config_text(old.config, new.config) if old.config else ""
+    notebooks = notebooks_text(old.records.notebooks, new.records.notebooks) if old.records.notebooks else ""
+    (folder / "config.diff").write_text(config)
+    (folder / "notebooks.diff").write_text(notebooks)
+    (folder / "report.md").write_text(report(story, config, notebooks))
+    (folder / "report.html").write_text(page(story, config, notebooks))
+
+
+def read_bundle(folder: Path) -> dict:
+    """The manifest of a bundle whose small files are what it says; ``weights.patch`` may still be in DVC alone.
+
+    Raises BundleError when it is none, ArtifactError naming the file that was changed.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        good = manifest["sha256"] == json_digest(manifest) and bundle_id(manifest["core"]) == manifest["id"]
+        files = {n: (int(e["bytes"]), str(e["sha256"])) for n, e in manifest["files"].items()}
+    except FileNotFoundError as error:
+        raise BundleError(f"{folder} holds no bundle: {MANIFEST} is missing") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{folder / MANIFEST} is not a bundle's manifest: git checkout it") from error
+    if not good or not ID.fullmatch(manifest["id"]) or not set(files) <= {*SMALL, WEIGHTS_PATCH}:
+        raise ArtifactError(f"{folder / MANIFEST} was changed since it was written: git checkout it")
+    for name, (size, sha) in files.items():
+        path = folder / name
+        if name == WEIGHTS_PATCH and not path.is_file():
+            continue
+        if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
+            raise ArtifactError(f"{path} is missing or changed: git checkout it (weights.patch: dvc checkout)")
+    return manifest
+
+
+def find(root: Path, name: str) -> Path:
+    """The bundle of this id (or its beginning), or in this folder. Raises BundleError where none or several match."""
+    if (Path(name) / MANIFEST).is_file():
+        return Path(name)
+    if re.fullmatch(r"[0-9a-f]{4,12}", name):
+        found = [p.parent for p in (root / BUNDLES).glob(f"{name}*/{MANIFEST}")]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise BundleError(f"{name} begins the names of {len(found)} bundles: give more of the id")
+    raise BundleError(f"there is no bundle {name!r} in {BUNDLES}/: `birdbone diff list` names them")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,167 @@
+"""What a patch file says of itself: parsed strictly, every number in it checked before it is used."""
+
+from __future__ import annotations
+
+import unicodedata
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from birdbone.diff.raw import DTYPES, Spec
+from birdbone.model.shrink import NodeAxis
+
+FRAME = 1 << 24
+"""Bytes of a payload that are compressed together; a multiple of every element's width."""
+LARGEST = 1 << 48
+"""Bytes of a tensor above which a header is nonsense."""
+
+
+def cuts(size: int) -> range:
+    """Where the frames of a payload of ``size`` bytes begin."""
+    return range(0, size, FRAME)
+
+
+def width(at: int, size: int) -> int:
+    """Bytes of the frame at ``at`` before compression."""
+    return min(FRAME, size - at)
+
+
+def _plain(name: str) -> str:
+    if not name or name == "__metadata__" or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        raise ValueError(f"{name!r} cannot name a tensor")
+    return name
+
+
+def _known(dtype: str) -> str:
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown data type {dtype!r}")
+    return dtype
+
+
+Name = Annotated[str, AfterValidator(_plain)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Shape = Annotated[tuple[Count, ...], Field(max_length=64)]
+Frame = tuple[Count, Annotated[int, Field(ge=1, le=2 * (1 << 24))], Digest]
+"""Where it begins in the payload, its compressed length, and the SHA-256 of the compressed bytes."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Side(_Strict):
+    """A tensor before or after. ``frames`` hold it whole; none where it follows from the other side by XOR."""
+
+    dtype: Annotated[str, AfterValidator(_known)]
+    shape: Shape
+    sha256: Digest
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(DTYPES[self.dtype], self.shape)
+
+
+class Axis(_Strict):
+    """A ``NodeAxis``: the XOR is in the seed's coordinates along ``dim``."""
+
+    mask: Name
+    dim: Count
+    entries: Annotated[int, Field(ge=1, le=LARGEST)]
+
+    @property
+    def nodes(self) -> NodeAxis:
+        return NodeAxis(self.mask, self.dim, self.entries)
+
+
+class Entry(_Strict):
+    """One tensor that differs. ``shape`` and ``frames`` are those of the XOR; a frame that is all zero is left out."""
+
+    name: Name
+    kind: Literal["xor", "whole", "added", "removed"]
+    old: Side | None
+    new: Side | None
+    shape: Shape | None = None
+    axis: Axis | None = None
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def payloads(self) -> dict[str, tuple[Spec, tuple[Frame, ...]]]:
+        """``xor``, or ``old`` and ``new`` as they are there: their kind of tensor and their frames, in file order."""
+        if self.kind == "xor":
+            return {"xor": (Spec(DTYPES[self.old.dtype], self.shape), self.frames)}
+        return {n: (s.spec, s.frames) for n, s in (("old", self.old), ("new", self.new)) if s}
+
+    @model_validator(mode="after")
+    def _sound(self) -> Entry:
+        sides = {"xor": (True, True), "whole": (True, True), "added": (False, True), "removed": (True, False)}
+        if (self.old is not None, self.new is not None) != sides[self.kind]:
+            raise ValueError(f"{self.name} has not the sides of kind {self.kind}")
+        if self.kind == "xor":
+            self._check_xor()
+        elif self.shape is not None or self.axis is not None or self.frames:
+            raise ValueError(f"{self.name} is {self.kind} and yet has an XOR")
+        for spec, frames in self.payloads.values():
+            if spec.nbytes > LARGEST:
+                raise ValueError(f"{self.name} is too large")
+            every = cuts(spec.nbytes)
+            rising = all(a[0] < b[0] for a, b in pairwise(frames)) and all(f[0] in every for f in frames)
+            if not rising or (self.kind != "xor" and len(frames) != len(every)):
+                raise ValueError(f"the frames of {self.name} do not cover its {spec.nbytes} bytes")
+        return self
+
+    def _check_xor(self) -> None:
+        shapes = {side: list(s.shape) for side, s in (("old", self.old), ("new", self.new))}
+        if self.shape is None or self.old.dtype != self.new.dtype or self.old.frames or self.new.frames:
+            raise ValueError(f"{self.name} has no XOR")
+        if self.axis is not None:
+            if self.axis.dim >= len(self.shape) or any(len(s) != len(self.shape) for s in shapes.values()):
+                raise ValueError(f"{self.name} has no dimension {self.axis.dim}")
+            for shape in shapes.values():
+                if shape[self.axis.dim] > self.shape[self.axis.dim]:
+                    raise ValueError(f"{self.name} is wider than the seed")
+                shape[self.axis.dim] = self.shape[self.axis.dim]
+        if any(s != list(self.shape) for s in shapes.values()):
+            raise ValueError(f"the shapes of {self.name} do not fit its XOR")
+
+
+class Configs(_Strict):
+    """The models' configurations."""
+
+    old: dict[str, Any]
+    new: dict[str, Any]
+
+
+class Header(_Strict):
+    """A patch between the states of digests ``old`` and ``new``; ``seed`` where a tensor needs its coordinates."""
+
+    format: Literal[1] = 1
+    holds: Literal["weights", "masks"]
+    old: Digest
+    new: Digest
+    seed: Digest | None
+    config: Configs | None = None
+    tensors: tuple[Entry, ...]
+    unchanged: dict[Name, Digest]
+
+    def digests(self, side: str) -> dict[str, str]:
+        """``tensor_digest`` by name of every tensor of the ``old`` or the ``new`` state."""
+        sides = {e.name: getattr(e, side) for e in self.tensors}
+        return self.unchanged | {n: s.sha256 for n, s in sides.items() if s}
+
+    @model_validator(mode="after")
+    def _sound(self) -> Header:
+        names = [e.name for e in self.tensors]
+        if any(a >= b for a, b in pairwise(names)) or not self.unchanged.keys().isdisjoint(names):
+            raise ValueError("tensors are not in order, or named twice")
+        if (self.holds == "masks") != (self.config is not None):
+            raise ValueError("the configurations belong to the masks' patch")
+        if self.holds == "masks" and any(
+            s.dtype != "bool" or e.kind == "xor" for e in self.tensors for s in (e.old, e.new) if s
+        ):
+            raise ValueError("masks are bool and held whole")
+        if self.seed is None and any(e.axis for e in self.tensors):
+            raise ValueError("a tensor is in the coordinates of a seed that is not named")
+        return self

@@ -1,0 +1,177 @@
+"""``report.md``: one screen of a pull request: what was removed, what did it cost, can I take it back?"""
+
+from __future__ import annotations
+
+from html import escape
+
+from birdbone.diff.story import Story
+from birdbone.diff.words import node_words
+from birdbone.report import numbers
+
+LINES, DIFF_LINES, WIDTH = 40, 100, 180
+"""Lines of a list, lines of a diff and characters of a line that are shown: a comment has 65,536 at most."""
+
+
+def report(story: Story, config: str, notebooks: str) -> str:
+    """The report in Markdown: equal stories give equal bytes."""
+    parts = [
+        _headline(story),
+        _section("What changed in the model", _structure(story)),
+        _section("Which stage did it", _stages(story)),
+        _section("Configuration", _fenced(config, "diff") if config else [_unchanged(story)]),
+        _section("Notebooks", _fenced(notebooks, "diff")) if notebooks else "",
+        _section("Take it back", _back(story)),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def plain(text: str) -> str:
+    """A name from outside as Markdown text that can mean nothing else."""
+    safe = escape("".join(c if c.isprintable() else "\ufffd" for c in _short(text)), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~@:$" else c for c in safe)
+
+
+def _unchanged(story: Story) -> str:
+    return "No parameter changed." if story.old.config else f"None is known of {plain(story.old.label)}."
+
+
+def _headline(story: Story) -> str:
+    before, after = story.metrics["before"], story.metrics["after"]
+    rows = [
+        ("bytes of the export", "bytes", numbers.size),
+        ("parameters", "parameters", numbers.exact),
+        ("MACs per token", "macs_per_token", numbers.exact),
+        ("tokens/s", "tokens_per_second", lambda x: numbers.plain(x, 1)),
+        ("KL to the seed", "kl", numbers.nats),
+        ("top-1 agreement", "top1", numbers.share),
+        ("canaries right", "canaries", lambda x: numbers.share(x, 0)),
+    ]
+    table = [
+        f"| {name} | {show(before.get(key))} | {show(after.get(key))} |"
+        for name, key, show in rows
+        if key in before or key in after
+    ]
+    was, now = before.get("perplexity", {}), after.get("perplexity", {})
+    for domain in sorted({*was, *now}):
+        change = numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
+        shown = f"{numbers.plain(now.get(domain))} {f'({change})' if change else ''}".strip()
+        table.append(f"| perplexity, {plain(domain)} | {numbers.plain(was.get(domain))} | {shown} |")
+    verdict = f"**{story.metrics['verdict']}**"
+    if "worst_change" in story.metrics:
+        verdict += (
+            f": {plain(story.metrics['worst_domain'])} {numbers.change(story.metrics['worst_change'])} against the "
+            f"seed, {numbers.share(story.metrics['limit'], 0)} allowed"
+        )
+    return "\n".join(
+        [
+            f"# Bundle {story.id}",
+            "",
+            f"`{story.old.state.digest[:12]}` → `{story.new.state.digest[:12]}`. Verdict of the guard: {verdict}.",
+            "",
+            f"| | before ({plain(story.old.label)}) | after ({plain(story.new.label)}) |",
+            "|:--|--:|--:|",
+            *table,
+            "",
+        ]
+    )
+
+
+def _structure(story: Story) -> list[str]:
+    lines = [f"- {line}" for line in node_words(story.nodes)]
+    for change in story.weights:
+        moved = f"; {change.removed:,} weights masked, {change.returned:,} unmasked" if change.removed else ""
+        lines.append(
+            f"- {plain(change.tensor)}: masked {numbers.share(change.before)} → {numbers.share(change.after)}{moved}"
+        )
+    lines = _first(lines) if lines else ["- No node and no weight mask changed."]
+    was, now = story.sparsity
+    if was or now:
+        lines += ["", "| layer | masked before | after |", "|--:|--:|--:|"]
+        lines += [
+            f"| {layer} | {numbers.share(was.get(layer, 0.0))} | {numbers.share(now.get(layer, 0.0))} |"
+            for layer in sorted({*was, *now})
+        ]
+    tensors = story.summary["weights"]
+    changed, elements = (sum(t[k] for t in tensors.values()) for k in ("changed", "elements"))
+    size = numbers.size(story.summary["bytes"]["weights.patch"])
+    lines += ["", f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values (`weights.patch`: {size})."]
+    return lines
+
+
+def _stages(story: Story) -> list[str]:
+    was, lines = story.old.records.waves, []
+    for number, reports in story.new.records.waves.items():
+        same = was.get(number) or {}
+        for stage in ("prune", "heal", "regrow", "verdict"):
+            if stage in reports and reports[stage] != same.get(stage):
+                lines.append(f"- wave {number}, {_STAGES[stage][0]}: {_STAGES[stage][1](reports[stage])}")
+    quantize = story.new.records.figures.get("quantize") or {}
+    if quantize and quantize != story.old.records.figures.get("quantize"):
+        counts = ", ".join(f"{count} × {kind}" for kind, count in quantize["counts"].items())
+        lines.append(f"- quantize: {counts}; {numbers.size(quantize['tensor_bytes'])} of tensors")
+    return _first(lines) if lines else ["No reports of stages are known for these states."]
+
+
+def _pruned(report: dict) -> str:
+    counts = {k: sum(report.get("removed", {}).get(k, {}).values()) for k in ("ffn", "kv")}
+    words = [f"{counts['ffn']} FFN neurons"] if counts["ffn"] else []
+    words += [f"{counts['kv']} key-value groups"] if counts["kv"] else []
+    return f"removed {', '.join(words)}" if words else f"nothing ({plain(report.get('why', 'masks alone'))})"
+
+
+def _healed(report: dict) -> str:
+    if not report.get("steps"):
+        return f"nothing ({plain(report.get('why', ''))})"
+    curve = report.get("curve", [])
+    return f"{report['steps']} steps" + (f", loss {curve[0]['loss']:.4f} → {curve[-1]['loss']:.4f}" if curve else "")
+
+
+def _regrown(report: dict) -> str:
+    count = sum(report.get("returned", {}).values())
+    return f"{count} FFN neurons returned" if count else f"nothing ({plain(report.get('why', ''))})"
+
+
+def _judged(report: dict) -> str:
+    change = report.get("worst_change")
+    return plain(report["status"]) + (f", worst domain {numbers.change(change)}" if change is not None else "")
+
+
+_STAGES = {
+    "prune": ("prune", _pruned),
+    "heal": ("heal", _healed),
+    "regrow": ("grow", _regrown),
+    "verdict": ("guard", _judged),
+}
+
+
+def _back(story: Story) -> list[str]:
+    return [
+        "```sh",
+        f"birdbone diff verify {story.id}                       # every checksum",
+        f"birdbone diff revert {story.id} --to OUT              # the whole model as it was, bit for bit",
+        f"birdbone diff revert {story.id} --to OUT --layers 5   # one layer; --masks-only: what was removed",
+        "git revert COMMIT && dvc checkout                      # code, configuration and model together",
+        "```",
+    ]
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([f"## {title}", "", *lines, ""])
+
+
+def _fenced(text: str, kind: str) -> list[str]:
+    """Text in a fence longer than any it holds."""
+    fence = "`" * max(3, 1 + max((len(run) for run in _runs(text)), default=0))
+    return [fence + kind, *_first([_short(line) for line in text.rstrip("\n").split("\n")], DIFF_LINES), fence]
+
+
+def _runs(text: str) -> list[str]:
+    return [run for run in "".join(c if c == "`" else " " for c in text).split() if run]
+
+
+def _first(lines: list[str], most: int = LINES) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

@@ -1,0 +1,109 @@
+"""What the project's own small files say of a model: figures, waves, configuration, notebooks.
+
+Read from the workspace or from any git revision alike, by a function that gives a file's text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import yaml
+
+from birdbone.errors import ArtifactError, SourceError
+from birdbone.git import repository
+
+REPORTS = "data/08_reporting"
+MODELS = "models/default/wave_"
+PATTERNS = (f"{REPORTS}/wave_*/*", "notebooks/*.ipynb")
+Read = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Figures of one model. ``waves``: number -> the wave's reports; ``curves``: number -> rows of its healing."""
+
+    figures: dict = field(default_factory=dict)
+    waves: dict[int, dict[str, dict]] = field(default_factory=dict)
+    curves: dict[int, list[dict]] = field(default_factory=dict)
+    notebooks: dict[str, str] = field(default_factory=dict)
+
+
+class Tracked(NamedTuple):
+    """A model as DVC holds it: its path, its hash, and the stage that makes it."""
+
+    path: str
+    md5: str
+    stage: str
+
+
+def tracked_model(lock: str | None) -> Tracked | None:
+    """The last wave's accepted model in a ``dvc.lock``'s text; None where it holds none."""
+    if not lock:
+        return None
+    stages = (yaml.safe_load(lock) or {}).get("stages") or {}
+    found = {
+        int(out["path"].removeprefix(MODELS).partition("/")[0]): Tracked(out["path"], out["md5"], name)
+        for name, stage in stages.items()
+        for out in stage.get("outs", [])
+        if out["path"].startswith(MODELS) and out["path"].endswith("/accepted")
+    }
+    return found[max(found)] if found else None
+
+
+def read_records(read: Read, names: list[str]) -> Records:
+    """The records among these repository paths; what is missing is left out."""
+    headline, final, seed = (_json(read, f"{REPORTS}/{n}.json") for n in ("metrics", "final_metrics", "seed_metrics"))
+    waves: dict[int, dict[str, dict]] = {}
+    curves: dict[int, list[dict]] = {}
+    for name in names:
+        path = PurePosixPath(name)
+        if not (name.startswith(f"{REPORTS}/wave_") and path.parent.name.removeprefix("wave_").isdigit()):
+            continue
+        number = int(path.parent.name.removeprefix("wave_"))
+        if path.name == "healing.csv":
+            curves[number] = _rows(read(name) or "")
+        elif path.suffix == ".json":
+            waves.setdefault(number, {})[path.stem] = _json(read, name)
+    notebooks = {n: text for n in names if n.startswith("notebooks/") and n.endswith(".ipynb") and (text := read(n))}
+    figures = {"headline": headline, "final": final, "seed": seed, "quantize": _json(read, f"{REPORTS}/quantize.json")}
+    return Records(figures, dict(sorted(waves.items())), dict(sorted(curves.items())), notebooks)
+
+
+def workspace(root: Path) -> tuple[Read, list[str]]:
+    """The working tree: a reader and the paths of reports and notebooks it has."""
+
+    def read(name: str) -> str | None:
+        path = root / name
+        return path.read_text() if path.is_file() else None
+
+    return read, sorted(p.relative_to(root).as_posix() for pattern in PATTERNS for p in root.glob(pattern))
+
+
+def revision(root: Path, rev: str) -> tuple[Read, list[str]]:
+    """A git revision: the same. Raises SourceError where git knows no such revision."""
+    known = repository.commit(root, rev)
+    if known is None:
+        raise SourceError(f"git knows no revision {rev!r}: name a commit, tag or branch (git log --oneline)")
+
+    def read(name: str) -> str | None:
+        found = repository.read(root, known, name)
+        return None if found is None else found.decode()
+
+    return read, sorted(n for pattern in PATTERNS for n in repository.names(root, known, pattern))
+
+
+def _json(read: Read, name: str) -> dict:
+    try:
+        found = json.loads(read(name) or "{}")
+    except ValueError as error:
+        raise ArtifactError(f"{name} is not valid JSON ({error}): run the stage that makes it") from error
+    return {k: v for k, v in found.items() if k != "sha256"} if isinstance(found, dict) else {}
+
+
+def _rows(text: str) -> list[dict]:
+    lines = [line.split(",") for line in text.strip().splitlines()]
+    return [dict(zip(lines[0], map(float, line), strict=True)) for line in lines[1:]] if lines else []

@@ -1,0 +1,83 @@
+"""``birdbone hook``: what git's hooks and a pull request's check call. Exit code 1 stops the commit or the merge."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def hook() -> None:
+    """What git's hooks call (`make hooks` installs them)."""
+
+
+@hook.command()
+def weights() -> None:
+    """Refuse a commit that changes the accepted model and has no bundle for it."""
+    from birdbone.git import hooks
+
+    _refuse(hooks.weights(_root()))
+
+
+@hook.command()
+def blobs() -> None:
+    """Refuse staged pickles, and files over 1 MB."""
+    from birdbone.git import hooks
+
+    _refuse(hooks.blobs(_root()))
+
+
+@hook.command()
+def notebooks() -> None:
+    """Clean staged notebooks of outputs and counts; refuse the commit until they are staged again."""
+    from birdbone.datasets.atomic import write_file
+    from birdbone.git import hooks
+    from birdbone.git.notebooks import clean
+
+    root = _root()
+    dirty = hooks.notebooks(root)
+    for name in dirty:
+        if (root / name).is_file():
+            write_file(root / name, clean((root / name).read_text(encoding="utf-8"), name))
+    _refuse([f"{name}: it had outputs and is clean now: git add it and commit again" for name in dirty])
+
+
+@hook.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("rest", nargs=-1)
+def message(file: Path, rest: tuple[str, ...]) -> None:
+    """Add the trailer `Bundle-Id:` to a commit message, for each bundle the commit adds (prepare-commit-msg)."""
+    from birdbone.git import hooks
+
+    kind = rest[0] if rest else os.environ.get("PRE_COMMIT_COMMIT_MSG_SOURCE", "")
+    bundles = hooks.added_bundles(_root()) if kind != "merge" else []
+    if bundles:
+        text = file.read_text(encoding="utf-8")
+        file.write_text(hooks.with_trailers(_root(), text, bundles), encoding="utf-8")
+
+
+@hook.command()
+@click.option("--base", default="origin/main", show_default=True, help="The branch to merge into.")
+def review(base: str) -> None:
+    """Verify the bundles added since the base, print their reports, and fail where one must not be merged."""
+    from birdbone.git.review import review as examine
+
+    found = examine(_root(), base)
+    click.echo(found.text, nl=False)
+    _refuse(found.problems)
+
+
+def _root() -> Path:
+    from birdbone.git.repository import top
+
+    return top(Path.cwd())
+
+
+def _refuse(problems: list[str]) -> None:
+    for problem in problems:
+        click.echo(f"birdbone: {problem}", err=True)
+    if problems:
+        sys.exit(1)

@@ -1,0 +1,118 @@
+"""What the hooks ask of a commit under way. Each returns what is wrong, one message a problem; none writes.
+
+``weights`` decides from ``dvc.lock`` alone. The model under review is the accepted model of the last wave
+(``tracked_model``): the commit must hold a bundle for it whenever its digest is not the one of the commit before.
+Nothing else that DVC tracks counts, neither reports nor intermediate states, nor the seed while what was accepted
+stays what it was.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from pathlib import Path, PurePosixPath
+
+from yaml import YAMLError
+
+from birdbone.datasets.atomic import json_digest
+from birdbone.diff.records import tracked_model
+from birdbone.errors import BirdboneError
+from birdbone.git import repository
+from birdbone.git.notebooks import is_clean
+from birdbone.git.pickles import pickle_reason
+
+LOCK = "dvc.lock"
+MANIFESTS = "diffs/*/manifest.json"
+TRAILER = "Bundle-Id"
+LARGEST = 1_000_000
+"""Bytes that a file in git may have."""
+
+LARGE_ALLOWED = ("docs/images/*", "requirements.lock")
+
+
+def weights(root: Path) -> list[str]:
+    """A changed model without the bundle that shows the change."""
+    return unbundled(root, "HEAD", repository.INDEX)
+
+
+def unbundled(root: Path, before: str, after: str) -> list[str]:
+    """The same between any two states of the repository, each a revision or ``repository.INDEX``."""
+    old, new = (repository.read(root, side, LOCK) for side in (before, after))
+    if new is None or new == old:
+        return []
+    found = (repository.read(root, after, path) for path in repository.names(root, after, MANIFESTS))
+    problem = weights_problem(old, new, [manifest for manifest in found if manifest])
+    return [problem] if problem else []
+
+
+def weights_problem(old: bytes | None, new: bytes, manifests: list[bytes]) -> str | None:
+    """Why two texts of ``dvc.lock`` and these bundles' manifests do not go together; None where they do."""
+    now, was = _model(new), _model(old) if old else None
+    if now is None or (was and was[1] == now[1]):
+        return None
+    if now[1] in {tracked["new"] for tracked in map(_tracked, manifests) if tracked}:
+        return None
+    return (
+        f"{LOCK}: {now[0]} changes ({was[1][:12] if was else 'none'} -> {now[1][:12]}) and no bundle in diffs/ shows "
+        "how. Make and stage it with: birdbone bundle"
+    )
+
+
+def blobs(root: Path) -> list[str]:
+    """Pickles, and files too large for git."""
+    found = []
+    for blob in repository.staged(root):
+        size = repository.size(root, blob)
+        if size > LARGEST and not any(fnmatch.fnmatch(blob.path, allowed) for allowed in LARGE_ALLOWED):
+            found.append(
+                f"{blob.path}: {size / 1e6:.1f} MB is too large for git (1 MB): git rm --cached it, and dvc add it"
+            )
+        elif reason := pickle_reason(blob.path, repository.content(root, blob)):
+            found.append(f"{blob.path}: {reason}, which runs code when loaded: save it as safetensors or JSON")
+    return found
+
+
+def notebooks(root: Path) -> list[str]:
+    """The paths of staged notebooks with outputs, counts or volatile metadata."""
+    staged = [blob for blob in repository.staged(root) if PurePosixPath(blob.path).suffix == ".ipynb"]
+    return [blob.path for blob in staged if not is_clean(_text(root, blob), blob.path)]
+
+
+def added_bundles(root: Path) -> list[str]:
+    """The ids of the bundles that the commit under way adds."""
+    added = [blob for blob in repository.staged(root) if blob.status == "A" and fnmatch.fnmatch(blob.path, MANIFESTS)]
+    return [PurePosixPath(blob.path).parent.name for blob in added]
+
+
+def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
+    """A commit message that ends with ``Bundle-Id: <id>`` for each of the bundles, each once."""
+    arguments = [part for bundle in bundles for part in ("--trailer", f"{TRAILER}: {bundle}")]
+    if not arguments:
+        return message
+    given = ("interpret-trailers", "--if-exists", "addIfDifferent", *arguments)
+    return repository.git(root, *given, stdin=message.encode()).decode()
+
+
+def _model(lock: bytes) -> tuple[str, str] | None:
+    try:
+        return tracked_model(lock.decode())
+    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise BirdboneError(f"{LOCK} cannot be read: resolve the conflict in it, or run dvc repro") from error
+
+
+def _tracked(manifest: bytes) -> dict | None:
+    """What a bundle says of DVC; None where it is no bundle, says nothing or was changed since it was written."""
+    try:
+        found = json.loads(manifest)
+        good = found["sha256"] == json_digest(found)
+        tracked = found["tracked"] if good else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return tracked if isinstance(tracked, dict) and "new" in tracked else None
+
+
+def _text(root: Path, blob: repository.Blob) -> str:
+    try:
+        return repository.content(root, blob).decode()
+    except UnicodeDecodeError as error:
+        raise BirdboneError(f"{blob.path} is not a notebook: it is not UTF-8") from error
