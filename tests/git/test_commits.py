@@ -59,7 +59,7 @@ def test_a_changed_model_is_stopped_until_its_bundle_is_staged_and_the_message_n
     hooked.write("dvc.lock", lock(NEW))
     stopped = commit(hooked, "-a", "-m", "longer heal")
     assert stopped.returncode == 1
-    assert "Make and stage it with: birdbone bundle" in stopped.stderr
+    assert "Make and stage one: birdbone bundle" in stopped.stderr
     assert hooked.git("rev-parse", "HEAD") == before
 
     add_bundle(hooked, BUNDLE)

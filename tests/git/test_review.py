@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
-from repos import NEW, OLD, ROOT, Repo, add_bundle, lock
+from repos import ACCEPTED, NEW, OLD, ROOT, Repo, add_bundle, lock
 
 from birdbone.git.repository import EMPTY_TREE
 from birdbone.git.review import base_of, rejected, review
 
+sys.path.append(str(ROOT / "tests/diff"))  # its tiny models, when this folder is run alone
 
-def sound(root, bundle: str) -> None:
+
+def sound(root: Path, bundle: str) -> None:
     return None
 
 
@@ -94,3 +100,33 @@ def test_the_command_prints_the_reports_and_ends_with_the_gates_exit_code(branch
     assert done.returncode == 1
     assert done.stdout == "# Bundle cccccccccccc\n"
     assert "bundle cccccccccccc: it does not verify" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> None:
+    from model_pairs import healed, tiny
+
+    from birdbone.diff.bundle import write_bundle
+    from birdbone.diff.records import Records, Tracked
+    from birdbone.diff.sides import Side
+    from birdbone.diff.states import state_of
+
+    seed = tiny()
+    final = {"accepted": True, "domains": {}, "worst_domain": "code", "worst_change": 0.01, "limit": 0.03}
+    new = Side("new", state_of(healed(seed)), Records({"final": final}), tracked=Tracked(ACCEPTED, NEW, "wave_2-guard"))
+    folder = write_bundle(Side("old", state_of(seed)), new, None, branch.root, None)
+    shutil.copy(ROOT / "pyproject.toml", branch.root)
+    branch.write("src/birdbone/__init__.py", "")
+    branch.write(".gitignore", "weights.patch\n")
+    branch.git("add", "diffs", ".gitignore")
+    branch.stage("dvc.lock", lock(NEW))
+    branch.commit("healed")
+    found = review(branch.root, "main")
+    assert found.problems == []
+    assert folder.name in found.text
+
+    patch = folder / "weights.patch"
+    content = bytearray(patch.read_bytes())
+    content[-1] ^= 1
+    patch.write_bytes(content)
+    (problem,) = review(branch.root, "main").problems
+    assert problem.startswith(f"bundle {folder.name}: it does not verify: ") and "weights.patch" in problem

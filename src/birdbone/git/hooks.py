@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from yaml import YAMLError
 
 from birdbone.datasets.atomic import json_digest
-from birdbone.diff.records import tracked_model
+from birdbone.diff.records import Tracked, tracked_model
 from birdbone.errors import BirdboneError
 from birdbone.git import repository
 from birdbone.git.notebooks import is_clean
@@ -48,13 +48,13 @@ def unbundled(root: Path, before: str, after: str) -> list[str]:
 def weights_problem(old: bytes | None, new: bytes, manifests: list[bytes]) -> str | None:
     """Why two texts of ``dvc.lock`` and these bundles' manifests do not go together; None where they do."""
     now, was = _model(new), _model(old) if old else None
-    if now is None or (was and was[1] == now[1]):
+    if now is None or (was and was.md5 == now.md5):
         return None
-    if now[1] in {tracked["new"] for tracked in map(_tracked, manifests) if tracked}:
+    if now.md5 in {tracked["new"] for tracked in map(_tracked, manifests) if tracked}:
         return None
+    change = f"{was.md5[:12] if was else 'none'} -> {now.md5[:12]}"
     return (
-        f"{LOCK}: {now[0]} changes ({was[1][:12] if was else 'none'} -> {now[1][:12]}) and no bundle in diffs/ shows "
-        "how. Make and stage it with: birdbone bundle"
+        f"{LOCK}: {now.path} changes ({change}) and no bundle in diffs/ shows it. Make and stage one: birdbone bundle"
     )
 
 
@@ -93,10 +93,10 @@ def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
     return repository.git(root, *given, stdin=message.encode()).decode()
 
 
-def _model(lock: bytes) -> tuple[str, str] | None:
+def _model(lock: bytes) -> Tracked | None:
     try:
         return tracked_model(lock.decode())
-    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BirdboneError(f"{LOCK} cannot be read: resolve the conflict in it, or run dvc repro") from error
 
 
