@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import pickle
 import zipfile
@@ -59,6 +60,7 @@ def test_the_usual_names_are_refused(suffix: str) -> None:
         zipped("a.npy", array(np.array([VALUE, None]))),
         zipped("a", b"x" * 100)[:80],
     ],
+    ids=itertools.count(),  # some of the bytes hold the time
 )
 def test_pickles_under_a_harmless_name_are_found(content: bytes) -> None:
     assert pickle_reason("notes.dat", content)
@@ -79,6 +81,7 @@ def test_pickles_under_a_harmless_name_are_found(content: bytes) -> None:
         array(np.arange(5)),
         save({"w": torch.zeros(3)}),
     ],
+    ids=itertools.count(),
 )
 def test_what_is_no_pickle_passes(content: bytes) -> None:
     assert pickle_reason("notes.dat", content) is None
