@@ -22,7 +22,7 @@ LIGHT = {
     "micro_heal": {"steps": 3, "checkpoint_every": 10},
     "regrow": {"tokens": 512, "heal_steps": 1},
     "guard": {"control": False},
-    "quantize": {"trials": 1, "types": ["Q4_0"]},
+    "quantize": {"trials": 1, "types": ["Q4_0"], "embedding": "Q8_0"},
     "export": {"referee_tokens": 256, "perplexity_tokens": 512, "speed_tokens": 8},
     "report": {"peers": ["Q4_0"], "prompts": ["What is the capital of France?"], "generate_tokens": 8},
 }

@@ -50,8 +50,8 @@ def failed(project: Project, *arguments: str) -> str:
 
 def committed(project: Project, message: str, *to: str) -> str:
     """Run, give DVC what came out, bundle it and commit; returns the model's digest."""
-    command(project, "kedro", "run", "--env=base", *to)
-    command(project, "dvc", "commit", "-f", "-q")
+    command(project, "kedro", "run", "--env=base", *(f"--to-nodes={node}" for node in to))
+    command(project, "dvc", "commit", "-f", "-q", *("--with-deps" for _ in to), *(n.replace(".", "-") for n in to))
     birdbone(project, "bundle")
     git(project, "add", "-A")
     git(project, "commit", "-qm", message)
@@ -126,4 +126,4 @@ def test_on_a_tiny_model_with_healing_and_export(tmp_path):
 def test_on_the_default_model_pruned_alone(tmp_path):
     project = lay_out_real(tmp_path)
     make_tiny_the_base(project, PRUNE_ONLY)
-    review(project, ("0.01", "0.005"), "--to-nodes=wave_1.guard")
+    review(project, ("0.01", "0.005"), "wave_1.guard")

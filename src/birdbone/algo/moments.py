@@ -31,4 +31,4 @@ def damped(moment: Tensor, damping: float) -> Tensor:
 
 def output_error(change: Tensor, moment: Tensor) -> float:
     """Σ_t ‖ΔW x_t‖² for a weight change [out, in] and a moment [in, in]."""
-    return float(((change @ moment) * change).sum(dtype=torch.float64))
+    return float(((change @ moment.to(change.dtype)) * change).sum(dtype=torch.float64))
