@@ -67,46 +67,38 @@ def neurons(folder: Path) -> dict:
     return {n: masks[n] for n in masks if n.startswith("ffn.")}
 
 
-def review(project: Project, sparsity: tuple[str, str], *to: str) -> None:
+def two_runs(project: Project, sparsity: tuple[str, str], *to: str) -> tuple[tuple[str, dict], tuple[str, dict]]:
+    """Run, bundle and commit twice; (digest, neurons' masks) of both models."""
     git(project, "init", "-q")
     git(project, "add", "-A")
     git(project, "commit", "-qm", "code")
     birdbone(project, "dvc")
-    first = committed(project, "first run", *to)
+    first = committed(project, "first run", *to), neurons(project.root / MODEL)
     project.edit("conf/base/parameters.yml", f"target_sparsity: {sparsity[0]}", f"target_sparsity: {sparsity[1]}")
-    second = committed(project, "another sparsity", *to)
-    assert first != second
-
+    second = committed(project, "another sparsity", *to), neurons(project.root / MODEL)
+    assert first[0] != second[0]
     text = birdbone(project, "diff", "HEAD~1", "HEAD")
     assert "FFN neurons" in text and f"target_sparsity: {sparsity[0]} → {sparsity[1]}" in text
-    bundles = json.loads(birdbone(project, "diff", "list", "--json"))
-    assert {(b["new"], bool(b["commit"])) for b in bundles} == {(first, True), (second, True)}
-    (bundle,) = (b["id"] for b in bundles if b["new"] == second)
-    assert birdbone(project, "diff", "show", "HEAD") == birdbone(project, "diff", "show", bundle)
-    assert "sound" in birdbone(project, "diff", "verify", bundle)
     assert MODEL in command(project, "dvc", "diff", "HEAD~1", "HEAD")
+    return first, second
 
-    birdbone(project, "diff", "revert", bundle, "--to", "old")
-    assert digest(project.root / "old") == first
-    birdbone(project, "diff", "apply", bundle, "old", "--to", "new")
-    assert digest(project.root / "new") == second
-    assert "can only be applied to" in failed(project, "diff", "apply", bundle, ".", "--to", "wrong")
-    assert not (project.root / "wrong").exists()
 
+def reverted(project: Project, *outputs: str) -> str:
+    """Take the last commit back, code and model; returns the model's digest."""
     git(project, "revert", "--no-edit", "HEAD")
-    command(project, "dvc", "checkout", "-q", "--force")
-    assert digest(project.root / MODEL) == first
+    command(project, "dvc", "checkout", "-q", "--force", *outputs)
+    return digest(project.root / MODEL)
 
-    git(project, "revert", "--no-edit", "HEAD")
-    command(project, "dvc", "checkout", "-q", "--force")
-    assert digest(project.root / MODEL) == second
-    now, before = (neurons(project.root / where) for where in (MODEL, "old"))
+
+def one_layer_back(project: Project, bundle: str, first: tuple[str, dict], second: tuple[str, dict]) -> None:
+    """One layer's masks of the first model in the second: a new state, which a network can be built of."""
+    before, now = first[1], second[1]
     name = next(n for n in sorted({*now, *before}) if n not in now or n not in before or not now[n].equal(before[n]))
     layer = name.split(".")[1]
     said = birdbone(project, "diff", "revert", bundle, "--layers", layer, "--masks-only", "--to", "part")
     assert "not judged until it is evaluated" in said
     state = ModelFolder(str(project.root / "part")).load()
-    assert state.digest not in (first, second)
+    assert state.digest not in (first[0], second[0])
     for other, mask in neurons(project.root / "part").items():
         expected = (before if other == name else now).get(other)
         assert mask.all() if expected is None else mask.equal(expected)
@@ -117,13 +109,32 @@ def review(project: Project, sparsity: tuple[str, str], *to: str) -> None:
 def test_on_a_tiny_model_with_healing_and_export(tmp_path):
     project = lay_out_real(tmp_path)
     make_tiny_the_base(project, LIGHT)
-    review(project, ("0.12", "0.03"))
-    page = next((project.root / "diffs").glob("*/report.html")).read_text()
-    assert "<script src" not in page and "Healing" in page
+    first, second = two_runs(project, ("0.12", "0.03"))
+    bundles = json.loads(birdbone(project, "diff", "list", "--json"))
+    assert {(b["new"], bool(b["commit"])) for b in bundles} == {(first[0], True), (second[0], True)}
+    (bundle,) = (b["id"] for b in bundles if b["new"] == second[0])
+    assert birdbone(project, "diff", "show", "HEAD") == birdbone(project, "diff", "show", bundle)
+    assert "sound" in birdbone(project, "diff", "verify", bundle)
+    page = (project.root / "diffs" / bundle / "report.html").read_text()
+    assert "<script" not in page and "Healing" in page
+
+    birdbone(project, "diff", "revert", bundle, "--to", "old")
+    assert digest(project.root / "old") == first[0]
+    birdbone(project, "diff", "apply", bundle, "old", "--to", "new")
+    assert digest(project.root / "new") == second[0]
+    assert "can only be applied to" in failed(project, "diff", "apply", bundle, ".", "--to", "wrong")
+    assert not (project.root / "wrong").exists()
+
+    assert reverted(project) == first[0]
+    assert reverted(project) == second[0]
+    one_layer_back(project, bundle, first, second)
 
 
 @pytest.mark.slow
 def test_on_the_default_model_pruned_alone(tmp_path):
     project = lay_out_real(tmp_path)
     make_tiny_the_base(project, PRUNE_ONLY)
-    review(project, ("0.01", "0.005"), "wave_1.guard")
+    first, second = two_runs(project, ("0.01", "0.005"), "wave_1.guard")
+    bundle = json.loads(birdbone(project, "diff", "show", "HEAD", "--json"))["id"]
+    one_layer_back(project, bundle, first, second)
+    assert reverted(project, MODEL) == first[0]
