@@ -24,7 +24,7 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.outer import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 
-EFFICIENCY = 0.45
+EFFICIENCY = 0.33
 """Share of the matrix product's speed that a whole forward pass reaches."""
 SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 2.5, 1.4, 0.85, 0.8, 1.16
 """Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as the seed's
