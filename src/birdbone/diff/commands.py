@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -258,6 +259,7 @@ def _stage(root: Path, folder: Path) -> None:
     from birdbone.diff.bundle import SMALL, WEIGHTS_PATCH
     from birdbone.git.repository import git
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice on what to add to git is done below
     with Repo(str(root)) as repo:
         repo.add(str(folder / WEIGHTS_PATCH))
     small = [folder / name for name in (*SMALL, f"{WEIGHTS_PATCH}.dvc", ".gitignore")]
