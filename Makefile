@@ -41,7 +41,7 @@ ifeq ($(PROFILE),default)
 endif
 
 test: setup ## every test, those on the real default model included
-	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
 	ruff check src tests benchmarks notebooks

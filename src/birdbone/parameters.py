@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from birdbone.algo.grids import GRIDS
-from birdbone.algo.scores import SCORES
 from birdbone.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -83,7 +81,7 @@ class WeightMask(Strict):
 
 
 class PruneWave(Strict):
-    score: Literal[tuple(SCORES)]  # type: ignore[valid-type]
+    score: str
     step: Annotated[float, Field(gt=0, lt=1)]
     cluster_cap: Annotated[float, Field(gt=0, le=0.1)]
     attention: bool
@@ -124,8 +122,8 @@ class Guard(Strict):
 
 
 class Quantize(Strict):
-    types: Annotated[list[Literal[tuple(GRIDS)]], Field(min_length=1)]  # type: ignore[valid-type]
-    embedding: Literal[("auto", *GRIDS)]  # type: ignore[valid-type]
+    types: Annotated[list[str], Field(min_length=1)]
+    embedding: str
     method: Literal["gptq", "nearest"]
     orders: Annotated[list[Literal["natural", "power"]], Field(min_length=1)]
     damping: Annotated[float, Field(gt=0)]
@@ -191,7 +189,7 @@ class Parameters(Strict):
 def validate(tree: dict) -> Parameters:
     """The checked tree. Raises ConfigError with one line per fault, naming key and range."""
     try:
-        return Parameters.model_validate(tree)
+        checked = Parameters.model_validate(tree)
     except ValidationError as error:
         lines = []
         for fault in error.errors():
@@ -202,3 +200,21 @@ def validate(tree: dict) -> Parameters:
                 got = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
                 lines.append(f"parameter {key}: {fault['msg'].removeprefix('Value error, ')}{got}")
         raise ConfigError("\n".join(lines)) from None
+    if lines := _unregistered(checked):
+        raise ConfigError("\n".join(lines))
+    return checked
+
+
+def _unregistered(checked: Parameters) -> list[str]:
+    """A line per name that its registry lacks. The registries import torch: they are asked once all else is right."""
+    from birdbone.algo.grids import GRIDS
+    from birdbone.algo.scores import SCORES
+
+    names = [("prune_wave.score", checked.prune_wave.score, SCORES)]
+    names += [("quantize.types", name, GRIDS) for name in checked.quantize.types]
+    names += [("quantize.embedding", checked.quantize.embedding, ("auto", *GRIDS))]
+    return [
+        f"parameter {key}: should be one of {', '.join(known)} (got {name!r})"
+        for key, name, known in names
+        if name not in known
+    ]

@@ -9,6 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import Workspace, lay_out
 
+from birdbone.gguf import llamacpp
+from birdbone.gguf.header import read_gguf_header
+
 LIGHT = {
     "model": "smollm2",
     "waves": 1,
@@ -23,9 +26,10 @@ LIGHT = {
     "regrow": {"tokens": 512, "heal_steps": 1},
     "guard": {"control": False},
     "quantize": {"trials": 1, "types": ["Q4_0"], "embedding": "Q8_0"},
-    "export": {"referee_tokens": 256, "perplexity_tokens": 512, "speed_tokens": 8},
+    "export": {"referee_tokens": 256, "perplexity_tokens": 256, "speed_tokens": 8},
     "report": {"peers": ["Q4_0"], "prompts": ["What is the capital of France?"], "generate_tokens": 8},
 }
+LAST_SPLIT = "A list:\n 1. one\n\n  2. two\t\tand 1,234.5 more... `code()` — café 東京 🙂"
 CANARIES = """
 geography:
   - {prompt: "The capital of France is", answer: " Paris", wrong: [" London", " seven"]}
@@ -68,6 +72,18 @@ def test_llama_cpp_agrees_with_pytorch_on_the_default_model(smollm2: Workspace) 
     assert referee["exact"]["top1_clear"] == 1
     assert referee["exact"]["clear"] > 200
     assert abs(referee["difference"]) < 0.01
+
+
+@pytest.mark.slow
+def test_llama_cpp_reads_text_as_the_seeds_tokenizer_does(smollm2: Workspace) -> None:
+    (file,) = (smollm2.root / "models/light/export/gguf").glob("*.gguf")
+    keys = read_gguf_header(file).metadata
+    assert keys["tokenizer.ggml.pre"] == "smollm"
+    assert "<|im_start|>" in keys["tokenizer.chat_template"]
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.root / "models/light/tokenizer")
+    for sample in (Path(torch.__file__).read_text()[:4000], LAST_SPLIT):
+        (found,) = llamacpp.tokenize(file, [sample])
+        assert found == tokenizer.encode(sample, add_special_tokens=False)
 
 
 @pytest.mark.slow

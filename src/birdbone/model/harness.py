@@ -32,8 +32,9 @@ def run_tasks(
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    known = TaskManager()
-    if unknown := [t for t in tasks if isinstance(t, str) and t not in known.all_tasks]:
+    named = [t for t in tasks if isinstance(t, str)]
+    known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
+    if unknown := [t for t in named if t not in known.all_tasks]:
         raise TextError(f"parameter evaluate.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}")
     found = simple_evaluate(
         model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch),
