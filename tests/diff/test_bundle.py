@@ -95,8 +95,13 @@ def test_a_touched_file_is_named(bundle):
     assert read_bundle(bundle)["id"] == bundle.name
 
 
-def test_the_large_patch_may_be_in_dvc_alone(bundle):
+def test_the_patches_that_are_dvcs_may_be_there_alone(bundle):
     (bundle / "weights.patch").unlink()
+    assert read_bundle(bundle)["id"] == bundle.name
+    (bundle / "masks.patch").unlink()
+    with pytest.raises(ArtifactError, match=r"masks\.patch"):
+        read_bundle(bundle)
+    (bundle / "masks.patch.dvc").touch()
     assert read_bundle(bundle)["id"] == bundle.name
     (bundle / "report.md").unlink()
     with pytest.raises(ArtifactError, match=r"report\.md"):
@@ -138,10 +143,36 @@ def test_names_from_outside_stay_text_in_both_reports(tmp_path):
 
 
 def test_a_long_report_still_fits_a_pull_request_comment(tmp_path):
-    settings = {f"k{i}": f"a value of some length, number {i} " * 20 for i in range(2000)}
+    settings = {f"k{i}": f"a välue öf some length, number {i} \U0001f9b4" * 20 for i in range(2000)}
     folder = write_bundle(*sides(**settings), state_of(SEED), tmp_path, None)
     text = (folder / "report.md").read_text()
     assert len(text.encode()) < 60_000 and "more (report.html has all)" in text and text.count("```") % 2 == 0
+
+
+def test_a_change_of_everything_in_a_deep_model_fits_it_too(tmp_path):
+    seed = tiny(num_hidden_layers=80)
+    new = remove_nodes(seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)})
+    new = healed(new)
+    for name in [n for n in new.weights if "_proj" in n]:
+        new = masked(new, name, 1)
+    (old, _), (_, after) = sides(), sides(**{f"k{i}": "\U0001f9b4" * 400 for i in range(300)})
+    named = {f"{i} {'`' * 300}": figures for i, figures in enumerate([FINAL["domains"]["news"]] * 60)}
+    cell = {"cell_type": "code", "metadata": {}, "source": "é" * 500, "outputs": [], "execution_count": None}
+    book = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [cell] * 200})
+    empty = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []})
+    waves = {i: {"prune": {"why": "*" * 300}, "heal": {"why": "*" * 300}} for i in range(100)}
+    records = Records({"final": {**FINAL, "domains": named}}, waves, {}, {"a.ipynb": book})
+    before = Side(old.label, state_of(seed), Records({}, {}, {}, {"a.ipynb": empty}), old.config)
+    story = write_bundle(before, Side("new", state_of(new), records, after.config), state_of(seed), tmp_path, None)
+    text = (story / "report.md").read_text()
+    assert 30_000 < len(text.encode()) < 60_000
+    for part in (
+        "layer 0: 1 FFN neuron removed; key-value group 0 removed",
+        "## Which stage did it",
+        "## Take it back",
+    ):
+        assert part in text
+    assert "layer 79:" in (story / "report.html").read_text()
 
 
 def test_the_tracked_model_is_the_last_waves(tmp_path):

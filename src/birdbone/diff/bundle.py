@@ -27,7 +27,7 @@ from birdbone.model.checkpoint import names_digest
 TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
 ID = re.compile(r"[0-9a-f]{12}")
 SMALL = ("report.md", "report.html", MASKS_PATCH, "metrics.json", "config.diff", "notebooks.diff", MANIFEST)
-"""What goes to git; ``weights.patch`` goes to DVC."""
+"""What goes to git; ``weights.patch`` goes to DVC, and so does ``masks.patch`` where it is too large for git."""
 
 
 def core_of(old: Side, new: Side) -> dict:
@@ -87,7 +87,7 @@ def write_texts(folder: Path, story: Story) -> None:
 
 
 def read_bundle(folder: Path) -> dict:
-    """The manifest of a bundle whose small files are what it says; ``weights.patch`` may still be in DVC alone.
+    """The manifest of a bundle whose small files are what it says; a patch that is DVC's need not be there.
 
     Raises BundleError when it is none, ArtifactError naming the file that was changed.
     """
@@ -103,10 +103,11 @@ def read_bundle(folder: Path) -> dict:
         raise ArtifactError(f"{folder / MANIFEST} was changed since it was written: git checkout it")
     for name, (size, sha) in files.items():
         path = folder / name
-        if name == WEIGHTS_PATCH and not path.is_file():
+        held_by_dvc = name == WEIGHTS_PATCH or (name == MASKS_PATCH and (folder / f"{name}.dvc").is_file())
+        if held_by_dvc and not path.is_file():
             continue
         if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
-            raise ArtifactError(f"{path} is missing or changed: git checkout it (weights.patch: dvc checkout)")
+            raise ArtifactError(f"{path} is missing or changed: git checkout it (what has a .dvc file: dvc checkout)")
     return manifest
 
 

@@ -7,10 +7,10 @@ import logging
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
-from birdbone.config import project_root
 from birdbone.errors import BundleError, ConfigError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -33,8 +33,8 @@ def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
     """Make the diff bundle of the workspace's model, ready to be committed with it.
 
     Compares the last commit's accepted model (the seed where it has none) with the workspace's,
-    writes diffs/<id>/, gives weights.patch to DVC and stages the rest. Run it after `kedro run` or
-    `dvc repro`, before `git commit`.
+    writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the rest.
+    Run it after `kedro run` or `dvc repro`, before `git commit`.
     """
     from birdbone.diff.bundle import write_bundle
     from birdbone.diff.sides import HERE, opened, seed_side, seed_state
@@ -164,9 +164,10 @@ def verify(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("base")
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
-def apply(name: str, base: str, target: Path) -> None:
+@JSON
+def apply(name: str, base: str, target: Path, as_json: bool) -> None:
     """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's own."""
-    _patched(name, base, target, revert=False, layers=None, masks_only=False)
+    _patched(name, base, target, as_json)
 
 
 @diff.command()
@@ -175,7 +176,8 @@ def apply(name: str, base: str, target: Path) -> None:
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
 @click.option("--layers", default=None, help="These decoder blocks alone, such as 3,5.")
 @click.option("--masks-only", is_flag=True, help="What was removed comes back; the healing of the rest stays.")
-def revert(name: str, model: str, target: Path, layers: str | None, masks_only: bool) -> None:
+@JSON
+def revert(name: str, model: str, target: Path, layers: str | None, masks_only: bool, as_json: bool) -> None:
     """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the masks.
 
     The whole revert is the old model, bit for bit. A part of it is a new state, and not judged until it is
@@ -186,10 +188,17 @@ def revert(name: str, model: str, target: Path, layers: str | None, masks_only: 
         if not all(part.strip().isdigit() for part in layers.split(",")):
             raise ConfigError(f"--layers {layers!r}: give numbers with commas between, such as 3,5")
         chosen = {int(part) for part in layers.split(",")}
-    _patched(name, model, target, True, chosen, masks_only)
+    _patched(name, model, target, as_json, revert=True, layers=chosen, masks_only=masks_only)
 
 
-def _patched(name: str, base: str, target: Path, revert: bool, layers: set[int] | None, masks_only: bool) -> None:
+def project_root() -> Path:
+    """The project's folder; imported when asked for, see ``console``."""
+    from birdbone.config import project_root as found
+
+    return found()
+
+
+def _patched(name: str, base: str, target: Path, as_json: bool, revert: bool = False, **part: Any) -> None:
     from birdbone.diff.apply import apply as apply_patches
     from birdbone.diff.bundle import read_bundle
     from birdbone.diff.sides import opened, seed_state
@@ -199,10 +208,13 @@ def _patched(name: str, base: str, target: Path, revert: bool, layers: set[int] 
     if target.exists():
         raise ConfigError(f"--to {target} is already there: name a new folder")
     with opened(root, base) as (side,):
-        digest = apply_patches(side.state, folder, seed_state(root), target, revert, layers, masks_only)
+        digest = apply_patches(side.state, folder, seed_state(root), target, revert, **part)
     known = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
     what = known.get(digest, "a new state, not judged until it is evaluated")
-    click.echo(f"{target}: {digest[:12]}, {what}")
+    if as_json:
+        click.echo(json.dumps({"folder": str(target), "digest": digest, "judged": digest in known}))
+    else:
+        click.echo(f"{target}: {digest[:12]}, {what}")
 
 
 def _found(name: str) -> Path:
@@ -240,7 +252,9 @@ def _base(root: Path, base: str | None) -> str | None:
 
 
 def _hand_to_dvc(root: Path) -> None:
-    """DVC's record of the accepted model made that of the workspace: a `kedro run` alone leaves the last one."""
+    """DVC's record of the accepted model and of all it was made from made that of the workspace: a `kedro run` alone
+    leaves the last one."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     from birdbone.diff.records import tracked_model, workspace
@@ -248,20 +262,25 @@ def _hand_to_dvc(root: Path) -> None:
     tracked = tracked_model(workspace(root)[0]("dvc.lock"))
     if tracked is None:
         raise ConfigError("DVC tracks no model yet: `dvc commit -f` after a finished run, then `birdbone bundle`")
-    with Repo(str(root)) as repo:
-        repo.commit(tracked.stage, force=True)
+    try:
+        with Repo(str(root)) as repo:
+            repo.commit(tracked.stage, with_deps=True, force=True)
+    except DvcException as error:
+        raise ConfigError(f"DVC cannot record what {tracked.path} was made from ({error}): finish the run") from error
 
 
 def _stage(root: Path, folder: Path) -> None:
-    """weights.patch to DVC, all else to git's index."""
+    """weights.patch, and a masks.patch that git's hooks refuse for its size, to DVC; all else to git's index."""
     from dvc.repo import Repo
 
-    from birdbone.diff.bundle import SMALL, WEIGHTS_PATCH
+    from birdbone.diff.bundle import MASKS_PATCH, SMALL, WEIGHTS_PATCH
+    from birdbone.git.hooks import LARGEST
     from birdbone.git.repository import git
 
+    large = [WEIGHTS_PATCH] + [MASKS_PATCH] * ((folder / MASKS_PATCH).stat().st_size > LARGEST)
     logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice on what to add to git is done below
     with Repo(str(root)) as repo:
-        repo.add(str(folder / WEIGHTS_PATCH))
-    small = [folder / name for name in (*SMALL, f"{WEIGHTS_PATCH}.dvc", ".gitignore")]
-    small += [root / "dvc.lock"]
-    git(root, "add", "-f", "--", *[str(p.relative_to(root)) for p in small if p.is_file()])
+        repo.add([str(folder / name) for name in large])
+    small = [*(n for n in SMALL if n not in large), *(f"{name}.dvc" for name in large), ".gitignore"]
+    paths = [*(folder / name for name in small), root / "dvc.lock"]
+    git(root, "add", "-f", "--", *[str(p.relative_to(root)) for p in paths if p.is_file()])
