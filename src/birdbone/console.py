@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from birdbone.diff.commands import bundle, diff
+from birdbone.diff.bundle_command import bundle
+from birdbone.diff.commands import diff
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.git.hook_command import hook
 

@@ -6,8 +6,9 @@ import shutil
 import pytest
 from model_pairs import all_but, healed, masked, tiny
 
+from birdbone.datasets.atomic import signed
 from birdbone.diff.apply import apply
-from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, write_bundle
+from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
 from birdbone.diff.markdown import plain
 from birdbone.diff.records import Records, tracked_model
 from birdbone.diff.sides import Side
@@ -106,6 +107,37 @@ def test_the_patches_that_are_dvcs_may_be_there_alone(bundle):
     (bundle / "report.md").unlink()
     with pytest.raises(ArtifactError, match=r"report\.md"):
         read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["files"].pop("report.md"),
+        lambda m: m["files"].update({"../../x": m["files"]["report.md"]}),
+        lambda m: m.update(files=[]),
+        lambda m: m.update(core={}, id=bundle_id({})),
+        lambda m: m["core"].update(base="\x1b[31m") or m.update(id=bundle_id(m["core"])),
+        lambda m: m["core"].update(new=3) or m.update(id=bundle_id(m["core"])),
+        lambda m: m.update(id="../../../aaa"),
+    ],
+    ids=["a file less", "a path out", "no files", "no core", "an escape", "a number", "a name that is a path"],
+)
+def test_a_manifest_that_lies_under_a_right_checksum_is_refused(bundle, change):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(signed(manifest))
+    with pytest.raises(ArtifactError, match="manifest.json"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"verdict": 3}', '{"verdict": "x", "worst_change": "y"}', "[" * 9999]
+)
+def test_figures_that_are_none_are_refused(bundle, text):
+    assert read_metrics(bundle)["verdict"] == "rejected"
+    (bundle / "metrics.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"metrics\.json"):
+        read_metrics(bundle)
 
 
 @pytest.mark.parametrize("name", ["../bundle", "/etc", "0000", "", "abc/def", "zz"])

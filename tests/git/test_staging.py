@@ -8,7 +8,7 @@ import pytest
 from dvc.repo import Repo as DvcRepo
 from repos import Repo
 
-from birdbone.diff.commands import _stage
+from birdbone.diff.bundle_command import stage
 from birdbone.git import hooks
 from birdbone.verify import advice, cached
 
@@ -29,7 +29,7 @@ def bundle(repo: Repo, masks: int) -> Path:
     folder = repo.root / "diffs/aaaaaaaaaaaa"
     for name, size in {**dict.fromkeys(SMALL, 10), "weights.patch": 20, "masks.patch": masks}.items():
         repo.write(f"diffs/aaaaaaaaaaaa/{name}", bytes([size % 251]) * size)
-    _stage(repo.root, folder)
+    stage(repo.root, folder)
     return folder
 
 

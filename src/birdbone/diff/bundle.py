@@ -25,7 +25,7 @@ from birdbone.git.notebooks import notebooks_text
 from birdbone.model.checkpoint import names_digest
 
 TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
-ID = re.compile(r"[0-9a-f]{12}")
+ID, STATE = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
 SMALL = ("report.md", "report.html", MASKS_PATCH, "metrics.json", "config.diff", "notebooks.diff", MANIFEST)
 """What goes to git; ``weights.patch`` goes to DVC, and so does ``masks.patch`` where it is too large for git."""
 
@@ -95,11 +95,12 @@ def read_bundle(folder: Path) -> dict:
         manifest = json.loads((folder / MANIFEST).read_text())
         good = manifest["sha256"] == json_digest(manifest) and bundle_id(manifest["core"]) == manifest["id"]
         files = {n: (int(e["bytes"]), str(e["sha256"])) for n, e in manifest["files"].items()}
+        good &= all(STATE.fullmatch(manifest["core"][side]) for side in ("base", "new"))
     except FileNotFoundError as error:
         raise BundleError(f"{folder} holds no bundle: {MANIFEST} is missing") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder / MANIFEST} is not a bundle's manifest: git checkout it") from error
-    if not good or not ID.fullmatch(manifest["id"]) or not set(files) <= {*SMALL, WEIGHTS_PATCH}:
+    if not good or not ID.fullmatch(manifest["id"]) or {*files, MANIFEST} != {*SMALL, WEIGHTS_PATCH}:
         raise ArtifactError(f"{folder / MANIFEST} was changed since it was written: git checkout it")
     for name, (size, sha) in files.items():
         path = folder / name
@@ -109,6 +110,19 @@ def read_bundle(folder: Path) -> dict:
         if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
             raise ArtifactError(f"{path} is missing or changed: git checkout it (what has a .dvc file: dvc checkout)")
     return manifest
+
+
+def read_metrics(folder: Path) -> dict:
+    """A bundle's ``metrics.json``. Raises ArtifactError where it has no verdict or figures that are none."""
+    path = folder / "metrics.json"
+    try:
+        found = json.loads(path.read_text())
+        change = found.get("worst_change", 0.0)
+        if isinstance(found["verdict"], str) and isinstance(change, float | int):
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not a bundle's figures ({error!r}): git checkout it") from error
+    raise ArtifactError(f"{path} is not a bundle's figures: git checkout it")
 
 
 def find(root: Path, name: str) -> Path:
