@@ -50,7 +50,7 @@ lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
 	mdformat --check README.md docs requirements
 
 hooks: setup ## install git's hooks: a changed model needs its bundle, no pickles, clean notebooks
-	pre-commit install --hook-type pre-commit --hook-type prepare-commit-msg
+	pre-commit install
 
 pr-report: setup ## verify the bundles added since BASE (origin/main), print their reports, fail where the guard did
 	@birdbone hook review --base "$(BASE)"

@@ -3,12 +3,14 @@
 Three changes: ``healed`` (every linear weight moved by a low-rank product), ``nodes`` (a tenth of the neurons of
 each layer and one key-value group removed, nothing else), ``wave`` (both). Each measurement is a process of its own;
 peak is its resident memory at most, the interpreter and torch included. ``--peer`` takes the python of an environment
-that holds weightscope, a sparse-delta patch (one direction, no masks), for the same pairs at threshold 0.
+with one or both of weightscope, a sparse-delta patch (one direction, no masks), for the same pairs at threshold 0, and
+git-theta 0.2.0, which keeps each tensor of a file in git-lfs (`peers/git_theta.py`; git-lfs must be on the PATH).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,6 +64,7 @@ def main() -> None:
                 rows.append(row | _run(Path(__file__), "--step", step, folder, change))
                 _show(rows[-1])
             rows += _peer(asked.peer, Path(folder), change)
+            rows += _theta(asked.peer, Path(folder), change)
     save("bundle", asked, rows, _picture(rows))
 
 
@@ -92,6 +95,23 @@ def _peer(python: str, folder: Path, change: str) -> list[dict]:
         figures = _run("-c", PEER, step, old, new, patch, out / "model.safetensors", python=python)
         rows.append({"change": change, "tool": "weightscope", "step": step, **figures, "bytes": patch.stat().st_size})
         _show(rows[-1])
+    return rows
+
+
+def _theta(python: str, folder: Path, change: str) -> list[dict]:
+    found = shutil.which("git-theta", path=Path(python).parent) if python else None
+    if not found or not shutil.which("git-lfs"):
+        print(f"{change:7} git-theta skipped: give --peer an environment that has it, and git-lfs on the PATH")
+        return []
+    old, new = (folder / model / "model.safetensors" for model in ("seed", change))
+    with tempfile.TemporaryDirectory() as place:
+        line = [python, Path(__file__).parent / "peers/git_theta.py", old, new, place]
+        done = subprocess.run(list(map(str, line)), capture_output=True, text=True)
+    rows = [{"change": change, "tool": "git-theta"} | json.loads(line) for line in done.stdout.splitlines()]
+    for row in rows:
+        _show(row)
+    if done.returncode:
+        print(f"{change:7} git-theta stopped: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return rows
 
 

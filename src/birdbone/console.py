@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from birdbone.config import project_root
-from birdbone.diff.commands import bundle, diff
+from birdbone.diff.bundle_command import bundle
+from birdbone.diff.commands import diff
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.git.hook_command import hook
 
@@ -40,6 +39,9 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
     targets that these settings cannot reach.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from birdbone.config import roots
     from birdbone.plan import make_plan, to_json
     from birdbone.report import numbers
@@ -94,29 +96,19 @@ def dvc(only_check: bool) -> None:
 
 @commands.command()
 @click.option("--env", default=None, help="Profile, as for kedro run.")
-def verify(env: str | None) -> None:
-    """Re-hash every artifact of a profile against its manifest (DVC itself never does)."""
-    from kedro.framework.session import KedroSession
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def verify(env: str | None, as_json: bool) -> None:
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does)."""
+    from birdbone.verify import advice, artifacts, cached
 
-    root = project_root()
-    with KedroSession.create(root, env=env) as session:
-        catalog = session.load_context().catalog
-        from kedro.framework.project import pipelines
-
-        bad = []
-        for name in sorted(pipelines["__default__"].outputs() | pipelines["__default__"].datasets()):
-            if name.startswith("params:") or name == "parameters":
-                continue
-            dataset = catalog.get(name)
-            path = Path(dataset._describe()["filepath"])
-            state = "absent" if not path.exists() else "ok" if dataset.digest() else "DAMAGED"
-            bad += [name] if state == "DAMAGED" else []
-            click.echo(f"{state:8} {name}")
-    if bad:
-        raise BirdboneError(
-            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run "
-            "again, or restore them with dvc checkout"
-        )
+    states, (objects, damaged) = artifacts(project_root(), env), cached(project_root())
+    if as_json:
+        click.echo(json.dumps({"artifacts": states, "cache": {"objects": objects, "damaged": damaged}}))
+    else:
+        click.echo("".join(f"{state:8} {name}\n" for name, state in states.items()), nl=False)
+        click.echo(f"{'DAMAGED' if damaged else 'ok':8} DVC's cache: {objects} objects")
+    if problem := advice(states, damaged):
+        raise BirdboneError(problem)
 
 
 @commands.command()
@@ -131,6 +123,13 @@ def summary(env: str | None) -> None:
     if not text:
         raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
     click.echo(text)
+
+
+def project_root() -> Path:
+    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
+    from birdbone.config import project_root as found
+
+    return found()
 
 
 def _loader(env: str | None, params: str):

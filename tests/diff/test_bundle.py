@@ -6,8 +6,9 @@ import shutil
 import pytest
 from model_pairs import all_but, healed, masked, tiny
 
+from birdbone.datasets.atomic import signed
 from birdbone.diff.apply import apply
-from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, write_bundle
+from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
 from birdbone.diff.markdown import plain
 from birdbone.diff.records import Records, tracked_model
 from birdbone.diff.sides import Side
@@ -95,12 +96,48 @@ def test_a_touched_file_is_named(bundle):
     assert read_bundle(bundle)["id"] == bundle.name
 
 
-def test_the_large_patch_may_be_in_dvc_alone(bundle):
+def test_the_patches_that_are_dvcs_may_be_there_alone(bundle):
     (bundle / "weights.patch").unlink()
+    assert read_bundle(bundle)["id"] == bundle.name
+    (bundle / "masks.patch").unlink()
+    with pytest.raises(ArtifactError, match=r"masks\.patch"):
+        read_bundle(bundle)
+    (bundle / "masks.patch.dvc").touch()
     assert read_bundle(bundle)["id"] == bundle.name
     (bundle / "report.md").unlink()
     with pytest.raises(ArtifactError, match=r"report\.md"):
         read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["files"].pop("report.md"),
+        lambda m: m["files"].update({"../../x": m["files"]["report.md"]}),
+        lambda m: m.update(files=[]),
+        lambda m: m.update(core={}, id=bundle_id({})),
+        lambda m: m["core"].update(base="\x1b[31m") or m.update(id=bundle_id(m["core"])),
+        lambda m: m["core"].update(new=3) or m.update(id=bundle_id(m["core"])),
+        lambda m: m.update(id="../../../aaa"),
+    ],
+    ids=["a file less", "a path out", "no files", "no core", "an escape", "a number", "a name that is a path"],
+)
+def test_a_manifest_that_lies_under_a_right_checksum_is_refused(bundle, change):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(signed(manifest))
+    with pytest.raises(ArtifactError, match="manifest.json"):
+        read_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"verdict": 3}', '{"verdict": "x", "worst_change": "y"}', "[" * 9999]
+)
+def test_figures_that_are_none_are_refused(bundle, text):
+    assert read_metrics(bundle)["verdict"] == "rejected"
+    (bundle / "metrics.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"metrics\.json"):
+        read_metrics(bundle)
 
 
 @pytest.mark.parametrize("name", ["../bundle", "/etc", "0000", "", "abc/def", "zz"])
@@ -138,10 +175,36 @@ def test_names_from_outside_stay_text_in_both_reports(tmp_path):
 
 
 def test_a_long_report_still_fits_a_pull_request_comment(tmp_path):
-    settings = {f"k{i}": f"a value of some length, number {i} " * 20 for i in range(2000)}
+    settings = {f"k{i}": f"a välue öf some length, number {i} \U0001f9b4" * 20 for i in range(2000)}
     folder = write_bundle(*sides(**settings), state_of(SEED), tmp_path, None)
     text = (folder / "report.md").read_text()
     assert len(text.encode()) < 60_000 and "more (report.html has all)" in text and text.count("```") % 2 == 0
+
+
+def test_a_change_of_everything_in_a_deep_model_fits_it_too(tmp_path):
+    seed = tiny(num_hidden_layers=80)
+    new = remove_nodes(seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)})
+    new = healed(new)
+    for name in [n for n in new.weights if "_proj" in n]:
+        new = masked(new, name, 1)
+    (old, _), (_, after) = sides(), sides(**{f"k{i}": "\U0001f9b4" * 400 for i in range(300)})
+    named = {f"{i} {'`' * 300}": figures for i, figures in enumerate([FINAL["domains"]["news"]] * 60)}
+    cell = {"cell_type": "code", "metadata": {}, "source": "é" * 500, "outputs": [], "execution_count": None}
+    book = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [cell] * 200})
+    empty = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []})
+    waves = {i: {"prune": {"why": "*" * 300}, "heal": {"why": "*" * 300}} for i in range(100)}
+    records = Records({"final": {**FINAL, "domains": named}}, waves, {}, {"a.ipynb": book})
+    before = Side(old.label, state_of(seed), Records({}, {}, {}, {"a.ipynb": empty}), old.config)
+    story = write_bundle(before, Side("new", state_of(new), records, after.config), state_of(seed), tmp_path, None)
+    text = (story / "report.md").read_text()
+    assert 30_000 < len(text.encode()) < 60_000
+    for part in (
+        "layer 0: 1 FFN neuron removed; key-value group 0 removed",
+        "## Which stage did it",
+        "## Take it back",
+    ):
+        assert part in text
+    assert "layer 79:" in (story / "report.html").read_text()
 
 
 def test_the_tracked_model_is_the_last_waves(tmp_path):

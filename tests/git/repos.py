@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ PEOPLE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
 OLD, NEW, OTHER = ("1" * 32 + ".dir", "2" * 32 + ".dir", "3" * 32 + ".dir")
 ACCEPTED = "models/default/wave_2/accepted"
 
@@ -65,6 +67,11 @@ def new_repo(root: Path) -> Repo:
     return repo
 
 
+def hooked_git(repo: Repo, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A git command that may call the hooks, which find no network."""
+    return repo.run("git", *arguments, PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"), **OFFLINE, **env)
+
+
 def lock(accepted: str = OLD, **outs: str) -> str:
     """A dvc.lock: the seed, two waves' accepted models, the second of which is ``accepted``, and a report."""
     found = {
@@ -76,6 +83,30 @@ def lock(accepted: str = OLD, **outs: str) -> str:
     }
     stages = {f"stage-{i}": {"outs": [{"path": path, "md5": md5}]} for i, (path, md5) in enumerate(found.items())}
     return yaml.safe_dump({"schema": "2.0", "stages": stages})
+
+
+def run_lock(waves: int, *changed: int) -> str:
+    """A dvc.lock as `dvc repro` writes it after a run of so many waves, those in ``changed`` done another way.
+
+    A stage reads what the one before it made, and makes another model where it or one before it was changed.
+    """
+    stages, state = {"seed-load": {"cmd": "seed", "outs": [_held("models/default/seed", "a" * 32)]}}, "a" * 32
+    path = "models/default/seed"
+    for wave in range(1, waves + 1):
+        read, path = _held(path, state), f"models/default/wave_{wave}/accepted"
+        params = {"conf/base/parameters.yml": {"step": 0.2 if wave in changed else 0.1}}
+        state = hashlib.md5(f"{wave} {params} {state}".encode()).hexdigest()
+        stages[f"wave_{wave}-guard"] = {"cmd": "wave", "deps": [read], "params": params, "outs": [_held(path, state)]}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
+
+
+def model_of(lock: str) -> str:
+    """The hash of the accepted model in a lock."""
+    return list(yaml.safe_load(lock)["stages"].values())[-1]["outs"][0]["md5"]
+
+
+def _held(path: str, state: str) -> dict:
+    return {"path": path, "hash": "md5", "md5": f"{state}.dir", "size": 1, "nfiles": 3}
 
 
 def manifest(name: str, new: str, old: str | None = OLD) -> str:

@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
-from repos import NEW, OLD, ROOT, Repo, add_bundle, lock, new_repo
+from repos import NEW, OLD, ROOT, Repo, add_bundle, hooked_git, lock
 from test_notebook_diff import notebook
 
 from birdbone.git.notebooks import is_clean
 
 BUNDLE = "abcdef012345"
-OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Repo:
-    """A repository that tracks the model ``OLD``, with the hooks that `make hooks` installs."""
-    repo = new_repo(tmp_path_factory.mktemp("hooked") / "repo")
-    for name in (".pre-commit-config.yaml", ".mdformat.toml", "pyproject.toml"):
-        shutil.copy(ROOT / name, repo.root)
-    repo.git("add", ".")
-    repo.stage("dvc.lock", lock(OLD))
-    repo.commit("the first model")
-    (repo.root / ".venv").symlink_to(sys.prefix)
-    (repo.root / ".git/info").mkdir(exist_ok=True)
-    (repo.root / ".git/info/exclude").write_text(".venv\n")
-    hooks = ("--hook-type", "pre-commit", "--hook-type", "prepare-commit-msg")
-    done = repo.run(".venv/bin/pre-commit", "install", *hooks, PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return repo
-
-
-@pytest.fixture
-def hooked(installed: Repo) -> Repo:
-    """The same, as it was at first."""
-    installed.git("reset", "-q", "--hard", installed.git("rev-list", "--max-parents=0", "HEAD").strip())
-    installed.git("clean", "-fdq", "-e", ".venv")
-    return installed
 
 
 def commit(repo: Repo, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return repo.run("git", "commit", *arguments, PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"), **OFFLINE)
+    return hooked_git(repo, "commit", *arguments)
 
 
 def message(repo: Repo) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from repos import ROOT, Repo, new_repo
 
 from birdbone.errors import ConfigError
+from birdbone.git.config_command import project_commands
 from birdbone.git.config_diff import config_text, resolved
 
 
@@ -33,6 +36,13 @@ def edit(project: Repo, old: str, new: str, name: str = "conf/base/parameters_qu
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def diff(project: Repo, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`kedro config diff` with these arguments, in this process."""
+    monkeypatch.chdir(project.root)
+    return lambda *arguments: CliRunner().invoke(project_commands, ["config", "diff", *arguments])
 
 
 def test_the_workspace_is_compared_with_any_revision_and_profile(project: Repo) -> None:
@@ -76,40 +86,45 @@ def test_a_revision_before_the_configuration_has_none_and_an_unknown_one_is_refu
         resolved(repo.root, "HEAD")
 
 
-def test_on_the_command_line(project: Repo) -> None:
-    assert "Compare the resolved configuration" in project.run("kedro", "config", "--help").stdout
-    same = project.run("kedro", "config", "diff", "--exit-code")
-    assert (same.returncode, same.stdout) == (0, "")
-
+def test_it_is_a_command_of_kedros(project: Repo) -> None:
     edit(project, "trials: 3 ", "trials: 3.5 ")
     found = project.run("kedro", "config", "diff")
     assert (found.returncode, found.stdout) == (0, "~ quantize.trials: 3 (int) → 3.5 (float)\n")
-    found = project.run("kedro", "config", "diff", "--exit-code", "--json", "--env=tiny")
-    assert found.returncode == 1
+
+
+def test_on_the_command_line(project: Repo, diff: Callable[..., Result]) -> None:
+    same = diff("--exit-code")
+    assert (same.exit_code, same.stdout) == (0, "")
+
+    edit(project, "trials: 3 ", "trials: 3.5 ")
+    found = diff("--exit-code", "--json", "--env=tiny")
+    assert found.exit_code == 1
     assert [(c["key"], c["old"], c["new"]) for c in json.loads(found.stdout)] == [("quantize.trials", 3, 3.5)]
 
-    wrong = project.run("kedro", "config", "diff", "--from=nowhere", "--exit-code")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
+    wrong = diff("--from=nowhere", "--exit-code")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "no revision 'nowhere'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
-def test_a_rollback_restores_conf_whole_and_never_overwrites_what_no_commit_has(project: Repo) -> None:
+def test_a_rollback_restores_conf_whole_and_never_overwrites_what_no_commit_has(
+    project: Repo, diff: Callable[..., Result]
+) -> None:
     first = project.git("rev-parse", "HEAD:conf").strip()
     edit(project, "trials: 3 ", "trials: 4 ")
     project.stage("conf/base/parameters_local.yml", "unused: 1\n")
     project.git("commit", "-qam", "second")
     edit(project, "trials: 4 ", "trials: 5 ")
 
-    refused = project.run("kedro", "config", "diff", "--rollback=HEAD~1")
-    assert refused.returncode == 2
+    refused = diff("--rollback=HEAD~1")
+    assert refused.exit_code == 2
     assert "not committed: conf/base/parameters_quantize.yml" in refused.stderr and "--force" in refused.stderr
     assert "trials: 5 " in (project.root / "conf/base/parameters_quantize.yml").read_text()
 
-    done = project.run("kedro", "config", "diff", "--rollback=HEAD~1", "--force")
-    assert done.returncode == 0, done.stderr
+    done = diff("--rollback=HEAD~1", "--force")
+    assert done.exit_code == 0, done.stderr
     assert "~ quantize.trials: 5 → 3" in done.stdout and "- unused: 1" in done.stdout
     assert "conf/base/parameters_local.yml, conf/base/parameters_quantize.yml" in done.stdout
     project.git("commit", "-qm", "back")
     assert project.git("rev-parse", "HEAD:conf").strip() == first
     assert project.git("status", "--porcelain", "conf") == ""
-    assert "nothing done" in project.run("kedro", "config", "diff", "--rollback=HEAD").stdout
+    assert "nothing done" in diff("--rollback=HEAD").stdout

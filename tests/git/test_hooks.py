@@ -81,7 +81,7 @@ def test_the_last_wave_is_by_number_and_the_first_model_needs_a_bundle_too(repo:
 
 def test_a_lock_with_a_conflict_in_it_is_named(tracked: Repo) -> None:
     tracked.stage("dvc.lock", f"<<<<<<< HEAD\n{lock(OLD)}=======\n{lock(NEW)}>>>>>>> other\n")
-    with pytest.raises(BirdboneError, match="dvc.lock cannot be read"):
+    with pytest.raises(BirdboneError, match="dvc.lock has a conflict in it: take one side"):
         hooks.weights(tracked.root)
 
 

@@ -25,9 +25,9 @@ from birdbone.git.notebooks import notebooks_text
 from birdbone.model.checkpoint import names_digest
 
 TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
-ID = re.compile(r"[0-9a-f]{12}")
+ID, STATE = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
 SMALL = ("report.md", "report.html", MASKS_PATCH, "metrics.json", "config.diff", "notebooks.diff", MANIFEST)
-"""What goes to git; ``weights.patch`` goes to DVC."""
+"""What goes to git; ``weights.patch`` goes to DVC, and so does ``masks.patch`` where it is too large for git."""
 
 
 def core_of(old: Side, new: Side) -> dict:
@@ -87,7 +87,7 @@ def write_texts(folder: Path, story: Story) -> None:
 
 
 def read_bundle(folder: Path) -> dict:
-    """The manifest of a bundle whose small files are what it says; ``weights.patch`` may still be in DVC alone.
+    """The manifest of a bundle whose small files are what it says; a patch that is DVC's need not be there.
 
     Raises BundleError when it is none, ArtifactError naming the file that was changed.
     """
@@ -95,19 +95,34 @@ def read_bundle(folder: Path) -> dict:
         manifest = json.loads((folder / MANIFEST).read_text())
         good = manifest["sha256"] == json_digest(manifest) and bundle_id(manifest["core"]) == manifest["id"]
         files = {n: (int(e["bytes"]), str(e["sha256"])) for n, e in manifest["files"].items()}
+        good &= all(STATE.fullmatch(manifest["core"][side]) for side in ("base", "new"))
     except FileNotFoundError as error:
         raise BundleError(f"{folder} holds no bundle: {MANIFEST} is missing") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{folder / MANIFEST} is not a bundle's manifest: git checkout it") from error
-    if not good or not ID.fullmatch(manifest["id"]) or not set(files) <= {*SMALL, WEIGHTS_PATCH}:
+    if not good or not ID.fullmatch(manifest["id"]) or {*files, MANIFEST} != {*SMALL, WEIGHTS_PATCH}:
         raise ArtifactError(f"{folder / MANIFEST} was changed since it was written: git checkout it")
     for name, (size, sha) in files.items():
         path = folder / name
-        if name == WEIGHTS_PATCH and not path.is_file():
+        held_by_dvc = name == WEIGHTS_PATCH or (name == MASKS_PATCH and (folder / f"{name}.dvc").is_file())
+        if held_by_dvc and not path.is_file():
             continue
         if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
-            raise ArtifactError(f"{path} is missing or changed: git checkout it (weights.patch: dvc checkout)")
+            raise ArtifactError(f"{path} is missing or changed: git checkout it (what has a .dvc file: dvc checkout)")
     return manifest
+
+
+def read_metrics(folder: Path) -> dict:
+    """A bundle's ``metrics.json``. Raises ArtifactError where it has no verdict or figures that are none."""
+    path = folder / "metrics.json"
+    try:
+        found = json.loads(path.read_text())
+        change = found.get("worst_change", 0.0)
+        if isinstance(found["verdict"], str) and isinstance(change, float | int):
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not a bundle's figures ({error!r}): git checkout it") from error
+    raise ArtifactError(f"{path} is not a bundle's figures: git checkout it")
 
 
 def find(root: Path, name: str) -> Path:

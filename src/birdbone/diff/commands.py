@@ -1,18 +1,23 @@
-"""``birdbone bundle`` and ``birdbone diff``: make a bundle, look at it, check it, apply it, take it back."""
+"""``birdbone diff``: look at a bundle or any two models, check it, apply it, take it back."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
-from birdbone.config import project_root
-from birdbone.errors import BundleError, ConfigError
+from birdbone.errors import BirdboneError, BundleError, ConfigError
 
+LOADABLE = click.option(
+    "--loadable",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write it here as stock safetensors with its tokenizer, for from_pretrained and kedro run.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
@@ -23,38 +28,6 @@ class _Diff(click.Group):
         if arguments and arguments[0] not in self.commands and not arguments[0].startswith("-"):
             arguments = ["between", *arguments]
         return super().resolve_command(context, arguments)
-
-
-@click.command()
-@click.option("--base", default=None, help="Revision, folder or bundle to compare with; default: HEAD, or the seed.")
-@click.option("--no-stage", is_flag=True, help="Write the folder; leave git and DVC alone.")
-@JSON
-def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
-    """Make the diff bundle of the workspace's model, ready to be committed with it.
-
-    Compares the last commit's accepted model (the seed where it has none) with the workspace's,
-    writes diffs/<id>/, gives weights.patch to DVC and stages the rest. Run it after `kedro run` or
-    `dvc repro`, before `git commit`.
-    """
-    from birdbone.diff.bundle import write_bundle
-    from birdbone.diff.sides import HERE, opened, seed_side, seed_state
-    from birdbone.git.repository import commit
-
-    root = project_root()
-    if not no_stage:
-        _hand_to_dvc(root)
-    with opened(root, *([_base(root, base)] if _base(root, base) else []), HERE) as sides:
-        old, new = sides if len(sides) == 2 else (seed_side(root), sides[0])
-        folder = write_bundle(old, new, seed_state(root), root, commit(root, "HEAD"))
-    if not no_stage:
-        _stage(root, folder)
-    name = folder.name
-    if as_json:
-        click.echo(json.dumps({"id": name, "folder": str(folder.relative_to(root))}))
-        return
-    click.echo((folder / "report.md").read_text())
-    click.echo(f"bundle {name} in {folder.relative_to(root)}" + ("" if no_stage else ", staged"))
-    click.echo(f"commit it with the model; the trailer is `Bundle-Id: {name}`")
 
 
 @click.group(cls=_Diff, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,10 +48,22 @@ def diff() -> None:
 @click.argument("a")
 @click.argument("b")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Also write the bundle's files here.")
-@click.option("--exit-code", is_flag=True, help="Exit 1 where the models differ.")
+@click.option("--exit-code", is_flag=True, help="Exit 1 where the models differ, 2 on errors.")
 @JSON
 def between(a: str, b: str, out: Path | None, exit_code: bool, as_json: bool) -> None:
     """The difference of two models: folders, bundles, git revisions, or `.` for the workspace."""
+    try:
+        same = _compared(a, b, out, as_json)
+    except BirdboneError as error:
+        if not exit_code:
+            raise
+        click.echo(f"birdbone: {error}", err=True)
+        sys.exit(2)
+    sys.exit(1 if exit_code and not same else 0)
+
+
+def _compared(a: str, b: str, out: Path | None, as_json: bool) -> bool:
+    """Print how two models differ; whether they are the same."""
     from birdbone.diff.bundle import bundle_id, core_of, write_texts
     from birdbone.diff.patch import write_patches
     from birdbone.diff.sides import opened, seed_state
@@ -90,7 +75,7 @@ def between(a: str, b: str, out: Path | None, exit_code: bool, as_json: bool) ->
         folder = out or Path(temporary)
         if same:
             click.echo(json.dumps({"same": True}) if as_json else "The two models are the same, bit for bit.")
-            return
+            return True
         summary = write_patches(old.state, new.state, seed_state(root), folder)
         story = story_of(bundle_id(core_of(old, new)), old, new, summary)
         write_texts(folder, story)
@@ -98,8 +83,7 @@ def between(a: str, b: str, out: Path | None, exit_code: bool, as_json: bool) ->
             click.echo(json.dumps({"same": False, **story.metrics, "bytes": summary["bytes"]}))
         else:
             click.echo((folder / "report.md").read_text())
-    if exit_code:
-        sys.exit(1)
+    return False
 
 
 @diff.command()
@@ -107,11 +91,11 @@ def between(a: str, b: str, out: Path | None, exit_code: bool, as_json: bool) ->
 @JSON
 def show(name: str, as_json: bool) -> None:
     """Print the report of a bundle, by its id or by a commit that carries it."""
-    from birdbone.diff.bundle import read_bundle
+    from birdbone.diff.bundle import read_bundle, read_metrics
 
     folder = _found(name)
     manifest = read_bundle(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_metrics(folder)
     click.echo(json.dumps({**manifest, "metrics": metrics}) if as_json else (folder / "report.md").read_text())
 
 
@@ -119,13 +103,13 @@ def show(name: str, as_json: bool) -> None:
 @JSON
 def list_bundles(as_json: bool) -> None:
     """Every bundle in diffs/: id, models, verdict, the commit that added it."""
-    from birdbone.diff.bundle import read_bundle
+    from birdbone.diff.bundle import read_bundle, read_metrics
     from birdbone.diff.sides import BUNDLES, commit_of
 
     root, rows = project_root(), []
     for path in sorted((root / BUNDLES).glob("*/manifest.json")):
         manifest = read_bundle(path.parent)
-        metrics = json.loads((path.parent / "metrics.json").read_text())
+        metrics = read_metrics(path.parent)
         try:
             commit = commit_of(root, path.parent.name)[:10]
         except BundleError:
@@ -164,9 +148,11 @@ def verify(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("base")
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
-def apply(name: str, base: str, target: Path) -> None:
+@LOADABLE
+@JSON
+def apply(name: str, base: str, target: Path, loadable: Path | None, as_json: bool) -> None:
     """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's own."""
-    _patched(name, base, target, revert=False, layers=None, masks_only=False)
+    _patched(name, base, target, loadable, as_json)
 
 
 @diff.command()
@@ -175,34 +161,60 @@ def apply(name: str, base: str, target: Path) -> None:
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
 @click.option("--layers", default=None, help="These decoder blocks alone, such as 3,5.")
 @click.option("--masks-only", is_flag=True, help="What was removed comes back; the healing of the rest stays.")
-def revert(name: str, model: str, target: Path, layers: str | None, masks_only: bool) -> None:
+@LOADABLE
+@JSON
+def revert(
+    name: str,
+    model: str,
+    target: Path,
+    layers: str | None,
+    masks_only: bool,
+    loadable: Path | None,
+    as_json: bool,
+) -> None:
     """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the masks.
 
     The whole revert is the old model, bit for bit. A part of it is a new state, and not judged until it is
-    evaluated: `kedro run --params=model=OUT` exports and measures it.
+    evaluated: with `--loadable FOLDER`, `kedro run --params=model=FOLDER` measures and exports it.
     """
     chosen = None
     if layers is not None:
         if not all(part.strip().isdigit() for part in layers.split(",")):
             raise ConfigError(f"--layers {layers!r}: give numbers with commas between, such as 3,5")
         chosen = {int(part) for part in layers.split(",")}
-    _patched(name, model, target, True, chosen, masks_only)
+    _patched(name, model, target, loadable, as_json, revert=True, layers=chosen, masks_only=masks_only)
 
 
-def _patched(name: str, base: str, target: Path, revert: bool, layers: set[int] | None, masks_only: bool) -> None:
+def project_root() -> Path:
+    """The project's folder; imported when asked for, see ``console``."""
+    from birdbone.config import project_root as found
+
+    return found()
+
+
+def _patched(
+    name: str, base: str, target: Path, loadable: Path | None, as_json: bool, revert: bool = False, **part: Any
+) -> None:
     from birdbone.diff.apply import apply as apply_patches
     from birdbone.diff.bundle import read_bundle
-    from birdbone.diff.sides import opened, seed_state
+    from birdbone.diff.loadable import write_loadable
+    from birdbone.diff.sides import TOKENIZER, opened, seed_state
 
     root, folder = project_root(), _found(name)
     manifest = read_bundle(folder)
-    if target.exists():
-        raise ConfigError(f"--to {target} is already there: name a new folder")
+    for option, path in (("--to", target), ("--loadable", loadable)):
+        if path and path.exists():
+            raise ConfigError(f"{option} {path} is already there: name a new folder")
     with opened(root, base) as (side,):
-        digest = apply_patches(side.state, folder, seed_state(root), target, revert, layers, masks_only)
+        digest = apply_patches(side.state, folder, seed_state(root), target, revert, **part)
+    if loadable:
+        write_loadable(target, root / TOKENIZER, loadable)
     known = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
     what = known.get(digest, "a new state, not judged until it is evaluated")
-    click.echo(f"{target}: {digest[:12]}, {what}")
+    if as_json:
+        click.echo(json.dumps({"folder": str(target), "digest": digest, "judged": digest in known}))
+    else:
+        click.echo(f"{target}: {digest[:12]}, {what}")
 
 
 def _found(name: str) -> Path:
@@ -223,45 +235,3 @@ def _found(name: str) -> Path:
         if not added:
             raise BundleError(f"{name} is no bundle's id, and as a commit it adds none") from error
         return find(root, Path(added[0]).parent.name)
-
-
-def _base(root: Path, base: str | None) -> str | None:
-    """What to compare with: as asked, or HEAD where it tracks a model."""
-    from birdbone.diff.records import revision, tracked_model
-    from birdbone.errors import SourceError
-
-    if base:
-        return base
-    try:
-        read, _ = revision(root, "HEAD")
-    except SourceError:
-        return None
-    return "HEAD" if tracked_model(read("dvc.lock")) else None
-
-
-def _hand_to_dvc(root: Path) -> None:
-    """DVC's record of the accepted model made that of the workspace: a `kedro run` alone leaves the last one."""
-    from dvc.repo import Repo
-
-    from birdbone.diff.records import tracked_model, workspace
-
-    tracked = tracked_model(workspace(root)[0]("dvc.lock"))
-    if tracked is None:
-        raise ConfigError("DVC tracks no model yet: `dvc commit -f` after a finished run, then `birdbone bundle`")
-    with Repo(str(root)) as repo:
-        repo.commit(tracked.stage, force=True)
-
-
-def _stage(root: Path, folder: Path) -> None:
-    """weights.patch to DVC, all else to git's index."""
-    from dvc.repo import Repo
-
-    from birdbone.diff.bundle import SMALL, WEIGHTS_PATCH
-    from birdbone.git.repository import git
-
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice on what to add to git is done below
-    with Repo(str(root)) as repo:
-        repo.add(str(folder / WEIGHTS_PATCH))
-    small = [folder / name for name in (*SMALL, f"{WEIGHTS_PATCH}.dvc", ".gitignore")]
-    small += [root / "dvc.lock"]
-    git(root, "add", "-f", "--", *[str(p.relative_to(root)) for p in small if p.is_file()])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import accumulate
 
 from birdbone.diff.story import Story
 from birdbone.diff.words import node_words
 from birdbone.report import numbers
 
-LINES, DIFF_LINES, WIDTH = 40, 100, 180
-"""Lines of a list, lines of a diff and characters of a line that are shown: a comment has 65,536 at most."""
+LINES, DIFF_LINES, WIDTH, BYTES = 40, 100, 180, 8_000
+"""Lines of a list or table, lines of a diff, characters of a line and bytes of a part that are shown: six parts and
+what stands around them stay under 60 kB, and a comment has 65,536 characters at most."""
 
 
 def report(story: Story, config: str, notebooks: str) -> str:
@@ -56,6 +58,7 @@ def _headline(story: Story) -> str:
         change = numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
         shown = f"{numbers.plain(now.get(domain))} {f'({change})' if change else ''}".strip()
         table.append(f"| perplexity, {plain(domain)} | {numbers.plain(was.get(domain))} | {shown} |")
+    table = _first(table)
     verdict = f"**{story.metrics['verdict']}**"
     if "worst_change" in story.metrics:
         verdict += (
@@ -79,7 +82,11 @@ def _headline(story: Story) -> str:
 def _structure(story: Story) -> list[str]:
     lines = [f"- {line}" for line in node_words(story.nodes)]
     for change in story.weights:
-        moved = f"; {change.removed:,} weights masked, {change.returned:,} unmasked" if change.removed else ""
+        moved = (
+            f"; {change.removed:,} weights masked, {change.returned:,} unmasked"
+            if change.removed or change.returned
+            else ""
+        )
         lines.append(
             f"- {plain(change.tensor)}: masked {numbers.share(change.before)} → {numbers.share(change.after)}{moved}"
         )
@@ -87,10 +94,9 @@ def _structure(story: Story) -> list[str]:
     was, now = story.sparsity
     if was or now:
         lines += ["", "| layer | masked before | after |", "|--:|--:|--:|"]
-        lines += [
-            f"| {layer} | {numbers.share(was.get(layer, 0.0))} | {numbers.share(now.get(layer, 0.0))} |"
-            for layer in sorted({*was, *now})
-        ]
+        layers = sorted({*was, *now})
+        rows = [f"| {i} | {numbers.share(was.get(i, 0.0))} | {numbers.share(now.get(i, 0.0))} |" for i in layers]
+        lines += _first(rows, DIFF_LINES)
     tensors = story.summary["weights"]
     changed, elements = (sum(t[k] for t in tensors.values()) for k in ("changed", "elements"))
     size = numbers.size(story.summary["bytes"]["weights.patch"])
@@ -170,6 +176,9 @@ def _runs(text: str) -> list[str]:
 
 
 def _first(lines: list[str], most: int = LINES) -> list[str]:
+    """As many lines as there is room for, and how many those are not."""
+    sizes = accumulate(len(line.encode(errors="replace")) + 1 for line in lines)
+    most = min(most, sum(size <= BYTES for size in sizes))
     return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
 
 

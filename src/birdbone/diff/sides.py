@@ -14,7 +14,7 @@ from birdbone.errors import BundleError, SourceError
 from birdbone.git.config_diff import resolved
 from birdbone.git.repository import git
 
-SEED = "models/default/seed"
+SEED, TOKENIZER = "models/default/seed", "models/default/tokenizer"
 BUNDLES = "diffs"
 HERE = "."
 
@@ -63,7 +63,7 @@ def commit_of(root: Path, bundle: str) -> str:
     path = f"{BUNDLES}/{bundle}/manifest.json"
     found = git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
     if not found:
-        raise BundleError(f"no commit adds {path}: commit the bundle first, or give its folder")
+        raise BundleError(f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model")
     return found[-1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ def hook() -> None:
 
 @hook.command()
 def weights() -> None:
-    """Refuse a commit that changes the accepted model and has no bundle for it."""
+    """Refuse a commit that changes the accepted model without a bundle, and a merge that mixes two models' runs."""
     from birdbone.git import hooks
 
     _refuse(hooks.weights(_root()))
@@ -52,8 +51,7 @@ def message(file: Path, rest: tuple[str, ...]) -> None:
     """Add the trailer `Bundle-Id:` to a commit message, for each bundle the commit adds (prepare-commit-msg)."""
     from birdbone.git import hooks
 
-    kind = rest[0] if rest else os.environ.get("PRE_COMMIT_COMMIT_MSG_SOURCE", "")
-    bundles = hooks.added_bundles(_root()) if kind != "merge" else []
+    bundles = hooks.added_bundles(_root())
     if bundles:
         text = file.read_text(encoding="utf-8")
         file.write_text(hooks.with_trailers(_root(), text, bundles), encoding="utf-8")

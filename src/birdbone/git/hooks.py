@@ -3,7 +3,7 @@
 ``weights`` decides from ``dvc.lock`` alone. The model under review is the accepted model of the last wave
 (``tracked_model``): the commit must hold a bundle for it whenever its digest is not the one of the commit before.
 Nothing else that DVC tracks counts, neither reports nor intermediate states, nor the seed while what was accepted
-stays what it was.
+stays what it was. A merge of two branches that both changed the model must be one side's run, or a new one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from birdbone.datasets.atomic import json_digest
 from birdbone.diff.records import Tracked, tracked_model
 from birdbone.errors import BirdboneError
 from birdbone.git import repository
+from birdbone.git.merges import LOCK, ONE_SIDE, mixed, other_sides
 from birdbone.git.notebooks import is_clean
 from birdbone.git.pickles import pickle_reason
 
-LOCK = "dvc.lock"
 MANIFESTS = "diffs/*/manifest.json"
 TRAILER = "Bundle-Id"
 LARGEST = 1_000_000
@@ -31,8 +31,8 @@ LARGE_ALLOWED = ("docs/images/*", "requirements.lock")
 
 
 def weights(root: Path) -> list[str]:
-    """A changed model without the bundle that shows the change."""
-    return unbundled(root, "HEAD", repository.INDEX)
+    """A changed model without the bundle that shows the change, and a merge that mixes two."""
+    return unbundled(root, "HEAD", repository.INDEX) or _mixed(root)
 
 
 def unbundled(root: Path, before: str, after: str) -> list[str]:
@@ -79,9 +79,10 @@ def notebooks(root: Path) -> list[str]:
 
 
 def added_bundles(root: Path) -> list[str]:
-    """The ids of the bundles that the commit under way adds."""
-    added = [blob for blob in repository.staged(root) if blob.status == "A" and fnmatch.fnmatch(blob.path, MANIFESTS)]
-    return [PurePosixPath(blob.path).parent.name for blob in added]
+    """The ids of the bundles that the commit under way adds; of a merge, those that no side had."""
+    added = {blob.path for blob in repository.staged(root) if blob.status == "A"}
+    added.difference_update(*(repository.names(root, side, MANIFESTS) for side in other_sides(root)))
+    return [PurePosixPath(path).parent.name for path in sorted(added) if fnmatch.fnmatch(path, MANIFESTS)]
 
 
 def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
@@ -93,11 +94,20 @@ def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
     return repository.git(root, *given, stdin=message.encode()).decode()
 
 
+def _mixed(root: Path) -> list[str]:
+    others = other_sides(root)
+    lock, *sides = (repository.read(root, side, LOCK) for side in (repository.INDEX, "HEAD", *others))
+    problem = mixed(lock, sides) if others else None
+    return [problem] if problem else []
+
+
 def _model(lock: bytes) -> Tracked | None:
     try:
         return tracked_model(lock.decode())
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BirdboneError(f"{LOCK} cannot be read: resolve the conflict in it, or run dvc repro") from error
+        conflict = b"<<<<<<<" in lock
+        what = f"has a conflict in it: {ONE_SIDE}" if conflict else "cannot be read: dvc repro writes it anew"
+        raise BirdboneError(f"{LOCK} {what}") from error
 
 
 def _tracked(manifest: bytes) -> dict | None:

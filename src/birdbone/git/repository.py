@@ -46,6 +46,17 @@ def commit(root: Path, revision: str) -> str | None:
         return None
 
 
+def merged(root: Path, a: str, b: str) -> tuple[str, list[str]]:
+    """The tree that merging two commits gives, and the paths that conflict in it; nothing is written to the branch."""
+    line = ("git", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", a, b)
+    done = subprocess.run(line, cwd=root, capture_output=True)
+    if done.returncode not in (0, 1):
+        said = done.stderr.decode(errors="replace").strip()
+        raise BirdboneError(f"git merge-tree {a} {b}: {said} (git 2.38 or later is needed)")
+    tree, *names = done.stdout.split(b"\0")
+    return tree.decode().strip(), [name.decode(errors="surrogateescape") for name in names if name]
+
+
 def staged(root: Path) -> list[Blob]:
     """The files that the commit under way adds or changes; links and submodules left out."""
     fields = git(root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(

@@ -1,4 +1,4 @@
-"""The gate of a pull request: every bundle it adds must verify, and the guard must have accepted its model."""
+"""The gate of a pull request: its bundles verify, the guard accepted its model, and merging mixes no two models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from birdbone.errors import BirdboneError
 from birdbone.git import repository
 from birdbone.git.hooks import MANIFESTS, unbundled
+from birdbone.git.merges import merge_problem, merges
 
 ACCEPTED = "accepted"
 
@@ -31,7 +32,8 @@ def review(root: Path, base: str, verify: Callable[[Path, str], str | None] | No
     a bundle of this id, None where nothing is; by default ``birdbone diff verify`` does.
     """
     start = base_of(root, base)
-    problems = unbundled(root, start, "HEAD")
+    problems = unbundled(root, start, "HEAD") + merges(root, start)
+    problems += merge_problem(root, base) if fork(root, base) else []
     reports = []
     for bundle in added(root, start):
         folder = root / "diffs" / bundle
@@ -47,12 +49,15 @@ def base_of(root: Path, base: str) -> str:
 
     Without such a branch, or without a common ancestor, the commit before the last; for a first commit, nothing.
     """
-    if known := repository.commit(root, base):
-        try:
-            return repository.git(root, "merge-base", known, "HEAD").decode().strip()
-        except BirdboneError:
-            pass  # no common ancestor
-    return repository.commit(root, "HEAD~1") or repository.EMPTY_TREE
+    return fork(root, base) or repository.commit(root, "HEAD~1") or repository.EMPTY_TREE
+
+
+def fork(root: Path, base: str) -> str | None:
+    """The commit where HEAD left ``base``; None where git does not know that or they have no common ancestor."""
+    try:
+        return repository.git(root, "merge-base", base, "HEAD").decode().strip()
+    except BirdboneError:
+        return None
 
 
 def added(root: Path, start: str) -> list[str]:
