@@ -9,8 +9,8 @@ from birdbone.model.shrink import macs_per_token as macs_of_checkpoint
 from birdbone.model.shrink import remove_nodes
 
 
-def words(old, new) -> list[str]:
-    return node_words(node_changes(state_of(old), state_of(new)))
+def words(old, new, seed=None) -> list[str]:
+    return node_words(node_changes(state_of(old), state_of(new), state_of(seed or tiny())))
 
 
 def test_what_went_is_said_layer_by_layer():
@@ -21,7 +21,7 @@ def test_what_went_is_said_layer_by_layer():
         "layer 1: key-value group 1 removed",
         "layer 2: 1 FFN neuron removed; key-value group 0 removed",
     ]
-    assert words(pruned, seed)[0] == "layer 0: 3 FFN neurons returned"
+    assert words(pruned, seed)[0] == "layer 0: 3 FFN neurons revived"
     assert words(seed, seed) == []
 
 
@@ -29,7 +29,20 @@ def test_what_came_back_stands_beside_what_went():
     seed = tiny()
     first = remove_nodes(seed, {0: all_but(12, 1, 2)}, {})
     second = remove_nodes(seed, {0: all_but(12, 2, 7, 8, 9)}, {})
-    assert words(first, second) == ["layer 0: 3 FFN neurons removed, 1 returned"]
+    assert words(first, second) == ["layer 0: 3 FFN neurons removed, 1 revived"]
+
+
+def test_a_neuron_with_one_weight_not_the_seeds_is_regrown():
+    seed = tiny()
+    pruned = remove_nodes(seed, {0: all_but(12, 1, 2)}, {1: all_but(2, 0)})
+    down, output = "model.layers.0.mlp.down_proj.weight", "model.layers.1.self_attn.o_proj.weight"
+    other = {n: seed.weights[n].clone() for n in (down, output)}
+    other[down][3, 2] += 1
+    other[output][0, 0] = -other[output][0, 0]
+    assert words(pruned, seed.evolve(other), seed) == [
+        "layer 0: 1 FFN neuron regrown, 1 revived",
+        "layer 1: key-value group 0 regrown",
+    ]
 
 
 def test_weight_masks_tell_their_shares_and_bits():

@@ -60,7 +60,7 @@ def write_bundle(old: Side, new: Side, seed: State | None, root: Path, parent: s
 
     def fill(folder: Path) -> dict:
         summary = write_patches(old.state, new.state, seed, folder)
-        story = story_of(name, old, new, summary)
+        story = story_of(name, old, new, seed, summary)
         write_texts(folder, story)
         tracked = new.tracked and {
             "path": new.tracked.path,

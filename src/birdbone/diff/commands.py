@@ -76,8 +76,9 @@ def _compared(a: str, b: str, out: Path | None, as_json: bool) -> bool:
         if same:
             click.echo(json.dumps({"same": True}) if as_json else "The two models are the same, bit for bit.")
             return True
-        summary = write_patches(old.state, new.state, seed_state(root), folder)
-        story = story_of(bundle_id(core_of(old, new)), old, new, summary)
+        seed = seed_state(root)
+        summary = write_patches(old.state, new.state, seed, folder)
+        story = story_of(bundle_id(core_of(old, new)), old, new, seed, summary)
         write_texts(folder, story)
         if as_json:
             click.echo(json.dumps({"same": False, **story.metrics, "bytes": summary["bytes"]}))

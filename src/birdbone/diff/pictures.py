@@ -16,7 +16,8 @@ from birdbone.diff.story import EDGES
 from birdbone.diff.words import NodeChange
 from birdbone.report.look import BAD, CONTROL, OURS, PEER, SEED
 
-STATES = (("kept", "#c9d8d1"), ("removed", BAD), ("returned", OURS), ("gone before", "#8b95a0"))
+STATES = (("kept", "#c9d8d1"), ("removed", BAD), ("regrown", OURS), ("revived", SEED), ("gone before", "#8b95a0"))
+"""From the commonest to the rarest, but for the last."""
 BINS = 192
 INK = "#7d8590"
 STYLE = {"svg.hashsalt": "birdbone", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
@@ -87,8 +88,8 @@ def _states(change: NodeChange) -> list[int]:
     count = change.kept.numel()
     cells = []
     for part in np.array_split(np.arange(count), min(BINS, count)):
-        kept, removed, returned = (_any(mask, part) for mask in (change.kept, change.removed, change.returned))
-        cells.append(2 if returned else 1 if removed else 0 if kept else 3)
+        happened = [_any(mask, part) for mask in (change.kept, change.removed, change.regrown, change.revived)]
+        cells.append(max((i for i, true in enumerate(happened) if true), default=len(STATES) - 1))
     return cells
 
 

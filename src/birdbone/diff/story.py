@@ -9,6 +9,7 @@ import torch
 
 from birdbone.diff.figures import linear_weights, metrics, sparsity
 from birdbone.diff.sides import Side
+from birdbone.diff.states import State
 from birdbone.diff.words import NodeChange, WeightChange, node_changes, weight_changes
 
 EDGES = np.linspace(-5, 0, 41)
@@ -32,14 +33,14 @@ class Story:
     summary: dict
 
 
-def story_of(name: str, old: Side, new: Side, summary: dict) -> Story:
+def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict) -> Story:
     """The story of a bundle; reads every linear weight that changed and kept its shape once more."""
     return Story(
         name,
         old,
         new,
         metrics(old, new),
-        node_changes(old.state, new.state),
+        node_changes(old.state, new.state, seed),
         weight_changes(old.state, new.state),
         (sparsity(old.state), sparsity(new.state)),
         deltas(old, new),

@@ -8,20 +8,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from birdbone.diff.coordinates import NODES, node_pair
+from birdbone.diff.coordinates import NODES, node_pair, shifted_axes
+from birdbone.diff.raw import bits
 from birdbone.diff.states import State, Tensors
 
 KINDS = {"ffn": ("FFN neuron", "FFN neurons"), "kv": ("key-value group", "key-value groups")}
 
 
 class NodeChange(NamedTuple):
-    """One layer's nodes of a kind (``ffn`` or ``kv``). kept, removed, returned: bool over the seed's nodes."""
+    """One layer's nodes of a kind (``ffn`` or ``kv``), bool over the seed's nodes.
+
+    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown`` where they are not.
+    """
 
     layer: int
     kind: str
     kept: Tensor
     removed: Tensor
-    returned: Tensor
+    regrown: Tensor
+    revived: Tensor
 
 
 class WeightChange(NamedTuple):
@@ -34,15 +39,20 @@ class WeightChange(NamedTuple):
     returned: int
 
 
-def node_changes(old: State, new: State) -> list[NodeChange]:
-    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps all."""
+def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
+    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps all.
+
+    Without the seed all that came back counts as regrown.
+    """
     found = []
     for name in {*old.masks, *new.masks}:
         if match := NODES.fullmatch(name):
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
-                kind, layer = match[1], int(match[2])
-                found.append(NodeChange(layer, kind, before & after, before & ~after, ~before & after))
+                back = ~before & after
+                as_before = back & _as_seed(new, seed, name, after) if seed and back.any() else torch.zeros_like(back)
+                kept, gone = before & after, before & ~after
+                found.append(NodeChange(int(match[2]), match[1], kept, gone, back & ~as_before, as_before))
     return sorted(found, key=lambda c: (c.layer, c.kind))
 
 
@@ -62,7 +72,7 @@ def weight_changes(old: State, new: State) -> list[WeightChange]:
 
 
 def node_words(changes: Iterable[NodeChange]) -> list[str]:
-    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 returned``."""
+    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 regrown``."""
     lines: dict[int, list[str]] = {}
     for change in changes:
         lines.setdefault(change.layer, []).append(_words(change))
@@ -71,7 +81,7 @@ def node_words(changes: Iterable[NodeChange]) -> list[str]:
 
 def _words(change: NodeChange) -> str:
     parts = []
-    for what, mask in (("removed", change.removed), ("returned", change.returned)):
+    for what, mask in (("removed", change.removed), ("regrown", change.regrown), ("revived", change.revived)):
         numbers = mask.nonzero().flatten().tolist()
         if not numbers:
             continue
@@ -83,6 +93,18 @@ def _words(change: NodeChange) -> str:
         else:
             parts.append(f"{len(numbers)} {one if len(numbers) == 1 else many} {what}")
     return ", ".join(parts)
+
+
+def _as_seed(new: State, seed: State, name: str, kept: Tensor) -> Tensor:
+    """Which of the kept nodes have all their weights as the seed has them, bool over the seed's nodes."""
+    same = torch.ones(int(kept.sum()), dtype=torch.bool)
+    for tensor, axis in shifted_axes(new.config, {name}).items():
+        if tensor in new.weights and tensor in seed.weights:
+            equal = bits(new.weights[tensor]) == axis.cut(bits(seed.weights[tensor]), kept)
+            same &= equal.movedim(axis.dim, 0).reshape(len(same), -1).all(1)
+    found = torch.zeros_like(kept)
+    found[kept] = same
+    return found
 
 
 class _Mask(NamedTuple):

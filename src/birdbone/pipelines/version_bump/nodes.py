@@ -42,7 +42,7 @@ def preview(
     def write(folder: Path) -> dict:
         summary = write_patches(old.state, new.state, old.state, folder)
         (folder / WEIGHTS_PATCH).unlink()
-        write_texts(folder, story_of(bundle_id(core), old, new, summary))
+        write_texts(folder, story_of(bundle_id(core), old, new, old.state, summary))
         return {"id": bundle_id(core), "core": core}
 
     return write
