@@ -134,7 +134,7 @@ def _healed(report: dict) -> str:
 
 def _regrown(report: dict) -> str:
     count = sum(report.get("returned", {}).values())
-    return f"{count} FFN neurons returned" if count else f"nothing ({plain(report.get('why', ''))})"
+    return f"{count} FFN neurons regrown" if count else f"nothing ({plain(report.get('why', ''))})"
 
 
 def _judged(report: dict) -> str:
