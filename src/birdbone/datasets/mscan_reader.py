@@ -112,6 +112,11 @@ class Scan:
     def sources(self) -> list[str]:
         return [chunk.source for chunk in self._chunks for _ in chunk.tokens]
 
+    @property
+    def chunks(self) -> list[tuple[str, list[str]]]:
+        """Text set and token texts of each chunk, as the scanner handed them over."""
+        return [(chunk.source, chunk.tokens) for chunk in self._chunks]
+
     def token(self, i: int) -> dict[str, Norms]:
         """Norms of one token by module name: a [in/64], g [out/64]."""
         if not 0 <= i < len(self):

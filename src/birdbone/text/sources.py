@@ -5,6 +5,7 @@
 | news | 300 news stories (the Lee background corpus) | gensim's test data |
 | reference | Python's language reference | the standard library's pydoc_data |
 | code | Python source files | the standard library |
+| arithmetic | 96 worksheets of problems with answers | written by rule, text/arithmetic.py |
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from birdbone.errors import TextError
+from birdbone.text.arithmetic import worksheets
 
+SEED_CHAT = "seed_chat"
+"""A text set that the seed writes in talk with text/talk.yml; not a source of documents."""
 GENSIM_DATA = "gensim/test/test_data"
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 CODE_FILES = (
@@ -157,4 +161,15 @@ def _code() -> Iterator[Document]:
             yield Document(name, file.read_text(encoding="utf-8"))
 
 
-BUILT_IN = {"wikipedia": _wikipedia, "news": _news, "reference": _reference, "code": _code}
+def _arithmetic() -> Iterator[Document]:
+    for title, text in worksheets():
+        yield Document(title, text)
+
+
+BUILT_IN = {
+    "wikipedia": _wikipedia,
+    "news": _news,
+    "reference": _reference,
+    "code": _code,
+    "arithmetic": _arithmetic,
+}
