@@ -4,6 +4,7 @@ import json
 import struct
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from birdbone import console
 from birdbone.datasets.atomic import verify_folder, write_folder
 from birdbone.datasets.folders import FileFolder, ModelFolder
 from birdbone.datasets.mscan import Scan
+from birdbone.scan import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,3 +175,13 @@ def test_an_earlier_scan_in_the_same_folder_is_replaced(run, tmp_path):
     write_folder(tmp_path / "d", lambda folder: (folder / "old.png").write_bytes(b"x") and {"scan": "old"})
     assert run("image", tmp_path / "a.mscan", "--out", tmp_path / "d")[0] == 0
     assert not (tmp_path / "d" / "old.png").exists()
+
+
+def test_keys_step_through_the_tokens_and_change_the_norm(monkeypatch, tmp_path):
+    shown, keys = [], iter(["\r", "\x1b[C", "n", "g", "p", "x", "q"])
+    monkeypatch.setattr(commands, "_screen", lambda _, picture, tokens, token: shown.append((token, picture.scope)))
+    monkeypatch.setattr(commands.click, "getchar", lambda: next(keys))
+    scan = scan_file(tmp_path / "s.mscan", {"code": 3})
+    commands._step(MagicMock(), None, scan, 0, False, "layer")
+    layer, model = "layer", "model"
+    assert shown == [(0, layer), (1, layer), (2, layer), (0, layer), (0, model), (2, model), (2, model)]
