@@ -95,7 +95,7 @@ class Scan:
             if not partial:
                 raise self._corrupted(
                     f"{torn}; {len(self)} tokens in {len(self._chunks)} chunks are whole: "
-                    "read them with Scan.open(path, partial=True), or scan again"
+                    "read them with --partial (Scan.open(path, partial=True)), or scan again"
                 ) from torn
             self._drop_torn_chunk()
         if self.complete and at != len(data):
