@@ -55,12 +55,13 @@ hooks: setup ## install git's hooks: a changed model needs its bundle, no pickle
 pr-report: setup ## verify the bundles added since BASE (origin/main), print their reports, fail where the guard did
 	@birdbone hook review --base "$(BASE)"
 
-bench: setup ## scores, masks, files beside llama.cpp's own, scaling: JSON and plots in benchmarks/results
+bench: setup ## scores, masks, files beside llama.cpp's own, scanning, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV)
 	python benchmarks/one_shot.py --env $(ENV)
 	python benchmarks/heal.py --env $(ENV)
 	python benchmarks/frontier.py --env $(ENV)
+	python benchmarks/scan.py --env $(ENV)
 	python benchmarks/scaling.py
 
 .venv-peers/.installed: benchmarks/peers/requirements.txt

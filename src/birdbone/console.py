@@ -12,6 +12,7 @@ from birdbone.diff.bundle_command import bundle
 from birdbone.diff.commands import diff
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.git.hook_command import hook
+from birdbone.scan.commands import image, replay, scan
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,6 +148,9 @@ def _loader(env: str | None, params: str):
 commands.add_command(bundle)
 commands.add_command(diff)
 commands.add_command(hook)
+commands.add_command(scan)
+commands.add_command(replay)
+commands.add_command(image)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from birdbone.config import roots, state_folder
-from birdbone.errors import RunLockedError
+from birdbone.errors import RunLockedError, TextError
 
 log = logging.getLogger("birdbone")
 
@@ -101,7 +101,7 @@ def check_outside(parameters: dict) -> None:
     """
     from birdbone.model.device import resolve_device
     from birdbone.text.canaries import load_canaries
-    from birdbone.text.sources import check_source
+    from birdbone.text.sources import SEED_CHAT, check_source
 
     if "device" in parameters:
         resolve_device(parameters["device"])
@@ -109,6 +109,12 @@ def check_outside(parameters: dict) -> None:
         load_canaries(text["canaries"])
         for source in (text["source"], *text["guard_domains"]):
             check_source(source)
+    for label, source in parameters.get("domains", {}).get("sets", {}).items():
+        if source != SEED_CHAT:
+            try:
+                check_source(source)
+            except TextError as error:
+                raise TextError(f"parameter domains.sets.{label}: {error}, or {SEED_CHAT}") from None
 
 
 def take_lock(state: Path) -> TextIO:

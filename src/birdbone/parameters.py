@@ -58,6 +58,14 @@ class SpsScan(Strict):
     block: Positive
 
 
+class Domains(Strict):
+    sets: Annotated[dict[str, str], Field(min_length=2)]
+    window: Annotated[int, Field(ge=8)]
+    scan_tokens: Positive
+    heldout_tokens: Positive
+    profile_tokens: Positive
+
+
 class Topology(Strict):
     neighbours: Annotated[int, Field(ge=2)]
     landmarks: Annotated[int, Field(ge=16)]
@@ -175,6 +183,7 @@ class Parameters(Strict):
     text: Text
     activation_log: ActivationLog
     sps_scan: SpsScan
+    domains: Domains
     topology: Topology
     prune_wave: PruneWave
     micro_heal: MicroHeal

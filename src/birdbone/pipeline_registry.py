@@ -8,6 +8,7 @@ from birdbone.config import parameters
 from birdbone.pipelines import (
     activation_log,
     control,
+    domains,
     evaluate,
     export,
     quantize,
@@ -43,6 +44,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **{name: p for name, p in stages.items() if name != "waves"},
         **{f"wave_{i}": create_wave(i) for i in range(1, count + 1)},
+        "domains": domains.create_pipeline(),
         "evaluate": evaluate.create_pipeline(waves=count),
         **{name: whole.only_nodes_with_tags(name) for name in SLICES},
         "growth_prune_heal": whole,

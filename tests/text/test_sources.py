@@ -105,3 +105,23 @@ def test_the_table_in_the_module_names_every_domain():
     from birdbone.text import sources
 
     assert all(f"| {name} |" in sources.__doc__ for name in BUILT_IN)
+
+
+def test_a_hub_data_set_gives_its_text_column(tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "train.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    assert [d.text for d in documents(f"hf:{tmp_path}")] == ["one", "two"]
+
+
+def test_a_hub_data_set_without_text_or_split_is_said(tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "train.jsonl").write_text('{"words": "one"}\n')
+    with pytest.raises(TextError, match="no column 'text'"):
+        documents(f"hf:{tmp_path}")
+    with pytest.raises(TextError, match="not found, or the hub did not give it"):
+        documents(f"hf:{tmp_path}@holdout")
+
+
+def test_every_worksheet_is_a_document_with_its_own_title():
+    found = documents("arithmetic")
+    assert len({d.title for d in found}) == len(found) == 96

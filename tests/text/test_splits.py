@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from birdbone.errors import TextError
 from birdbone.text.sources import Document
-from birdbone.text.splits import document_windows, packed_windows, share_of, split
+from birdbone.text.splits import document_windows, excerpt_windows, packed_windows, share_of, split
 
 SHARES = {"train": 0.6, "guard": 0.2, "test": 0.2}
 MANY = [Document(f"title {i}", f"text {i}") for i in range(400)]
@@ -98,3 +98,21 @@ def test_one_document_alone_is_too_few():
         document_windows([Document("a", "a" * 400)], encode, 100, 20, "guard")
     with pytest.raises(TextError, match="at least two documents"):
         document_windows(TEXTS, encode, 20, 20, "guard")
+
+
+def test_excerpts_come_from_the_middle_of_each_document_in_turn():
+    found = [Document("a", "x" * 10), Document("b", "y" * 3), Document("c", "z" * 4)]
+    ids = {"x": list(range(10)), "y": [50, 51, 52], "z": [70, 71, 72, 73]}
+    windows = excerpt_windows(found, lambda text: ids[text[0]], 8, 2, "scan", separator=99)
+    assert windows.tolist() == [[4, 5], [50, 51], [72, 73], [6, 7]]
+
+
+def test_documents_shorter_than_a_window_follow_each_other():
+    found = [Document(str(i), "x" * 3) for i in range(4)]
+    windows = excerpt_windows(found, lambda text: [1, 2, 3], 10, 5, "scan", separator=9)
+    assert windows.tolist() == [[1, 2, 3, 9, 1], [2, 3, 9, 1, 2]]
+
+
+def test_too_little_text_for_excerpts_names_the_setting():
+    with pytest.raises(TextError, match="short for domains.scan_tokens of code: 100 tokens asked, 3 there"):
+        excerpt_windows([Document("a", "x")], lambda text: [1, 2, 3], 100, 5, "domains.scan_tokens of code")

@@ -56,13 +56,13 @@ class BlockScores(NamedTuple):
 
 
 def sps(
-    a: dict[str, Tensor], g: dict[str, Tensor], layers: dict[str, int], scope: Scope = "layer"
+    a: dict[str, Tensor], g: dict[str, Tensor], layers: dict[str, int], scope: Scope = "layer", each: bool = False
 ) -> dict[str, BlockScores]:
     """Block scores per linear module from block norms a [T, C] and g [T, R] of the same tokens.
 
     ``layers`` gives each module's layer. The population of z is every block of every module of
-    the layer (scope "layer") or of all layers (scope "model"), over all tokens given, jointly; A
-    and G are separate populations. Pass one token for that token's own picture.
+    the layer (scope "layer") or of all layers (scope "model"), over all tokens given, jointly, or
+    ``each`` token by itself; A and G are separate populations.
     Raises ValueError when a and g differ in their modules or tokens.
     """
     if a.keys() != g.keys():
@@ -75,7 +75,7 @@ def sps(
         groups.setdefault(layers[name] if scope == "layer" else 0, []).append(name)
     scored: dict[str, BlockScores] = {}
     for names in groups.values():
-        for name, a_z, g_z in zip(names, _joint_z(a, names), _joint_z(g, names), strict=True):
+        for name, a_z, g_z in zip(names, _joint_z(a, names, each), _joint_z(g, names, each), strict=True):
             scored[name] = BlockScores(a_z, g_z)
     return {name: scored[name] for name in a}
 
@@ -174,9 +174,9 @@ def taylor(moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] 
     return (moments.taylor_squared / moments.tokens).sqrt().float()
 
 
-def _joint_z(norms: dict[str, Tensor], names: list[str]) -> list[Tensor]:
+def _joint_z(norms: dict[str, Tensor], names: list[str], each: bool) -> list[Tensor]:
     sizes = [norms[name].shape[1] for name in names]
-    return list(z(torch.cat([norms[name] for name in names], dim=1)).split(sizes, dim=1))
+    return list(z(torch.cat([norms[name] for name in names], dim=1), 1 if each else None).split(sizes, dim=1))
 
 
 def _population(moments: list[NodeMoments], which: Literal["h", "g"]) -> tuple[Tensor, Tensor]:

@@ -95,7 +95,7 @@ class Scan:
             if not partial:
                 raise self._corrupted(
                     f"{torn}; {len(self)} tokens in {len(self._chunks)} chunks are whole: "
-                    "read them with Scan.open(path, partial=True), or scan again"
+                    "read them with --partial (Scan.open(path, partial=True)), or scan again"
                 ) from torn
             self._drop_torn_chunk()
         if self.complete and at != len(data):
@@ -111,6 +111,11 @@ class Scan:
     @property
     def sources(self) -> list[str]:
         return [chunk.source for chunk in self._chunks for _ in chunk.tokens]
+
+    @property
+    def chunks(self) -> list[tuple[str, list[str]]]:
+        """Text set and token texts of each chunk, as the scanner handed them over."""
+        return [(chunk.source, chunk.tokens) for chunk in self._chunks]
 
     def token(self, i: int) -> dict[str, Norms]:
         """Norms of one token by module name: a [in/64], g [out/64]."""
@@ -129,17 +134,24 @@ class Scan:
             self._check(chunk)
 
     def _read(self, numbers: Iterable[int], start: int, stop: int | None) -> dict[str, Norms]:
+        """Norms of the modules ``numbers``, which a layer's or a token's are: neighbours, read in one stretch."""
+        numbers = list(numbers)
+        if not numbers:
+            return {}
         start, stop, _ = slice(start, stop).indices(len(self))
         within = [c for c in self._chunks if c.start < stop and c.start + len(c.tokens) > start]
         for chunk in within:
             self._check(chunk)
-
-        def side(column: int) -> Tensor:
-            where = self._columns[column]
-            parts = [c.values[max(0, start - c.start) : stop - c.start, where] * c.scales[column] for c in within]
-            return torch.from_numpy(np.concatenate([np.zeros((0, where.stop - where.start), "f4"), *parts]))
-
-        return {self.modules[i].name: Norms(side(2 * i), side(2 * i + 1)) for i in numbers}
+        sides = range(2 * numbers[0], 2 * numbers[-1] + 2)
+        first, last = self._columns[sides[0]].start, self._columns[sides[-1]].stop
+        widths = [self._columns[i].stop - self._columns[i].start for i in sides]
+        parts = [
+            c.values[max(0, start - c.start) : stop - c.start, first:last]
+            * np.repeat(c.scales[sides.start : sides.stop], widths)
+            for c in within
+        ]
+        found = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(widths, dim=1)
+        return {self.modules[i].name: Norms(*found[2 * (i - numbers[0]) :][:2]) for i in numbers}
 
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:

@@ -49,6 +49,7 @@ class ScanV1(Scan):
             raise self._corrupted("its header is not that of a scan") from error
         records = data[size:].view(RECORD)
         self._records = records[np.argsort(records["token"], kind="stable")]
+        self._sequences = sequences
         self._sources = [source for length, source in sequences for _ in range(length)]
         unnamed = set(np.unique(records["module"]).tolist()) - set(names)
         if unnamed or (count and int(records["token"].max()) >= len(self._sources)):
@@ -70,6 +71,10 @@ class ScanV1(Scan):
     @property
     def sources(self) -> list[str]:
         return self._sources
+
+    @property
+    def chunks(self) -> list[tuple[str, list[str]]]:
+        return [(source, [""] * length) for length, source in self._sequences if length]
 
     def verify(self) -> None:
         """There is no checksum; the sizes were compared when it was opened."""

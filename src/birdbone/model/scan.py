@@ -47,9 +47,9 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
     pairs = {name: (seen[name][0].detach()[0, :-1], grad[0, :-1]) for name, grad in zip(names, found, strict=True)}
     for name, (_, grad) in pairs.items():
         if not torch.isfinite(grad).all():
-            raise NumericalError(f"{name}: gradients are not finite on the calibration text")
+            raise NumericalError(f"{name}: gradients are not finite on this text")
         if not grad.any():
-            raise NumericalError(f"{name}: every gradient is zero on the calibration text, so no score can be trusted")
+            raise NumericalError(f"{name}: every gradient is zero on this text, so no score can be trusted")
     return pairs
 
 
@@ -76,11 +76,8 @@ def node_moments(
     tokens = {name: torch.zeros(windows.shape) for name in names}
     for row, ids in enumerate(track(windows, label, unit="window")):
         pairs = gradients(network, names, ids.to(device))
-        for layer in range(layers):
-            down, out = architecture.ffn_output(layer), architecture.attention_part(layer, "output")
-            _add(nodes, f"ffn.{layer}", *_at_input(network, down, pairs[down]), None)
-            groups = network.get_submodule(architecture.attention_part(layer, "key")).out_features
-            _add(nodes, f"kv.{layer}", *_at_input(network, out, pairs[out]), groups // architecture.head_size(config))
+        for key, (h, grad, count) in node_values(network, architecture, config, pairs).items():
+            nodes[key] = nodes.get(key, NodeMoments.zero(count)).add(h, grad)
         for name, (_, grad) in pairs.items():
             squared = grad.float().square().cpu()
             fisher[name] = fisher.get(name, 0) + squared.sum(0)
@@ -95,11 +92,21 @@ def node_moments(
     )
 
 
+def node_values(
+    network: nn.Module, architecture: Architecture, config: dict, pairs: Pairs
+) -> dict[str, tuple[Tensor, Tensor, int]]:
+    """``ffn.<layer>`` and ``kv.<layer>`` -> (h, ∂L/∂h, nodes), both [T-1, nodes·w]: what the nodes hand on."""
+    found = {}
+    for layer in range(len(network.get_submodule(architecture.blocks))):
+        down, out = architecture.ffn_output(layer), architecture.attention_part(layer, "output")
+        groups = network.get_submodule(architecture.attention_part(layer, "key")).out_features
+        h, grad = _at_input(network, down, pairs[down])
+        found[f"ffn.{layer}"] = h, grad, h.shape[1]
+        found[f"kv.{layer}"] = *_at_input(network, out, pairs[out]), groups // architecture.head_size(config)
+    return found
+
+
 def _at_input(network: nn.Module, name: str, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """(h, ∂L/∂h) at a linear module's input from (h, ∂L/∂output): the gradient goes back through W."""
     h, grad = pair
     return h, grad @ network.get_submodule(name).weight
-
-
-def _add(nodes: dict[str, NodeMoments], key: str, h: Tensor, grad: Tensor, count: int | None) -> None:
-    nodes[key] = nodes.get(key, NodeMoments.zero(count or h.shape[1])).add(h, grad)

@@ -7,6 +7,8 @@ the model, so that its mean square is the true Fisher information and not the em
 
 from __future__ import annotations
 
+from collections import deque
+
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -26,18 +28,48 @@ def write_windows(seed: Checkpoint, starts: Tensor, count: int, length: int, ran
 
     starts: token ids that a window may begin with (no special ones), drawn evenly.
     """
-    network = build(seed, device, compute_dtype("auto", device))
     generator = torch.Generator().manual_seed(random_seed)
     first = starts[torch.randint(len(starts), (count,), generator=generator)]
-    batches = first.split(BATCH)
+    return _write(seed, [[[token]] for token in first.tolist()], None, length, generator, device)
+
+
+@torch.no_grad()
+def write_talks(
+    seed: Checkpoint, turns: list[list[list[int]]], end: int | None, length: int, random_seed: int, device: str
+) -> Tensor:
+    """Windows sampled from the seed, one per list of ``turns``, int32 [count, length].
+
+    Of one's turns (token ids) the first opens the window; each time the seed says ``end``, the next is put in.
+    """
+    return _write(seed, turns, end, length, torch.Generator().manual_seed(random_seed), device)
+
+
+def _write(
+    seed: Checkpoint,
+    turns: list[list[list[int]]],
+    end: int | None,
+    length: int,
+    generator: torch.Generator,
+    device: str,
+) -> Tensor:
+    network = build(seed, device, compute_dtype("auto", device))
+    batches = [turns[i : i + BATCH] for i in range(0, len(turns), BATCH)]
     steps = track(range(len(batches) * (length - 1)), "the seed writes", unit="token")
     written = []
-    for ids in batches:
-        cache, tokens = DynamicCache(), [ids]
+    for batch in batches:
+        given = [deque(own[0]) for own in batch]
+        left = [deque(own[1:]) for own in batch]
+        cache, tokens = DynamicCache(), [torch.tensor([own.popleft() for own in given])]
         for _ in range(length - 1):
             next(steps)
             logits = network(tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True).logits[:, -1]
-            tokens.append(_sample(logits.float().cpu(), generator))
+            drawn = _sample(logits.float().cpu(), generator)
+            for row, own in enumerate(given):
+                if own:
+                    drawn[row] = own.popleft()
+                elif drawn[row] == end and left[row]:
+                    own.extend(left[row].popleft())
+            tokens.append(drawn)
         written.append(torch.stack(tokens, 1))
     return torch.cat(written).to(torch.int32)
 

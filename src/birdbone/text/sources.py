@@ -1,25 +1,33 @@
-"""Where text comes from: built-in domains that install with pip, or one's own folder or JSONL.
+"""Where text comes from: built-in domains that install with pip, one's own folder or JSONL, a hub's data set.
 
 | name | what | from |
 | wikipedia | 107 encyclopedic articles | gensim's test data, CC BY-SA |
 | news | 300 news stories (the Lee background corpus) | gensim's test data |
 | reference | Python's language reference | the standard library's pydoc_data |
 | code | Python source files | the standard library |
+| arithmetic | 96 worksheets of problems with answers | written by rule, text/arithmetic.py |
 """
 
 from __future__ import annotations
 
 import bz2
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from jinja2 import TemplateError
 
 from birdbone.errors import TextError
+from birdbone.text.arithmetic import worksheets
 
+SEED_CHAT = "seed_chat"
+"""A text set that the seed writes in talk with text/talk.yml; not a source of documents."""
+HUB, HUB_ROWS = "hf:", 1000
+"""``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set, its first rows."""
 GENSIM_DATA = "gensim/test/test_data"
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 CODE_FILES = (
@@ -65,7 +73,7 @@ class Document:
 
 
 def documents(source: str, chat: Callable[[list[dict]], str] | None = None) -> list[Document]:
-    """All documents of a built-in domain, a folder of .txt/.md files, or a .jsonl file.
+    """All documents of a built-in domain, a folder of .txt/.md files, a .jsonl file, or a hub's data set.
 
     JSONL lines hold ``text`` or, where ``chat`` (a chat template) is given, ``messages``.
     Raises TextError naming the file and line at fault.
@@ -74,19 +82,25 @@ def documents(source: str, chat: Callable[[list[dict]], str] | None = None) -> l
     if source in BUILT_IN:
         return list(BUILT_IN[source]())
     path = Path(source).expanduser()
-    found = list(_folder(path) if path.is_dir() else _jsonl(path, chat))
+    if source.startswith(HUB):
+        found = list(_hub(source.removeprefix(HUB)))
+    else:
+        found = list(_folder(path) if path.is_dir() else _jsonl(path, chat))
     if not found:
         raise TextError(f"text source {source!r} holds no text")
     return found
 
 
 def check_source(source: str) -> None:
-    """Raises TextError unless ``source`` names a built-in text, a folder, or a .jsonl file."""
+    """Raises TextError unless ``source`` names a built-in text, a folder, a .jsonl file, or a hub's data set."""
     path = Path(source).expanduser()
-    if source not in BUILT_IN and not path.is_dir() and not (path.suffix == ".jsonl" and path.is_file()):
+    if source.startswith(HUB):
+        if find_spec("datasets") is None:
+            raise TextError(f"text source {source!r} needs Hugging Face's datasets: pip install datasets")
+    elif source not in BUILT_IN and not path.is_dir() and not (path.suffix == ".jsonl" and path.is_file()):
         raise TextError(
             f"text source {source!r}: give one of {', '.join(BUILT_IN)}, a folder of .txt or .md "
-            "files, or a .jsonl file"
+            f"files, a .jsonl file, or {HUB}owner/name"
         )
 
 
@@ -111,6 +125,23 @@ def _jsonl(path: Path, chat: Callable[[list[dict]], str] | None) -> Iterator[Doc
             wanted = '"text" or "messages"' if chat else '"text" (set text.chat to read "messages")'
             raise TextError(f"{path}, line {number}: needs a JSON object with {wanted}: {error!r}") from error
         yield Document(str(record.get("title", f"line {number}")), text)
+
+
+def _hub(name: str) -> Iterator[Document]:
+    from datasets import load_dataset
+
+    path, _, part = name.partition("@")
+    try:
+        rows = load_dataset(path, split=part or "train", streaming=True)
+        for number, row in enumerate(itertools.islice(rows, HUB_ROWS)):
+            yield Document(f"row {number}", row["text"])
+    except KeyError as error:
+        raise TextError(f"data set {path}: it has no column {error}: text is read from 'text'") from error
+    except (OSError, ValueError) as error:
+        raise TextError(
+            f"data set {path}: not found, or the hub did not give it ({type(error).__name__}). Check the name, the "
+            "split and the network"
+        ) from error
 
 
 def _gensim(name: str) -> Path:
@@ -157,4 +188,15 @@ def _code() -> Iterator[Document]:
             yield Document(name, file.read_text(encoding="utf-8"))
 
 
-BUILT_IN = {"wikipedia": _wikipedia, "news": _news, "reference": _reference, "code": _code}
+def _arithmetic() -> Iterator[Document]:
+    for title, text in worksheets():
+        yield Document(title, text)
+
+
+BUILT_IN = {
+    "wikipedia": _wikipedia,
+    "news": _news,
+    "reference": _reference,
+    "code": _code,
+    "arithmetic": _arithmetic,
+}

@@ -89,3 +89,31 @@ def document_windows(
         raise TextError(f"text for {label}: needs at least two documents of {window} tokens, found one")
     ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)
     return ids, torch.tensor([row[0] for row in rows], dtype=torch.int32)
+
+
+def excerpt_windows(
+    found: list[Document], encode: Encode, tokens: int, window: int, label: str, separator: int | None = None
+) -> Tensor:
+    """Windows [N, T] from the middle of as many documents as there are: one stretch of T tokens from each in
+    turn, then the stretch after it. Documents shorter than a stretch follow each other, ``separator`` between.
+
+    Raises TextError naming the text set when there is too little text.
+    """
+    need = -(-tokens // window) * window
+    cut = []
+    for document in found:
+        ids = encode(document.text)
+        stretches = [ids[i : i + window] for i in range(0, len(ids), window)]
+        whole = [s for s in stretches if len(s) == window] or stretches
+        cut.append(whole[len(whole) // 2 :] + whole[: len(whole) // 2])
+    stream: list[int] = []
+    for depth in range(max(map(len, cut), default=0)):
+        for stretches in cut:
+            if depth < len(stretches) and len(stream) < need:
+                ended = separator is not None and len(stretches[depth]) < window
+                stream += stretches[depth] + ([separator] if ended else [])
+    if len(stream) < need:
+        raise TextError(
+            f"text too short for {label}: {need} tokens asked, {len(stream)} there. Give more text or lower {label}"
+        )
+    return torch.tensor(stream[:need], dtype=torch.int32).view(-1, window)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from birdbone.algo.scores import SCORES, NodeStats
-from birdbone.algo.sps import NodeMoments, block_norms
-from birdbone.datasets.mscan import Module, ScanWriter
+from birdbone.algo.sps import NodeMoments
+from birdbone.datasets.mscan import ScanWriter
+from birdbone.ledger import workdir
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
 from birdbone.model.scan import Pairs, node_moments
+from birdbone.scan.record import append, modules_of, token_texts
 
 
 def scan(
@@ -26,41 +28,31 @@ def scan(
     settings: dict,
     device: str,
     random_seed: int,
-) -> tuple[Callable[[Path], None], tuple[dict[str, Tensor], dict]]:
-    """A writer of the ``.mscan`` record, and every registered score of every node.
+) -> tuple[Path, tuple[dict[str, Tensor], dict]]:
+    """The ``.mscan`` record, written while it scans, and every registered score of every node.
 
     Scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` [nodes]; ``fisher.<module>`` [out] and
     ``tokens.<module>`` [N, T], mean squared output gradients, say where an error would matter.
     """
-    windows = texts[0]["calibration"]
+    windows, block = texts[0]["calibration"], settings["block"]
     architecture, tokenizer = architecture_of(seed.config), read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
-    recorded: list[tuple[dict, dict, list[str]]] = []
+    path = (workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))) / "sps.mscan"
+    left = -(-settings["record_tokens"] // windows.shape[1])
+    with ScanWriter(
+        path, model=about["name"], model_digest=about["digest"], modules=modules_of(seed), block=block
+    ) as writer:
 
-    def record(ids: Tensor, pairs: Pairs) -> None:
-        if len(recorded) * windows.shape[1] < settings["record_tokens"]:
-            a = {n: block_norms(x, settings["block"]).cpu() for n, (x, _) in pairs.items()}
-            g = {n: block_norms(x, settings["block"]).cpu() for n, (_, x) in pairs.items()}
-            recorded.append((a, g, tokenizer.convert_ids_to_tokens(ids[:-1].tolist())))
+        def record(ids: Tensor, pairs: Pairs) -> None:
+            nonlocal left
+            if left > 0:
+                append(writer, pairs, token_texts(tokenizer, ids), texts[1]["source"], block)
+                left -= 1
 
-    nodes, fisher, tokens = node_moments(network, architecture, seed.config, windows, "scan", record)
-    modules = [
-        Module(n, layer, *reversed(seed.weights[f"{n}.weight"].shape))
-        for layer in range(seed.layers)
-        for n in architecture.linears(layer)
-    ]
-
-    def write(path: Path) -> None:
-        with ScanWriter(
-            path, model=about["name"], model_digest=about["digest"], modules=modules, block=settings["block"]
-        ) as writer:
-            for a, g, tokens in recorded:
-                writer.append(a, g, tokens, source=texts[1]["source"])
-
-    scores = node_scores(seed, architecture, nodes, random_seed)
-    return write, (
+        nodes, fisher, tokens = node_moments(network, architecture, seed.config, windows, "scan", record)
+    return path, (
         {
-            **scores,
+            **node_scores(seed, architecture, nodes, random_seed),
             **{f"fisher.{n}": f for n, f in fisher.items()},
             **{f"tokens.{n}": t for n, t in tokens.items()},
         },

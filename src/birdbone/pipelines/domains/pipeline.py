@@ -1,0 +1,36 @@
+"""Labelled scans as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.domains.nodes import read_texts, scan
+
+
+def create_pipeline(**_) -> Pipeline:
+    """domains: texts, scan; not part of the main job."""
+    return Pipeline(
+        [
+            Node(
+                read_texts,
+                ["seed_model", "tokenizer", "params:domains", "params:device", "params:random_seed"],
+                "domain_texts",
+                name="texts",
+            ),
+            Node(
+                scan,
+                [
+                    "seed_model",
+                    "seed_about",
+                    "domain_texts",
+                    "tokenizer",
+                    "params:domains",
+                    "params:sps_scan",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                ["domain_scan", "domain_profile"],
+                name="scan",
+            ),
+        ],
+        namespace="domains",
+        prefix_datasets_with_namespace=False,
+    )

@@ -1,0 +1,1 @@
+"""Scanning a model on text, and making the scan visible."""

@@ -1,0 +1,60 @@
+"""A prompt through a model: one forward and one backward pass, every block's norms on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from birdbone.datasets.mscan import ScanWriter
+from birdbone.errors import TextError
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import build
+from birdbone.model.scan import gradients
+from birdbone.model.shrink import node_axes, node_masks
+from birdbone.scan.record import append, module_names, modules_of, token_texts
+
+
+def scan_prompt(
+    prompt: str, checkpoint: Checkpoint, tokenizer, path: Path, *, name: str, digest: str, device: str, block: int = 64
+) -> None:
+    """Scan one prompt to an ``.mscan`` file, as text with no chat template; its last token has no target.
+
+    A model whose nodes were removed is scanned at the seed's width, the missing ones as zeros, so that its blocks
+    are those of the seed. Raises TextError for a prompt that is empty, of one token, or longer than the context;
+    NumericalError naming the module when gradients are not finite. The file appears only when it is whole.
+    """
+    ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+    context = checkpoint.config.get("max_position_embeddings") or checkpoint.config.get("n_positions")
+    if len(ids) < 2:
+        raise TextError(
+            f"the prompt has {len(ids)} token{'s' * (len(ids) != 1)}: give at least two, since each is scored by its "
+            "successor"
+        )
+    if context and len(ids) > context:
+        raise TextError(f"the prompt has {len(ids)} tokens, but the context of {name} is {context}: shorten it")
+    whole = full_width(checkpoint)
+    network = build(whole, device)
+    ids = torch.tensor(ids)
+    pairs = gradients(network, module_names(network, architecture_of(whole.config)), ids.to(device))
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        with ScanWriter(unfinished, model=name, model_digest=digest, modules=modules_of(whole), block=block) as writer:
+            append(writer, pairs, token_texts(tokenizer, ids), prompt, block)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def full_width(checkpoint: Checkpoint) -> Checkpoint:
+    """The same function at the seed's width: removed nodes are there, with weights of zero."""
+    masks, weights = node_masks(checkpoint), dict(checkpoint.weights)
+    for layer in range(checkpoint.layers):
+        for name, axis in node_axes(checkpoint.config, layer).items():
+            mask = masks[axis.mask]
+            if name in weights and not mask.all():
+                shape = list(weights[name].shape)
+                shape[axis.dim] = len(mask) * axis.entries
+                weights[name] = axis.paste(weights[name], mask, weights[name].new_zeros(shape))
+    return Checkpoint(checkpoint.config, weights)

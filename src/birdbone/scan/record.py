@@ -1,0 +1,71 @@
+"""Block norms of a model on windows of text, written while it reads them: one chunk of ``.mscan`` per window."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from birdbone.algo.sps import block_norms
+from birdbone.datasets.mscan import Module, Scan, ScanWriter
+from birdbone.errors import ArtifactError
+from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.scan import Pairs
+
+log = logging.getLogger("birdbone")
+
+
+def modules_of(checkpoint: Checkpoint) -> list[Module]:
+    """Every linear module of every block, in the order of the data's flow, with its present widths."""
+    architecture = architecture_of(checkpoint.config)
+    return [
+        Module(name, layer, *reversed(checkpoint.weights[f"{name}.weight"].shape))
+        for layer in range(checkpoint.layers)
+        for name in architecture.linears(layer)
+    ]
+
+
+def module_names(network: nn.Module, architecture: Architecture) -> list[str]:
+    """The same modules' names, from a network."""
+    layers = len(network.get_submodule(architecture.blocks))
+    return [name for layer in range(layers) for name in architecture.linears(layer)]
+
+
+def token_texts(tokenizer, ids: Tensor) -> list[str]:
+    """The text of each token of a window that has a successor [T-1], as the tokenizer would show it alone."""
+    return [tokenizer.decode([i]) for i in ids[:-1].tolist()]
+
+
+def append(writer: ScanWriter, pairs: Pairs, tokens: list[str], source: str, block: int) -> None:
+    """One window's (input, output gradient) pairs as one chunk."""
+    a = {name: block_norms(x, block).cpu() for name, (x, _) in pairs.items()}
+    g = {name: block_norms(grad, block).cpu() for name, (_, grad) in pairs.items()}
+    writer.append(a, g, tokens, source=source)
+
+
+def open_writer(
+    path: Path, *, model: str, model_digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]
+) -> tuple[ScanWriter, int]:
+    """A writer, and how many of the ``wanted`` chunks (text set, token texts) are in the file already.
+
+    A scan of the same model that begins like the one wanted goes on where it was cut off; any other file
+    at this path is written anew.
+    """
+    kept = _kept(path, model_digest, modules, block, wanted) if path.is_file() else 0
+    if kept:
+        log.info("%s: goes on after %d of %d windows", path.name, kept, len(wanted))
+        return ScanWriter.extend(path), kept
+    return ScanWriter(path, model=model, model_digest=model_digest, modules=modules, block=block), 0
+
+
+def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]) -> int:
+    try:
+        scan = Scan.open(path, model_digest=digest, partial=True)
+    except ArtifactError as error:
+        log.info("%s; it is written anew", error)
+        return 0
+    chunks = scan.chunks
+    same = scan.version == Scan.version and (scan.modules, scan.block) == (modules, block)
+    return len(chunks) if same and chunks == wanted[: len(chunks)] else 0
