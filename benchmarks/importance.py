@@ -48,7 +48,12 @@ def main() -> None:
         row |= {"worst_domain": domain, "worst_change": change}
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)
         row["change"] = {d: f["change"] for d, f in figures.items()}
-        print("{score:10} {share:4.0%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(**row), flush=True)
+        print(
+            "{score:10} {share:4.0%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(
+                **row
+            ),
+            flush=True,
+        )
         return row
 
     def removed(weights: int, used: dict, groups: dict, chosen: dict) -> dict[str, Checkpoint]:

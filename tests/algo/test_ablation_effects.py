@@ -31,7 +31,11 @@ def test_planted_effects_come_back():
 
 @pytest.mark.parametrize(
     ("own", "other", "said"),
-    [(0.05, 0.05, "hurts, not selective"), (0.0, -0.05, "selective, no more than random"), (-0.05, 0.0, "does not hold")],
+    [
+        (0.05, 0.05, "hurts, not selective"),
+        (0.0, -0.05, "selective, no more than random"),
+        (-0.05, 0.0, "does not hold"),
+    ],
 )
 def test_what_does_not_hold_is_said(own, other, said):
     experts, mean = measured(own, other, noise=0.01)

@@ -17,7 +17,7 @@ def test_a_planted_label_is_recovered_with_its_size():
     members = {0: torch.arange(10), 3: torch.arange(40, 50)}
     for layer, nodes in members.items():
         found[layer][1, nodes] *= 16
-    one = selectivity(found, members)
+    (one,) = selectivity(found, [members])
     assert one.labels == [1]
     assert one.selectivity[1] == pytest.approx(float(one.enrichment[1] - one.enrichment[[0, 2]].mean()))
     assert one.enrichment[0] == pytest.approx(float(one.enrichment[2])) and one.selectivity[1] > 2
@@ -27,27 +27,34 @@ def test_two_domains_can_be_labels_the_stronger_first():
     found = values(domains=4)
     found[3][2, :20] *= 48
     found[3][0, :20] *= 64
-    assert selectivity(found, {3: torch.arange(20)}).labels == [0, 2]
+    assert selectivity(found, [{3: torch.arange(20)}])[0].labels == [0, 2]
 
 
 def test_a_node_that_matters_everywhere_gives_no_label():
     found = values()
     found[0][:, :10] *= 1000
-    one = selectivity(found, {0: torch.arange(10)})
+    (one,) = selectivity(found, [{0: torch.arange(10)}])
     assert one.labels == [] and one.enrichment.min() > 3 and one.selectivity.abs().max() < 0.01
+
+
+def test_sets_are_judged_apart_from_each_other():
+    found = values()
+    sets = [{0: torch.arange(10)}, {0: torch.arange(30), 3: torch.arange(5)}]
+    alone = [selectivity(found, [members])[0].enrichment for members in sets]
+    assert all(torch.equal(a, one.enrichment) for a, one in zip(alone, selectivity(found, sets), strict=True))
 
 
 def test_random_sets_get_a_label_about_as_seldom_as_promised():
     generator = torch.Generator().manual_seed(2)
     found = {0: torch.rand(3, 200, generator=generator) ** 4}
     sets = [torch.randperm(200, generator=generator)[:20] for _ in range(200)]
-    labelled = sum(bool(selectivity(found, {0: nodes}, random_seed=i).labels) for i, nodes in enumerate(sets))
+    labelled = sum(bool(one.labels) for one in selectivity(found, [{0: nodes} for nodes in sets], draws=400))
     assert 1 <= labelled <= 22
 
 
 def test_silent_nodes_have_no_preference():
     silent = {0: torch.zeros(3, 50)}
-    one = selectivity(silent, {0: torch.arange(5)})
+    (one,) = selectivity(silent, [{0: torch.arange(5)}])
     assert one.labels == [] and one.enrichment.isfinite().all()
 
 

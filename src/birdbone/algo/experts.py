@@ -33,27 +33,28 @@ class Selectivity:
 
 
 def selectivity(
-    values: dict[int, Tensor], members: Nodes, *, draws: int = 200, level: float = 0.05, random_seed: int = 0
-) -> Selectivity:
-    """Which domains a set of nodes is for, beside ``draws`` random sets of equal size in the same layers.
+    values: dict[int, Tensor], sets: list[Nodes], *, draws: int = 200, level: float = 0.05, random_seed: int = 0
+) -> list[Selectivity]:
+    """Which domains each set of nodes is for, beside ``draws`` random sets of equal size in the same layers.
 
     A domain is a label when the set's selectivity for it is above what chance gives (Bonferroni over the
-    domains), so that a set without preference gets any label with probability ``level`` at most.
+    domains), so that a set without preference gets any label with probability ``level`` at most. All sets
+    are compared with the same random orders of each layer, [draws, N] at a time.
     """
     generator = torch.Generator().manual_seed(random_seed)
-    expected = sum(values[i].double().mean(1) * len(nodes) for i, nodes in members.items())
-    own = sum(values[i][:, nodes].double().sum(1) for i, nodes in members.items())
-    null = torch.zeros(len(own), draws, dtype=torch.float64)
-    for layer, nodes in members.items():
-        for start in range(0, draws, 32):
-            count = min(32, draws - start)
-            chosen = torch.rand(count, values[layer].shape[1], generator=generator).argsort(1)[:, : len(nodes)]
-            null[:, start : start + count] += values[layer].double()[:, chosen].sum(-1)
-    enrichment = _log2(own) - _log2(expected)
-    found = _contrast(enrichment)
-    threshold = _contrast(_log2(null) - _log2(expected)[:, None]).quantile(1 - level / len(own), dim=1)
-    order = (found - threshold).argsort(descending=True, stable=True).tolist()
-    return Selectivity(enrichment, found, threshold, [d for d in order if found[d] > threshold[d]])
+    domains = len(next(iter(values.values())))
+    own, expected = (torch.zeros(len(sets), domains, dtype=torch.float64) for _ in range(2))
+    null = torch.zeros(len(sets), domains, draws, dtype=torch.float64)
+    for layer in sorted({layer for members in sets for layer in members}):
+        here = values[layer].double()
+        order = torch.rand(draws, here.shape[1], generator=generator).argsort(1)
+        firsts = here[:, order].cumsum(-1)
+        for place, members in enumerate(sets):
+            if layer in members:
+                own[place] += here[:, members[layer]].sum(1)
+                expected[place] += here.mean(1) * len(members[layer])
+                null[place] += firsts[:, :, len(members[layer]) - 1]
+    return [_judged(*one, level) for one in zip(own, expected, null, strict=True)]
 
 
 def firing(profiles: dict[int, Tensor], members: Nodes) -> Tensor:
@@ -88,6 +89,14 @@ def members_of(labels: dict[int, Tensor], layer: int | None, label: int) -> Node
     layers = labels if layer is None else [layer]
     found = {i: (labels[i] == label).nonzero()[:, 0] for i in layers}
     return {i: nodes for i, nodes in found.items() if len(nodes)}
+
+
+def _judged(own: Tensor, expected: Tensor, null: Tensor, level: float) -> Selectivity:
+    enrichment = _log2(own) - _log2(expected)
+    found = _contrast(enrichment)
+    threshold = _contrast(_log2(null) - _log2(expected)[:, None]).quantile(1 - level / len(own), dim=1)
+    order = (found - threshold).argsort(descending=True, stable=True).tolist()
+    return Selectivity(enrichment, found, threshold, [d for d in order if found[d] > threshold[d]])
 
 
 def _contrast(enrichment: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ LEVEL = 0.05
 
 def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
     """Vertices are candidate experts, as large as they have nodes, in the colour of the domain they are most for;
-    pale ones have no label. Edges are circuits: nodes in common.
+    pale where no domain is beyond chance. Edges are circuits: nodes in common.
     """
     vertices, colours = graph["vertices"], domain_colours(labels)
     places = _places(graph)
@@ -30,26 +30,30 @@ def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
         xs += [places[a][0], places[b][0], None]
         ys += [places[a][1], places[b][1], None]
     figure.add_scatter(
-        x=xs, y=ys, mode="lines", line={"color": "rgba(125,133,144,0.55)", "width": 1.4}, hoverinfo="skip", showlegend=False
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": "rgba(125,133,144,0.55)", "width": 1.4},
+        hoverinfo="skip",
+        showlegend=False,
     )
-    for label in [*labels, None]:
-        mine = [v for v in vertices if (v["labels"] or [None])[0] == label]
+    for label in labels:
+        mine = [v for v in vertices if max(v["selectivity"], key=v["selectivity"].__getitem__) == label]
         if not mine:
             continue
-        name = "general" if label is None else escape(label)
         figure.add_scatter(
             x=[places[v["id"]][0] for v in mine],
             y=[places[v["id"]][1] for v in mine],
             mode="markers",
-            name=name,
+            name=escape(label),
             customdata=[f"v{v['id']}" for v in mine],
-            text=[f"vertex {v['id']}: {v['size']} nodes in {len(v['layers'])} layers" for v in mine],
-            hovertemplate="%{text}<extra>" + name + "</extra>",
+            text=[f"vertex {v['id']}: {v['size']} nodes, {'' if v['labels'] else 'not '}beyond chance" for v in mine],
+            hovertemplate="%{text}<extra>" + escape(label) + "</extra>",
             marker={
                 "size": [8 + 2.6 * v["size"] ** 0.5 for v in mine],
-                "color": PEER if label is None else colours[label],
-                "opacity": 0.55 if label is None else 0.9,
-                "line": {"width": 1, "color": "rgba(255,255,255,0.7)"},
+                "color": colours[label],
+                "opacity": [0.95 if v["labels"] else 0.32 for v in mine],
+                "line": {"width": [2 if v["labels"] else 0 for v in mine], "color": INK},
             },
         )
     dressed(figure, 560)
@@ -88,7 +92,8 @@ def diagram_chart(rows: Sequence[dict]) -> go.Figure:
         }
         for place, row in enumerate(shown)
     ]
-    ends = [death for row in shown for side in ("diagrams", "baseline") for bars in row[side].values() for _, death in bars]
+    found = [bars for row in shown for side in ("diagrams", "baseline") for bars in row[side].values()]
+    ends = [death for bars in found for _, death in bars]
     top = 1.05 * max(ends, default=1.0)
     figure.add_shape(type="line", x0=0, y0=0, x1=top, y1=top, line={"color": RULE, "width": 1})
     dressed(figure, 430, "born at 1 − correlation", "dies at")

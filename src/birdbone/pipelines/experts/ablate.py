@@ -37,7 +37,9 @@ def ablate(
     Raises ArtifactError where the experts are another model's, ConfigError where too little text was held out.
     """
     if experts[1]["model"] != seed.digest:
-        raise ArtifactError("experts were found in another model than seed_model: run pipelines domains and experts again")
+        raise ArtifactError(
+            "experts were found in another model than seed_model: run pipelines domains and experts again"
+        )
     labels = experts_report["labels"]
     windows, domain = _held_out(domain_texts, labels, settings["ablation_tokens"])
     chosen = _chosen(experts_report, settings["ablated"])
@@ -83,8 +85,8 @@ def summary_line(ablation: dict) -> str:
     selective = sum(row["selectivity"][1] > 0 for row in rows)
     return (
         f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, {selective} more "
-        f"than they hurt the others; on average {nats(mean['effect'])} and {nats(mean['selectivity'])} nats per token: "
-        f"that labels say what experts are for {ablation['verdict']}"
+        f"than they hurt the others; on average {nats(mean['effect'])} and {nats(mean['selectivity'])} nats per token. "
+        f"Labels: {ablation['verdict']}"
     )
 
 

@@ -28,30 +28,36 @@ class Domains:
     windows: dict[str, Tensor]
 
 
-def described(domains: Domains, tokenizer, members: Nodes, settings: dict, random_seed: int) -> dict:
-    """JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure and ``selectivity`` and ``threshold``, by
-    how much the best of them exceeds it, ``labels`` (furthest first; none: general), ``tokens`` that fire it most,
-    ``nodes`` that matter most to its domain.
+def described(domains: Domains, tokenizer, sets: list[Nodes], settings: dict, random_seed: int) -> list[dict]:
+    """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure, ``selectivity`` and
+    ``threshold``, by how much the best of them is in ``excess``, ``labels`` (furthest first; none: general),
+    ``tokens`` that fire it most, ``nodes`` that matter most to its domain.
     """
     measure = settings["measure"]
     found = {
-        name: selectivity(values, members, random_seed=random_seed)
-        for name, values in domains.measures.items()
-        if name in (measure, "activity")
+        name: selectivity(domains.measures[name], sets, random_seed=random_seed)
+        for name in dict.fromkeys((measure, "activity"))
     }
-    judged = found[measure]
-    domain = int((judged.selectivity - judged.threshold).argmax())
-    return {
-        "size": sum(len(nodes) for nodes in members.values()),
-        "layers": {str(layer): len(nodes) for layer, nodes in members.items()},
-        "enrichment": {name: _by_label(domains, one.enrichment) for name, one in found.items()},
-        "selectivity": _by_label(domains, judged.selectivity),
-        "threshold": _by_label(domains, judged.threshold),
-        "excess": round(float((judged.selectivity - judged.threshold)[domain]), 4),
-        "labels": [domains.labels[d] for d in judged.labels],
-        "tokens": _tokens(domains, tokenizer, firing(domains.profiles, members), settings["shown_tokens"]),
-        "nodes": _nodes(domains.measures[measure], members, domain),
-    }
+    rows = []
+    for place, members in enumerate(sets):
+        judged = found[measure][place]
+        excess = judged.selectivity - judged.threshold
+        domain = int(excess.argmax())
+        strength = firing(domains.profiles, members)
+        rows.append(
+            {
+                "size": sum(len(nodes) for nodes in members.values()),
+                "layers": {str(layer): len(nodes) for layer, nodes in members.items()},
+                "enrichment": {name: _by_label(domains, one[place].enrichment) for name, one in found.items()},
+                "selectivity": _by_label(domains, judged.selectivity),
+                "threshold": _by_label(domains, judged.threshold),
+                "excess": round(float(excess[domain]), 4),
+                "labels": [domains.labels[d] for d in judged.labels],
+                "tokens": _tokens(domains, tokenizer, strength, settings["shown_tokens"]),
+                "nodes": _nodes(domains.measures[measure], members, domain),
+            }
+        )
+    return rows
 
 
 def _tokens(domains: Domains, tokenizer, strength: Tensor, count: int) -> list[dict]:

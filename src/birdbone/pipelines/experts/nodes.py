@@ -44,10 +44,9 @@ def find(
     domains = read_domains(domain_profile, domain_texts)
     tokenizer = read_tokenizer(tokenizer_folder)
     labels, clusters = _clustered(domains.profiles, topology, settings["clusters"], random_seed)
-    experts = []
-    for layer, label in track(_experts(labels, clusters, settings["clusters"]), "experts", unit="expert"):
-        about = described(domains, tokenizer, members_of(labels, layer, label), settings, random_seed)
-        experts.append({"id": str(label) if layer is None else f"{layer}.{label}", **about})
+    places = _experts(labels, clusters, settings["clusters"])
+    experts = described(domains, tokenizer, [members_of(labels, *place) for place in places], settings, random_seed)
+    names = [str(label) if layer is None else f"{layer}.{label}" for layer, label in places]
     graph = mapper_graph(
         {f"ffn.{i}": p for i, p in domains.profiles.items()},
         resolution=topology["resolution"],
@@ -64,7 +63,7 @@ def find(
         "stability": clusters["stability"],
         "sizes": clusters["sizes"],
         "persistence": _persistence(domains.profiles, settings, random_seed),
-        "experts": experts,
+        "experts": [{"id": name, **about} for name, about in zip(names, experts, strict=True)],
         "graph": _graph(graph, domains, tokenizer, settings, random_seed),
     }
     meta = {"clusters": settings["clusters"], "model": domain_profile[1]["model"], "labels": domains.labels}
@@ -83,7 +82,8 @@ def read_domains(domain_profile: Tensors, domain_texts: Tensors) -> Domains:
     (tensors, meta), (texts, about) = domain_profile, domain_texts
     if meta["labels"] != about["labels"]:
         raise ArtifactError(
-            f"domain_profile has the domains {meta['labels']}, domain_texts {about['labels']}: run pipeline domains again"
+            f"domain_profile has the domains {meta['labels']}, domain_texts {about['labels']}: "
+            "run pipeline domains again"
         )
     layers = sorted(int(n.split(".")[1]) for n in tensors if n.startswith("ffn.") and n.endswith(".profile"))
     profiles = {i: tensors[f"ffn.{i}.profile"] for i in layers}
@@ -179,13 +179,16 @@ def _rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
 
 def _graph(graph: networkx.Graph, domains: Domains, tokenizer, settings: dict, random_seed: int) -> dict:
     """Vertices with their descriptions, and edges as [vertex, vertex, members in common, similarity]."""
-    vertices = []
-    for vertex, data in track(graph.nodes(data=True), "graph", total=len(graph), unit="vertex"):
+    sets = []
+    for _, data in graph.nodes(data=True):
         members: dict[int, list[int]] = {}
         for name, node in data["members"]:
             members.setdefault(int(name.split(".")[1]), []).append(node)
-        chosen = {layer: torch.tensor(nodes) for layer, nodes in members.items()}
-        about = described(domains, tokenizer, chosen, settings, random_seed)
-        vertices.append({"id": int(vertex), "coherence": data["coherence"], **about})
+        sets.append({layer: torch.tensor(nodes) for layer, nodes in members.items()})
+    about = described(domains, tokenizer, sets, settings, random_seed)
+    vertices = [
+        {"id": int(vertex), "coherence": data["coherence"], **one}
+        for (vertex, data), one in zip(graph.nodes(data=True), about, strict=True)
+    ]
     edges = [[int(a), int(b), d["shared"], d["similarity"]] for a, b, d in graph.edges(data=True)]
     return {"vertices": vertices, "edges": edges}
