@@ -32,8 +32,8 @@ def test_planted_effects_come_back():
 @pytest.mark.parametrize(
     ("own", "other", "said"),
     [
-        (0.05, 0.05, "hurts, not selective"),
-        (0.0, -0.05, "selective, no more than random"),
+        (0.05, 0.05, "not selective"),
+        (0.0, -0.05, "not above random"),
         (-0.05, 0.0, "does not hold"),
     ],
 )

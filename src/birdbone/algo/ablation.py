@@ -87,11 +87,11 @@ def _summed(row: dict[str, np.ndarray], above: float) -> Effects:
 
 
 def judgement(one: Effects) -> str:
-    """``holds``, ``hurts, not selective``, ``selective, no more than random`` or ``does not hold``."""
+    """``holds``, ``not selective``, ``not above random`` or ``does not hold``."""
     hurts, selective = one.effect[1] > 0, one.selectivity[1] > 0
     if hurts and selective:
         return "holds"
-    return "hurts, not selective" if hurts else "selective, no more than random" if selective else "does not hold"
+    return "not selective" if hurts else "not above random" if selective else "does not hold"
 
 
 def verdict(experts: list[Effects], mean: Effects) -> str:
