@@ -2,6 +2,9 @@
 
 Every score removes the same number of neurons, model-wide, from the untouched seed, with plain
 deletion and with the least-squares repair; nothing is healed. Figures are of the guard's domains.
+
+The score in use is also tried with its clusters in view, those of a layer and those across layers: no
+cluster loses more than twice the share. Without (``clusters: none``) a cluster may go whole.
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from birdbone.model.network import build
 from birdbone.model.prune import choose, prune
 from birdbone.model.reference import Reference
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
+from birdbone.pipelines.topology.nodes import cluster
 
 NO_CAP = 0.99
+CAP = 2.0
+"""Of the share removed: what a cluster may lose where clusters count."""
 
 
 def main() -> None:
@@ -28,7 +34,9 @@ def main() -> None:
     found = Artifacts(asked.env)
     seed, (texts, _), (scores, _) = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])
-    settings = {**found.parameters["prune_wave"], "cluster_cap": NO_CAP, "attention": False}
+    settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
+    unrepeated = {**found.parameters["topology"], "stability_resamples": 0}
+    (clusters, _), *_ = cluster(found.activations, unrepeated, "model", found.parameters["random_seed"])
     one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
     guard = fewer(texts, "guard", asked.windows)
     reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
@@ -40,8 +48,18 @@ def main() -> None:
         row |= {"worst_domain": domain, "worst_change": change}
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)
         row["change"] = {d: f["change"] for d, f in figures.items()}
-        print("{score:10} {share:4.0%} {how:9} worst {worst_change:+8.1%}  KL {kl:.4f}".format(**row), flush=True)
+        print(
+            "{score:10} {share:4.0%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(
+                **row
+            ),
+            flush=True,
+        )
         return row
+
+    def removed(weights: int, used: dict, groups: dict, chosen: dict) -> dict[str, Checkpoint]:
+        masks, _ = choose(seed, weights, used, groups, chosen, even=False)
+        repaired, _ = prune(seed, weights, used, groups, texts["calibration"], chosen, "uneven", device)
+        return {"deleted": remove_nodes(seed, masks, {}), "repaired": repaired}
 
     rows = []
     for share in map(float, asked.shares.split(",")):
@@ -50,10 +68,12 @@ def main() -> None:
             for draw in range(asked.random_seeds if score == "random" else 1):
                 used = scores if draw == 0 else {**scores, **_random(seed, draw)}
                 chosen = {**settings, "score": score}
-                masks, _ = choose(seed, weights, used, one_cluster, chosen, even=False)
-                rows.append(measure(remove_nodes(seed, masks, {}), score=score, share=share, how="deleted", draw=draw))
-                state, _ = prune(seed, weights, used, one_cluster, texts["calibration"], chosen, "uneven", device)
-                rows.append(measure(state, score=score, share=share, how="repaired", draw=draw))
+                for how, state in removed(weights, used, one_cluster, chosen).items():
+                    rows.append(measure(state, score=score, share=share, how=how, clusters="none", draw=draw))
+        for scope in ("layer", "model"):
+            capped = {**settings, "clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)}
+            for how, state in removed(weights, scores, clusters, capped).items():
+                rows.append(measure(state, score=settings["score"], share=share, how=how, clusters=scope, draw=0))
     save("importance", asked, rows, _picture(rows))
 
 
@@ -66,10 +86,13 @@ def _picture(rows: list[dict]) -> plt.Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
     for panel, how in zip(panels, ("deleted", "repaired"), strict=True):
         for score in SCORES:
-            mine = [r for r in rows if r["score"] == score and r["how"] == how]
-            shares = sorted({r["share"] for r in mine})
-            means = [_mean([r["kl"] for r in mine if r["share"] == s]) for s in shares]
-            panel.plot([100 * s for s in shares], means, marker="o", label=score)
+            for clusters, style in (("none", "o-"), ("layer", "s--"), ("model", "^:")):
+                mine = [r for r in rows if (r["score"], r["how"], r["clusters"]) == (score, how, clusters)]
+                shares = sorted({r["share"] for r in mine})
+                means = [_mean([r["kl"] for r in mine if r["share"] == s]) for s in shares]
+                if mine:
+                    name = score if clusters == "none" else f"{score}, capped by {clusters} clusters"
+                    panel.plot([100 * s for s in shares], means, style, label=name)
         panel.set(title=how, xlabel="neurons removed, %", yscale="log")
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("KL to the seed, nats per token")

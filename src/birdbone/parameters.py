@@ -75,6 +75,17 @@ class Topology(Strict):
     stability_resamples: Annotated[int, Field(ge=0)]
 
 
+class Experts(Strict):
+    clusters: Literal["layer", "model"]
+    measure: Literal["activity", "sensitivity", "fisher"]
+    homology_landmarks: Annotated[int, Field(ge=8, le=1024)]
+    permutations: Annotated[int, Field(ge=9)]
+    shown_tokens: Positive
+    ablated: Positive
+    random_sets: Annotated[int, Field(ge=2)]
+    ablation_tokens: Positive
+
+
 class WeightMask(Strict):
     method: Literal["none", "magnitude", "wanda", "sparsegpt"]
     sparsity: Share
@@ -91,6 +102,7 @@ class WeightMask(Strict):
 class PruneWave(Strict):
     score: str
     step: Annotated[float, Field(gt=0, lt=1)]
+    clusters: Literal["layer", "model"]
     cluster_cap: Annotated[float, Field(gt=0, le=0.1)]
     attention: bool
     multiple: Positive
@@ -185,6 +197,7 @@ class Parameters(Strict):
     sps_scan: SpsScan
     domains: Domains
     topology: Topology
+    experts: Experts
     prune_wave: PruneWave
     micro_heal: MicroHeal
     regrow: Regrow

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible
+from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 
 
 def everything(width: int) -> torch.Tensor:
@@ -49,6 +49,26 @@ def test_the_cap_counts_present_members_alone():
     kept = everything(100)
     kept[:50] = False
     assert len(eligible(torch.rand(100), torch.zeros(100, dtype=torch.long), kept, 0.1)) == 5
+
+
+def test_across_layers_the_cap_is_of_the_whole_cluster():
+    """Cluster 0 has 40 neurons in layer 2 and 60 in layer 7; the ten cheapest lie where they lie."""
+    clusters = {2: torch.tensor([0] * 40 + [1] * 20), 7: torch.tensor([0] * 60)}
+    values = {2: torch.arange(60.0) + 8, 7: torch.arange(60.0)}
+    found = eligible_across(values, clusters, {i: everything(60) for i in values}, 0.1)
+    assert found[2].tolist() == [0, 40, 41] and found[7].tolist() == list(range(9))
+
+
+@settings(deadline=None, max_examples=50)
+@given(widths=st.lists(st.integers(1, 30), min_size=1, max_size=4), cap=st.floats(0, 1), seed=st.integers(0, 999))
+def test_clusters_that_do_not_span_layers_are_chosen_from_as_within_them(widths, cap, seed):
+    generator = torch.Generator().manual_seed(seed)
+    values = {i: torch.rand(n, generator=generator) for i, n in enumerate(widths)}
+    kept = {i: torch.rand(n, generator=generator) > 0.2 for i, n in enumerate(widths)}
+    labels = {i: torch.randint(0, 3, (n,), generator=generator) for i, n in enumerate(widths)}
+    across = eligible_across(values, {i: x + 10 * i for i, x in labels.items()}, kept, cap)
+    for layer in values:
+        assert torch.equal(across[layer], eligible(values[layer], labels[layer], kept[layer], cap))
 
 
 layers_of = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 200)), min_size=1, max_size=4)

@@ -14,6 +14,7 @@ WINDOWS = tokens(rows=16, length=16)
 NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None, "budget": "uniform"}
 SETTINGS = {
     "score": "taylor",
+    "clusters": "layer",
     "cluster_cap": 0.5,
     "attention": True,
     "multiple": 32,
@@ -68,6 +69,19 @@ def test_the_repair_brings_outputs_nearer_than_deletion():
     whole = logits(build(checkpoint), WINDOWS)
     errors = [(logits(build(c), WINDOWS) - whole).square().mean() for c in (result, deleted)]
     assert errors[0] < 0.5 * errors[1]
+
+
+def test_a_cluster_across_layers_may_lose_its_share_in_one_of_them():
+    """All neurons of layer 1 are worth less than any of layer 0: both clusters' caps are met there."""
+    checkpoint = small()
+    scores, clusters = measured(checkpoint)
+    scores |= {f"ffn.{layer}.taylor": torch.arange(128.0) - 1000 * layer for layer in range(2)}
+    clusters |= {f"model.{layer}": clusters[f"ffn.{layer}"] for layer in range(2)}
+    asked = {"measures": (scores, clusters), "cluster_cap": 0.25, "attention": False}
+    across, _ = pruned(checkpoint, 1000, **asked, clusters="model")
+    within, _ = pruned(checkpoint, 1000, **asked)
+    assert [width for width, _ in shape_of(across)] == [128, 64]
+    assert [width for width, _ in shape_of(within)] == [96, 96]
 
 
 def test_no_cluster_loses_more_than_its_cap():

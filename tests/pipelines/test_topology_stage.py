@@ -32,7 +32,7 @@ def activations():
 
 
 def test_every_neuron_gets_a_label_and_groups_get_none(activations):
-    (labels, meta), _, _ = cluster(activations, SETTINGS, 0)
+    (labels, meta), _, _ = cluster(activations, SETTINGS, "layer", 0)
     assert list(labels) == ["ffn.2", "ffn.10"]
     assert all(x.dtype == torch.int32 and x.shape == (60,) for x in labels.values())
     assert labels["ffn.2"][:30].unique().numel() == 1 == labels["ffn.2"][30:].unique().numel()
@@ -40,7 +40,7 @@ def test_every_neuron_gets_a_label_and_groups_get_none(activations):
 
 
 def test_the_report_is_json_and_adds_up(activations):
-    (labels, _), report, _ = cluster(activations, SETTINGS, 0)
+    (labels, _), report, _ = cluster(activations, SETTINGS, "layer", 0)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert [layer["layer"] for layer in report["layers"]] == [2, 10]
     for layer in report["layers"]:
@@ -53,31 +53,47 @@ def test_the_report_is_json_and_adds_up(activations):
 
 
 def test_the_graph_is_graphml_and_the_same_as_the_reports(activations):
-    _, report, text = cluster(activations, SETTINGS, 0)
+    _, report, text = cluster(activations, SETTINGS, "layer", 0)
     graph = networkx.parse_graphml(text)
     assert len(graph) == report["mapper"]["experts"] == len(report["graph"]["nodes"])
     assert graph.number_of_edges() == report["mapper"]["circuits"] == len(report["graph"]["edges"])
 
 
 def test_no_resamples_means_no_stability(activations):
-    _, report, _ = cluster(activations, {**SETTINGS, "stability_resamples": 0}, 0)
+    _, report, _ = cluster(activations, {**SETTINGS, "stability_resamples": 0}, "layer", 0)
     assert report["layers"][0]["stability"] is None
 
 
 def test_float16_overflow_is_survived_and_nan_is_not(activations):
     tensors, meta = activations
     tensors["ffn.2.profile"][5, 7] = float("inf")
-    _, report, _ = cluster((tensors, meta), SETTINGS, 0)
+    _, report, _ = cluster((tensors, meta), SETTINGS, "layer", 0)
     assert json.dumps(report, allow_nan=False)
     tensors["ffn.2.profile"][5, 7] = float("nan")
     with pytest.raises(NumericalError, match="ffn.2.profile"):
-        cluster((tensors, meta), SETTINGS, 0)
+        cluster((tensors, meta), SETTINGS, "layer", 0)
+
+
+def test_clusters_across_layers_are_added_and_leave_the_others_as_they_were(activations):
+    """Both layers follow the same two signals, so that a cluster across layers has nodes of both."""
+    (alone, _), _, _ = cluster(activations, SETTINGS, "layer", 0)
+    (both, _), report, _ = cluster(activations, SETTINGS, "model", 0)
+    assert set(both) == {*alone, "model.2", "model.10"} and all(torch.equal(both[n], alone[n]) for n in alone)
+    assert both["model.2"][0] != both["model.2"][-1]
+    assert both["model.2"][0] == both["model.10"][10] and both["model.2"][-1] == both["model.10"][-1]
+    assert report["across_layers"]["sizes"] == torch.cat([both["model.2"], both["model.10"]]).bincount().tolist()
+    assert report["across_layers"]["stability"] > 0.9
 
 
 def test_the_stage_runs_in_kedro_twice_with_the_same_result(activations):
     results = []
     for _ in range(2):
-        given = {"activations": activations, "params:topology": SETTINGS, "params:random_seed": 3}
+        given = {
+            "activations": activations,
+            "params:topology": SETTINGS,
+            "params:prune_wave.clusters": "layer",
+            "params:random_seed": 3,
+        }
         catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
         outputs = SequentialRunner().run(create_pipeline(), catalog)
         results.append({name: dataset.load() for name, dataset in outputs.items()})

@@ -28,9 +28,9 @@ def ratio_interval(
     """
     a_D, b_D, counts_D = _columns(nll_a, nll_b, counts)
     point = np.expm1((b_D - a_D).sum() / counts_D.sum())
-    draws_RD = _draws(len(counts_D), resamples, seed)
+    draws_RD = draws(len(counts_D), resamples, seed)
     changes_R = np.expm1(draws_RD @ (b_D - a_D) / (draws_RD @ counts_D))
-    return _with_quantiles(point, changes_R, level)
+    return with_quantiles(point, changes_R, level)
 
 
 def mean_interval(
@@ -48,9 +48,9 @@ def mean_interval(
     """
     totals = np.asarray(totals, dtype=np.float64)
     totals_D, counts_D = _columns(totals, np.ones_like(totals) if counts is None else counts)
-    draws_RD = _draws(len(counts_D), resamples, seed)
+    draws_RD = draws(len(counts_D), resamples, seed)
     means_R = (draws_RD @ totals_D) / (draws_RD @ counts_D)
-    return _with_quantiles(totals_D.sum() / counts_D.sum(), means_R, level)
+    return with_quantiles(totals_D.sum() / counts_D.sum(), means_R, level)
 
 
 def _columns(*columns: ArrayLike) -> list[np.ndarray]:
@@ -67,13 +67,14 @@ def _columns(*columns: ArrayLike) -> list[np.ndarray]:
     return arrays
 
 
-def _draws(documents: int, resamples: int, seed: int) -> np.ndarray:
+def draws(documents: int, resamples: int, seed: int) -> np.ndarray:
     """[R, D] how often each document comes up in each resample of D documents."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(documents, np.full(documents, 1 / documents), size=resamples)
 
 
-def _with_quantiles(point: float, draws_R: np.ndarray, level: float) -> tuple[float, float, float]:
+def with_quantiles(point: float, draws_R: np.ndarray, level: float) -> tuple[float, float, float]:
+    """(point, low, high) from bootstrap draws [R]."""
     tail = (1 - level) / 2
     low, high = np.quantile(draws_R, [tail, 1 - tail])
     return float(point), float(low), float(high)

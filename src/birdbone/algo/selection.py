@@ -21,6 +21,20 @@ def eligible(values: Tensor, clusters: Tensor, kept: Tensor, cap: float) -> Tens
     return found[values[found].argsort(stable=True)]
 
 
+def eligible_across(
+    values: dict[int, Tensor], clusters: dict[int, Tensor], kept: dict[int, Tensor], cap: float
+) -> dict[int, Tensor]:
+    """``eligible`` with clusters that span layers: layer -> its neurons that may go, cheapest first.
+
+    The cap is of a whole cluster, so that it may lose more than that share in one layer and less in another.
+    """
+    layers, widths = list(values), [len(values[i]) for i in values]
+    found = eligible(*(torch.cat([part[i] for i in layers]) for part in (values, clusters, kept)), cap)
+    starts = torch.tensor([0, *widths]).cumsum(0)
+    inside = [found[(found >= start) & (found < end)] - start for start, end in zip(starts, starts[1:], strict=False)]
+    return dict(zip(layers, inside, strict=True))
+
+
 def cheapest_chunks(
     values: dict[int, Tensor], order: dict[int, Tensor], widths: dict[int, int], nodes: int, multiple: int, even: bool
 ) -> dict[int, Tensor]:

@@ -1,4 +1,4 @@
-"""Clusters of a layer's nodes by the topology of their responses: ToMATo on a density-filtered graph.
+"""Clusters of nodes, of one layer or of all, by the topology of their responses: ToMATo on a density-filtered graph.
 
 Chazal, Guibas, Oudot, Skraba, "Persistence-based clustering in Riemannian manifolds", J. ACM 2013.
 Points are nodes, distance is 1 − Spearman correlation of their profiles over sampled tokens. Ranks,
@@ -71,7 +71,7 @@ def cluster_layer(
     if len(chosen) > 1:
         points = standardised(profiles[chosen])
         tree = _tomato(points, neighbours)
-        null = _tomato(_permuted(points, generator), neighbours)
+        null = _tomato(permuted(points, generator), neighbours)
         threshold = float(_prominence(null).max(initial=0.0))
         tree.merge_threshold_ = threshold
         found = _without_small(points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster)
@@ -89,6 +89,33 @@ def cluster_layer(
         silent=label_of_silent if silent.any() else None,
         landmarks=len(chosen),
     )
+
+
+def cluster_model(
+    profiles: dict[str, Tensor],
+    *,
+    neighbours: int = 20,
+    landmarks: int = 2048,
+    min_cluster: int = 16,
+    random_seed: int = 0,
+) -> tuple[dict[str, Tensor], ClusterResult]:
+    """Clusters across layers: the nodes of all layers as one set, by profiles over the *same* tokens.
+
+    profiles: layer name -> [nodes, tokens]. Returns int32 labels per layer name, the same label meaning the
+    same cluster in every layer, and the result over all nodes. Time and memory as ``cluster_layer``.
+    Raises ValueError on profiles that are not finite or differ in their tokens.
+    """
+    if len({p.shape[1] for p in profiles.values()}) > 1:
+        raise ValueError("clusters across layers need one set of tokens for all layers")
+    whole = cluster_layer(
+        torch.cat(list(profiles.values())),
+        neighbours=neighbours,
+        landmarks=landmarks,
+        min_cluster=min_cluster,
+        random_seed=random_seed,
+    )
+    parts = whole.labels.split([len(p) for p in profiles.values()])
+    return dict(zip(profiles, (part.contiguous() for part in parts), strict=True)), whole
 
 
 def stability(
@@ -135,6 +162,11 @@ def standardised(profiles: Tensor) -> Tensor:
     return torch.nn.functional.normalize(ranks - ranks.mean(1, keepdim=True), dim=1)
 
 
+def permuted(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Each row's values in an order of its own."""
+    return points.gather(1, torch.rand(points.shape, generator=generator).argsort(1))
+
+
 def _tomato(points: Tensor, neighbours: int) -> Any:
     count = min(neighbours, len(points) - 1)
     similar, index = [], []
@@ -155,10 +187,6 @@ def _tomato(points: Tensor, neighbours: int) -> Any:
 def _prominence(tree: Any) -> np.ndarray:
     diagram = tree.diagram_.reshape(-1, 2)
     return diagram[:, 0] - diagram[:, 1]
-
-
-def _permuted(points: Tensor, generator: torch.Generator) -> Tensor:
-    return points.gather(1, torch.rand(points.shape, generator=generator).argsort(1))
 
 
 def _without_small(points: Tensor, labels: Tensor, min_cluster: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from birdbone.algo.budget import needed_sparsity
 from birdbone.algo.grids import fewest_bits
 from birdbone.algo.repair import repair_columns
-from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible
+from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.gguf.families import supports_uneven
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -41,7 +41,8 @@ def prune(
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
     scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes, ``tokens.<module>``
-    of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels; settings: the ``prune_wave`` parameters.
+    of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels within a layer, and ``model.<layer>`` across layers
+    where ``clusters: model`` asks for them; settings: the ``prune_wave`` parameters.
     """
     even = widths == "even" or not supports_uneven(start.config)
     report: dict = {"widths": "even" if even else "uneven"}
@@ -78,7 +79,11 @@ def choose(
     architecture, masks = architecture_of(start.config), node_masks(start)
     layers, kind = range(start.layers), settings["score"]
     values = {i: scores[f"ffn.{i}.{kind}"] for i in layers}
-    order = {i: eligible(values[i], clusters[f"ffn.{i}"], masks[f"ffn.{i}"], settings["cluster_cap"]) for i in layers}
+    kept, cap = {i: masks[f"ffn.{i}"] for i in layers}, settings["cluster_cap"]
+    if settings["clusters"] == "model":
+        order = eligible_across(values, {i: clusters[f"model.{i}"] for i in layers}, kept, cap)
+    else:
+        order = {i: eligible(values[i], clusters[f"ffn.{i}"], kept[i], cap) for i in layers}
     present = {i: ffn_width(start, i) for i in layers}
     count = weights_to_remove // neuron_cost(start)
     groups: Stays = {}

@@ -18,6 +18,14 @@ SCORE_SCALE = [[0.0, "#f3efe2"], [0.35, "#b9cfae"], [0.7, "#4f9c86"], [1.0, "#0f
 KEPT_SCALE = [[0.0, "#c8553d"], [0.5, "#e3c58f"], [1.0, "#1f8a70"]]
 
 
+DOMAINS = ("#1f8a70", "#c08a2b", "#4c6fbf", "#c8553d", "#8a5fb0", "#4a9db5", "#a3772f", "#7a8b3c")
+
+
+def domain_colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour per domain, the same in every chart of a page; they repeat after eight."""
+    return {label: DOMAINS[i % len(DOMAINS)] for i, label in enumerate(labels)}
+
+
 def dressed(figure: go.Figure, height: int, x: str | None = None, y: str | None = None) -> go.Figure:
     figure.update_layout(
         template="none",

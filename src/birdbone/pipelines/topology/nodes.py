@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.mapper import graph_dict, graph_ml, mapper_graph
-from birdbone.algo.topology import ClusterResult, cluster_layer, stability
+from birdbone.algo.topology import ClusterResult, cluster_layer, cluster_model, stability
 from birdbone.errors import NumericalError
 from birdbone.progress import track
 
 
 def cluster(
-    activations: tuple[dict[str, Tensor], dict], settings: dict, random_seed: int
+    activations: tuple[dict[str, Tensor], dict], settings: dict, scope: str, random_seed: int
 ) -> tuple[tuple[dict[str, Tensor], dict], dict, str]:
     """Clusters, report and Mapper graph from ``ffn.<layer>.profile`` [neurons, sampled tokens].
 
-    clusters: ``ffn.<layer>`` int32 labels, 0 the largest. Key-value groups are too few to cluster.
+    clusters: ``ffn.<layer>`` int32 labels, 0 the largest. Key-value groups are too few to cluster. With
+    ``scope`` "model" (parameter ``prune_wave.clusters``) also ``model.<layer>``, clusters across layers:
+    the same label is the same cluster in every layer.
     report: per layer the sizes, the persistence diagram that chose their number and the stability
     of the partition; figures of the Mapper graph, and the graph itself as JSON. graph: GraphML.
     Raises NumericalError naming a layer whose profiles hold NaN.
@@ -47,6 +49,17 @@ def cluster(
         "mapper": _graph_report(graph),
         "graph": graph_dict(graph),
     }
+    if scope == "model":
+        across, whole = cluster_model(profiles, **per_layer, random_seed=random_seed)
+        found |= {name.replace("ffn.", "model."): labels for name, labels in across.items()}
+        again = stability(
+            torch.cat(list(profiles.values())),
+            whole.labels,
+            resamples=settings["stability_resamples"],
+            **per_layer,
+            random_seed=random_seed,
+        )
+        report["across_layers"] = _layer_report(whole, again)
     return (found, {"clusters": [layer["clusters"] for layer in layers]}), report, graph_ml(graph)
 
 

@@ -11,7 +11,7 @@ def create_pipeline(**_) -> Pipeline:
         [
             Node(
                 cluster,
-                ["activations", "params:topology", "params:random_seed"],
+                ["activations", "params:topology", "params:prune_wave.clusters", "params:random_seed"],
                 ["clusters", "topology_report", "mapper_graph"],
                 name="cluster",
             ),

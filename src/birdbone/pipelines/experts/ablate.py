@@ -1,0 +1,129 @@
+"""Does silencing an expert hurt the domain it is labelled with more than random nodes, and more than other domains?"""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from birdbone.algo.ablation import Effects, effects, judgement, verdict
+from birdbone.algo.experts import Nodes, members_of, random_sets
+from birdbone.errors import ArtifactError, ConfigError
+from birdbone.model.ablation import ablated_losses
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.network import build
+from birdbone.model.shrink import ffn_width
+from birdbone.report.numbers import nats
+
+log = logging.getLogger("birdbone")
+
+
+def ablate(
+    seed: Checkpoint,
+    experts: tuple[dict[str, Tensor], dict],
+    experts_report: dict,
+    domain_texts: tuple[dict[str, Tensor], dict],
+    settings: dict,
+    device: str,
+    random_seed: int,
+) -> dict:
+    """Silences the most selective experts on held-out text, each beside random sets of equal size and layers.
+
+    Of every domain's experts the most selective go first, then every domain's second, ``experts.ablated`` in
+    all. Changes of loss are in nats per token; effects and their intervals as ``algo.ablation.effects`` has them.
+    Raises ArtifactError where the experts are another model's, ConfigError where too little text was held out.
+    """
+    if experts[1]["model"] != seed.digest:
+        raise ArtifactError(
+            "experts were found in another model than seed_model: run pipelines domains and experts again"
+        )
+    labels = experts_report["labels"]
+    windows, domain = _held_out(domain_texts, labels, settings["ablation_tokens"])
+    chosen = _chosen(experts_report, settings["ablated"])
+    summary = {
+        "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
+        "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
+        "random_sets": settings["random_sets"],
+        "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
+    }
+    if not chosen:
+        log.info("ablation: no expert has a label, nothing to silence")
+        return {**summary, "experts": [], "verdict": "nothing to test"}
+    clusters = {int(n.split(".")[1]): x for n, x in experts[0].items()}
+    widths = {i: ffn_width(seed, i) for i in range(seed.layers)}
+    sets: list[Nodes] = []
+    for number, expert in enumerate(chosen):
+        layer, _, label = expert["id"].rpartition(".")
+        members = members_of(clusters, int(layer) if layer else None, int(label))
+        sets += [members, *random_sets(widths, members, settings["random_sets"], random_seed * 1009 + number)]
+    network = build(seed, resolve_device(device))
+    losses = ablated_losses(network, architecture_of(seed.config), windows, sets, "ablation")
+    changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(len(chosen), -1, len(windows))
+    own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
+    measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
+    result = {
+        **summary,
+        "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
+        "experts": [
+            {"id": e["id"], "labels": e["labels"], "size": e["size"], "layers": e["layers"], **_figures(labels, m)}
+            for e, m in zip(chosen, measured, strict=True)
+        ],
+        "mean": _figures(labels, mean),
+        "verdict": verdict(measured, mean),
+    }
+    log.info(summary_line(result))
+    return result
+
+
+def summary_line(ablation: dict) -> str:
+    """The ablation in one line for the terminal."""
+    rows, mean = ablation["experts"], ablation["mean"]
+    hurt = sum(row["effect"][1] > 0 for row in rows)
+    selective = sum(row["selectivity"][1] > 0 for row in rows)
+    return (
+        f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, {selective} more "
+        f"than they hurt the others; on average {nats(mean['effect'])} and {nats(mean['selectivity'])} nats per token. "
+        f"Labels: {ablation['verdict']}"
+    )
+
+
+def _held_out(domain_texts: tuple[dict[str, Tensor], dict], labels: list[str], tokens: int) -> tuple[Tensor, Tensor]:
+    """Windows of all domains [W, T], as many of each, and their domain [W]."""
+    length = domain_texts[0][f"heldout.{labels[0]}"].shape[1]
+    count = -(-tokens // length)
+    for label in labels:
+        held = len(domain_texts[0][f"heldout.{label}"])
+        if held < max(2, count):
+            raise ConfigError(
+                f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of {length}, domain {label} "
+                f"holds out {held}: lower it, or raise domains.heldout_tokens"
+            )
+    count = max(2, count)
+    windows = torch.cat([domain_texts[0][f"heldout.{label}"][:count] for label in labels])
+    return windows, torch.arange(len(labels)).repeat_interleave(count)
+
+
+def _chosen(report: dict, count: int) -> list[dict]:
+    """Labelled experts, the most selective of each first label in turn."""
+    queues = []
+    for label in report["labels"]:
+        mine = [e for e in report["experts"] if e["labels"][:1] == [label]]
+        queues.append(sorted(mine, key=lambda e: (-e["excess"], e["id"])))
+    rounds = [queue[i] for i in range(max(map(len, queues))) for queue in queues if i < len(queue)]
+    return rounds[:count]
+
+
+def _figures(labels: list[str], one: Effects) -> dict:
+    """[estimate, low, high] in nats per token."""
+    return {
+        "change": list(one.change),
+        "effect": list(one.effect),
+        "others": list(one.others),
+        "selectivity": list(one.selectivity),
+        "domains": dict(zip(labels, one.domains, strict=True)),
+        "above_random": one.above,
+        "judgement": judgement(one),
+    }

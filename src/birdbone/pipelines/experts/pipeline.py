@@ -1,0 +1,44 @@
+"""Experts as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.experts.ablate import ablate
+from birdbone.pipelines.experts.nodes import find, page
+
+
+def create_pipeline(**_) -> Pipeline:
+    """experts: find, ablate, page; not part of the main job. Reads what the pipeline domains wrote."""
+    return Pipeline(
+        [
+            Node(
+                find,
+                [
+                    "domain_profile",
+                    "domain_texts",
+                    "tokenizer",
+                    "params:topology",
+                    "params:experts",
+                    "params:random_seed",
+                ],
+                ["experts", "experts_report"],
+                name="find",
+            ),
+            Node(
+                ablate,
+                [
+                    "seed_model",
+                    "experts",
+                    "experts_report",
+                    "domain_texts",
+                    "params:experts",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                "ablation",
+                name="ablate",
+            ),
+            Node(page, ["experts_report", "ablation"], "experts_page", name="page"),
+        ],
+        namespace="experts",
+        prefix_datasets_with_namespace=False,
+    )
