@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from birdbone.algo.grids import GRIDS
+from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.scores import SCORES
 from birdbone.errors import ConfigError
 
@@ -161,6 +162,36 @@ class Evaluate(Strict):
     batch: Positive
 
 
+class RouterHeal(Strict):
+    steps: Annotated[int, Field(ge=0)]
+    batch: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    compute: Literal["auto", "float32", "bfloat16"]
+    checkpoint_every: Positive
+
+
+class Moe(Strict):
+    source: Literal["seed", "accepted"]
+    experts: Annotated[int, Field(ge=2)]
+    shared_share: Annotated[float, Field(gt=0, lt=1)]
+    active: Positive
+    grouping: Literal[GROUPINGS]  # type: ignore[valid-type]
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    tokens: Positive
+    damping: Annotated[float, Field(gt=0)]
+    heal: RouterHeal
+    type: Literal[("F32", "F16", *GRIDS)]  # type: ignore[valid-type]
+    guard_tokens: Positive
+    referee_tokens: Annotated[int, Field(ge=16)]
+    speed_tokens: Positive
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> Moe:
+        if self.active > self.experts:
+            raise ValueError(f"active is {self.active}, more than the {self.experts} experts")
+        return self
+
+
 class Parameters(Strict):
     """The tree of ``conf/<env>/parameters*.yml``."""
 
@@ -186,6 +217,7 @@ class Parameters(Strict):
     export: Export
     report: Report
     evaluate: Evaluate
+    moe: Moe
 
 
 def validate(tree: dict) -> Parameters:

@@ -10,6 +10,7 @@ from birdbone.pipelines import (
     control,
     evaluate,
     export,
+    moe,
     quantize,
     report,
     seed,
@@ -25,7 +26,8 @@ SLICES = ("prune_wave", "micro_heal", "regrow", "guard")
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Linear stages, one pipeline per wave, slices over all waves, and the whole job."""
-    count = parameters().waves
+    found = parameters()
+    count = found.waves
     linear = {
         "seed": seed,
         "activation_log": activation_log,
@@ -44,6 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         **{name: p for name, p in stages.items() if name != "waves"},
         **{f"wave_{i}": create_wave(i) for i in range(1, count + 1)},
         "evaluate": evaluate.create_pipeline(waves=count),
+        "moe": moe.create_pipeline(waves=count, source=found.moe.source),
         **{name: whole.only_nodes_with_tags(name) for name in SLICES},
         "growth_prune_heal": whole,
         "__default__": whole,
