@@ -170,26 +170,34 @@ class RouterHeal(Strict):
     checkpoint_every: Positive
 
 
-class Moe(Strict):
-    source: Literal["seed", "accepted"]
+class Split(Strict):
     experts: Annotated[int, Field(ge=2)]
     shared_share: Annotated[float, Field(gt=0, lt=1)]
     active: Positive
     grouping: Literal[GROUPINGS]  # type: ignore[valid-type]
-    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     tokens: Positive
     damping: Annotated[float, Field(gt=0)]
-    heal: RouterHeal
-    type: Literal[("F32", "F16", *GRIDS)]  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> Split:
+        if self.active > self.experts:
+            raise ValueError(f"active is {self.active}, more than the {self.experts} experts")
+        return self
+
+
+class Compare(Strict):
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
     guard_tokens: Positive
     referee_tokens: Annotated[int, Field(ge=16)]
     speed_tokens: Positive
 
-    @model_validator(mode="after")
-    def _enough_experts(self) -> Moe:
-        if self.active > self.experts:
-            raise ValueError(f"active is {self.active}, more than the {self.experts} experts")
-        return self
+
+class Moe(Strict):
+    source: Literal["seed", "accepted"]
+    type: Literal[("F32", "F16", *GRIDS)]  # type: ignore[valid-type]
+    split: Split
+    heal: RouterHeal
+    compare: Compare
 
 
 class Parameters(Strict):

@@ -76,7 +76,7 @@ def shape_for(width: int, experts: int, shared_share: float, multiple: int = 1) 
     the expert counts that fit.
     """
     if experts > width:
-        raise ConfigError(f"parameter moe.experts: {experts} experts, but a layer has {width} nodes")
+        raise ConfigError(f"parameter moe.split.experts: {experts} experts, but a layer has {width} nodes")
     parts = experts + _shared_parts(experts, shared_share)
     if width % parts or width // parts % multiple:
         fitting = [
@@ -85,10 +85,10 @@ def shape_for(width: int, experts: int, shared_share: float, multiple: int = 1) 
             if width % (p := e + _shared_parts(e, shared_share)) == 0 and width // p % multiple == 0
         ]
         raise ConfigError(
-            f"parameter moe.experts: {width} nodes do not divide into {experts} experts and a shared one of "
+            f"parameter moe.split.experts: {width} nodes do not divide into {experts} experts and a shared one of "
             f"{parts - experts} times their width"
             + (f" in multiples of {multiple}" if multiple > 1 else "")
-            + f"; at this moe.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
+            + f"; at this moe.split.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
         )
     each = width // parts
     return Shape(experts, each, width - experts * each)

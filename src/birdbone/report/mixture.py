@@ -69,6 +69,7 @@ def quality_chart(rows: list[dict]) -> go.Figure:
     for row in dense[:1]:
         figure.add_hline(row["seed_perplexity"], line={"color": INK, "dash": "dot", "width": 1.5})
     figure.update_yaxes(type="log", tickformat="~g", nticks=8)
+    figure.update_xaxes(tickvals=sorted({100 * row["share"] for row in rows}))
     return dressed(figure, 380, "routed experts on (%)", "perplexity (log scale)")
 
 
@@ -89,6 +90,7 @@ def speed_chart(shape: dict, speed: dict) -> go.Figure:
         )
     figure.add_hline(1, line={"color": INK, "dash": "dot", "width": 1.5})
     figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(tickvals=[100 * share for share, _ in points])
     return dressed(figure, 380, "routed experts on (%)", "speed (× dense)")
 
 
@@ -138,7 +140,7 @@ def _healing(report: dict) -> list[str]:
 def _all_on(report: dict) -> str:
     row = next((row for row in report["rows"] if row["share"] == 1), None)
     if row is None:
-        return "All experts on was not measured: 1 is not among moe.shares."
+        return "All experts on was not measured: 1 is not among moe.compare.shares."
     return f"With all experts on, KL from the seed is {row['kl']:.1e} nats, perplexity changes by {row['change']:+.1e}."
 
 

@@ -30,6 +30,7 @@ def compare(
     texts: Tensors,
     tokenizer_folder: Path,
     settings: dict,
+    kind: str,
     device: str,
     random_seed: int,
     threads: int | None,
@@ -47,7 +48,7 @@ def compare(
         mixtures,
         stock_folder,
         counts,
-        settings["grouping"],
+        found[1]["grouping"],
         Reference(seed, seed_states[0]),
         texts[0],
         settings["guard_tokens"],
@@ -61,7 +62,7 @@ def compare(
         "comparisons": against_others(rows, random_seed),
         "referee": exact,
     }
-    path, kind = gguf_folder / GGUF_NAME, settings["type"]
+    path = gguf_folder / GGUF_NAME
     return report, speeds(path, source, tokenizer_folder, kind, counts, settings["speed_tokens"], threads)
 
 

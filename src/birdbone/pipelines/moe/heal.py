@@ -21,13 +21,12 @@ def heal(
     found: Tensors,
     seed: Checkpoint,
     texts: Tensors,
-    settings: dict,
+    recipe: dict,
     device: str,
     random_seed: int,
 ) -> tuple[Tensors, str]:
     """Routers ``<layer>.router`` [experts, hidden] distilled from the seed, and the curve as CSV."""
     mixture, place = mixture_from(source, found), resolve_device(device)
-    recipe = settings["heal"]
     curve: list[dict] = []
     if recipe["steps"] and mixture.active < mixture.shape.experts:
         student, routers = routing_student(mixture, place)

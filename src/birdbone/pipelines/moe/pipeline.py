@@ -16,15 +16,20 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
     made = [model, "moe_split", "moe_healed"]
     return Pipeline(
         [
-            Node(split, [model, "activations", "clusters", "texts", "params:moe", *PLACE], "moe_split", name="split"),
+            Node(
+                split,
+                [model, "activations", "clusters", "texts", "params:moe.split", "params:moe.type", *PLACE],
+                "moe_split",
+                name="split",
+            ),
             Node(
                 heal,
-                [model, "moe_split", "seed_model", "texts", "params:moe", *PLACE],
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", *PLACE],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
             Node(folder, [*made, "tokenizer", "seed_about"], "moe_folder", name="folder"),
-            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe"], "moe_gguf", name="gguf"),
+            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
             Node(
                 compare,
                 [
@@ -35,7 +40,8 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
                     "seed_states",
                     "texts",
                     "tokenizer",
-                    "params:moe",
+                    "params:moe.compare",
+                    "params:moe.type",
                     *PLACE,
                     "params:threads",
                 ],

@@ -21,10 +21,13 @@ def split(
     clusters: Tensors,
     texts: Tensors,
     settings: dict,
+    kind: str,
     device: str,
     random_seed: int,
 ) -> Tensors:
     """Order of the nodes and routers of every layer, for each grouping; see ``split_layers``.
+
+    kind: the GGUF file's tensor type, whose blocks an expert's width has to fill.
 
     Raises UnsupportedArchitectureError for a family that glm4_moe does not hold, ConfigError for experts
     that do not fit the layers.
@@ -36,7 +39,7 @@ def split(
         {i: activations[0][f"ffn.{i}.profile"] for i in layers},
         {i: clusters[0][f"ffn.{i}"] for i in layers},
     )
-    multiple = BLOCK if settings["type"] in GRIDS else 1
+    multiple = BLOCK if kind in GRIDS else 1
     shape = shape_for(ffn_width(even, 0), settings["experts"], settings["shared_share"], multiple)
     windows = texts[0]["calibration"]
     windows = windows[: max(1, settings["tokens"] // windows.shape[1])]

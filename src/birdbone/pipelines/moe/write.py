@@ -34,7 +34,7 @@ def folder(
 
 
 def gguf(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, settings: dict
+    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, kind: str
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf``, which stock llama.cpp runs as ``glm4moe``."""
     mixture = mixture_from(source, found, healed)
@@ -42,6 +42,6 @@ def gguf(
     metadata |= {"license": about["licence"]} if about["licence"] else {}
 
     def write(place: Path) -> None:
-        write_mixture(place / GGUF_NAME, mixture, tokenizer_folder, kind=settings["type"], metadata=metadata)
+        write_mixture(place / GGUF_NAME, mixture, tokenizer_folder, kind=kind, metadata=metadata)
 
     return write
