@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from birdbone.algo.grids import GRIDS
-from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.scores import SCORES
 from birdbone.errors import ConfigError
 
@@ -174,7 +173,7 @@ class Split(Strict):
     experts: Annotated[int, Field(ge=2)]
     shared_share: Annotated[float, Field(gt=0, lt=1)]
     active: Positive
-    grouping: Literal[GROUPINGS]  # type: ignore[valid-type]
+    grouping: Literal["topology", "kmeans", "random"]
     tokens: Positive
     damping: Annotated[float, Field(gt=0)]
 

@@ -109,7 +109,7 @@ def test_every_grouping_is_measured_at_every_share_and_all_on_is_the_seed(made: 
         *(("topology", healed, active) for healed in (True,) for active in (1, 2)),
         ("topology", False, 4),
     }
-    assert rows["topology", False, 4]["kl"] < 1e-7 < 1e-4 < rows["topology", False, 1]["kl"]
+    assert rows["topology", False, 4]["kl"] < 1e-6 < 1e-4 < rows["topology", False, 1]["kl"]
     assert all(row["documents"] == 8 and set(row["domains"]) == {"code", "news"} for row in report["rows"])
     assert made["moe_healed"][1] == {"steps": 2} and made["moe_curve"].count("\n") == 3
     assert [row["active"] for row in report["referee"]] == [4, 2]

@@ -56,8 +56,10 @@ def mixture(dense: Checkpoint) -> Mixture:
     return mixture_from(dense, (found, about))
 
 
-def mean_kl(a: torch.Tensor, b: torch.Tensor) -> float:
-    return kl_divergence(a, b).double().mean().item()
+def mean_kl(student: torch.Tensor, teacher: torch.Tensor) -> float:
+    """In float64: float32's own noise is 1e-8."""
+    s, t = student.double().log_softmax(-1), teacher.double().log_softmax(-1)
+    return (t.exp() * (t - s)).sum(-1).mean().item()
 
 
 def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> torch.Tensor:
@@ -73,14 +75,16 @@ def test_with_all_experts_on_it_is_the_dense_model(changes: dict) -> None:
     network = stock_network(mixture_from(dense, (found, about)), active=6)
     ours, theirs = logits(network, tokens()), logits(build(dense), tokens())
     assert theirs.std() > 0.5
-    assert mean_kl(ours, theirs) < 1e-7
+    assert mean_kl(ours, theirs) < 1e-6
     assert (ours - theirs).abs().max() < 1e-2
 
 
-def test_without_routers_it_is_the_dense_model_to_the_last_bits(dense: Checkpoint, mixture: Mixture) -> None:
-    silent = dataclasses.replace(mixture, routers=[torch.zeros_like(r) for r in mixture.routers])
-    ours, theirs = logits(stock_network(silent, active=6), tokens()), logits(build(dense), tokens())
-    assert mean_kl(ours, theirs) < 1e-11
+@pytest.mark.parametrize(("size", "limit"), [(1e-4, 1e-7), (0.0, 1e-11)])
+def test_the_smaller_its_routers_the_nearer_it_is(
+    dense: Checkpoint, mixture: Mixture, size: float, limit: float
+) -> None:
+    network = stock_network(dataclasses.replace(mixture, size=size), active=6)
+    assert mean_kl(logits(network, tokens()), logits(build(dense), tokens())) < limit
 
 
 @pytest.mark.parametrize("active", [1, 2, 5])
@@ -88,7 +92,7 @@ def test_with_some_on_it_is_the_shared_expert_plus_the_chosen(dense: Checkpoint,
     some = dataclasses.replace(mixture, active=active)
     ours = logits(stock_network(some), tokens())
     by_token = kl_divergence(ours, switched(dense, some, tokens())).flatten()
-    assert by_token.median() < 1e-7
+    assert by_token.median() < 1e-6
     assert mean_kl(ours, logits(build(dense), tokens())) > 1e-4
 
 
@@ -119,7 +123,7 @@ def test_narrower_layers_get_nodes_of_no_weight(dense: Checkpoint) -> None:
     narrow = remove_nodes(dense, {1: all_but(128, *range(0, 64, 2))}, {})
     found, about, even = split(narrow)
     network = stock_network(mixture_from(narrow, (found, about)), active=6)
-    assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-7
+    assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-6
 
 
 def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
@@ -146,7 +150,7 @@ def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
         logits(stock_network(lost), windows), wanted
     )
     all_on = stock_network(better, active=6)
-    assert mean_kl(logits(all_on, windows), wanted) < 1e-7  # the experts are still the dense ones
+    assert mean_kl(logits(all_on, windows), wanted) < 1e-6  # the experts are still the dense ones
     with pytest.raises(KeyboardInterrupt):
         healed(tmp_path, killed_at=9)
     resumed, again = healed(tmp_path)
@@ -176,7 +180,7 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
     network = stock_network(mixture_from(windowed, (found, about)), active=6)
     assert network.config.max_position_embeddings == 8
     short = tokens(length=8)
-    assert mean_kl(logits(network, short), logits(build(windowed), short)) < 1e-7
+    assert mean_kl(logits(network, short), logits(build(windowed), short)) < 1e-6
 
 
 def test_experts_that_do_not_fit_name_those_that_do() -> None:

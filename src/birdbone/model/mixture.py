@@ -42,13 +42,15 @@ class Shape:
 class Mixture:
     """A dense checkpoint of even width whose nodes are in the order shared, expert 0, expert 1 …, and its routers.
 
-    routers: per layer [experts, hidden], at any size: only their ranking counts. active: experts per token.
+    routers: per layer [experts, hidden], their outputs about 1. active: experts per token. size: of the routers'
+    outputs in files and stock networks; it changes no ranking.
     """
 
     dense: Checkpoint
     routers: list[Tensor]
     shape: Shape
     active: int
+    size: float = TINY
 
 
 def check_family(checkpoint: Checkpoint) -> None:
@@ -146,7 +148,7 @@ def stock_config(mixture: Mixture, active: int | None = None) -> Glm4MoeConfig:
 
 
 def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
-    """Every tensor under the stock class's own names; routers at the size that ``TINY`` says."""
+    """Every tensor under the stock class's own names."""
     architecture, shape = architecture_of(mixture.dense.config), mixture.shape
     weights = dict(mixture.dense.weights)
     for layer, router in enumerate(mixture.routers):
@@ -160,7 +162,7 @@ def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
             f"{mlp}.shared_experts.down_proj.weight": down[:, : shape.shared].contiguous(),
             f"{mlp}.experts.gate_up_proj": torch.stack([torch.cat([gate[e], up[e]]) for e in experts]),
             f"{mlp}.experts.down_proj": torch.stack([down[:, e] for e in experts]),
-            f"{mlp}.gate.weight": router * TINY,
+            f"{mlp}.gate.weight": router * mixture.size,
             f"{mlp}.gate.e_score_correction_bias": torch.zeros(shape.experts),
         }
     return weights
