@@ -179,6 +179,44 @@ class Evaluate(Strict):
     batch: Positive
 
 
+class RouterHeal(Strict):
+    steps: Annotated[int, Field(ge=0)]
+    batch: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    compute: Literal["auto", "float32", "bfloat16"]
+    checkpoint_every: Positive
+
+
+class Split(Strict):
+    experts: Annotated[int, Field(ge=2)]
+    shared_share: Annotated[float, Field(gt=0, lt=1)]
+    active: Positive
+    grouping: Literal["topology", "kmeans", "random"]
+    tokens: Positive
+    damping: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> Split:
+        if self.active > self.experts:
+            raise ValueError(f"active is {self.active}, more than the {self.experts} experts")
+        return self
+
+
+class Compare(Strict):
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    guard_tokens: Positive
+    referee_tokens: Annotated[int, Field(ge=16)]
+    speed_tokens: Positive
+
+
+class Moe(Strict):
+    source: Literal["seed", "accepted"]
+    type: Literal[("F32", "F16", *GRIDS)]  # type: ignore[valid-type]
+    split: Split
+    heal: RouterHeal
+    compare: Compare
+
+
 class Parameters(Strict):
     """The tree of ``conf/<env>/parameters*.yml``."""
 
@@ -206,6 +244,7 @@ class Parameters(Strict):
     export: Export
     report: Report
     evaluate: Evaluate
+    moe: Moe
 
 
 def validate(tree: dict) -> Parameters:

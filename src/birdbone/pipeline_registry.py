@@ -12,6 +12,7 @@ from birdbone.pipelines import (
     evaluate,
     experts,
     export,
+    moe,
     quantize,
     report,
     seed,
@@ -27,7 +28,8 @@ SLICES = ("prune_wave", "micro_heal", "regrow", "guard")
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Linear stages, one pipeline per wave, slices over all waves, and the whole job."""
-    count = parameters().waves
+    found = parameters()
+    count = found.waves
     linear = {
         "seed": seed,
         "activation_log": activation_log,
@@ -48,6 +50,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "domains": domains.create_pipeline(),
         "experts": experts.create_pipeline(),
         "evaluate": evaluate.create_pipeline(waves=count),
+        "moe": moe.create_pipeline(waves=count, source=found.moe.source),
         **{name: whole.only_nodes_with_tags(name) for name in SLICES},
         "growth_prune_heal": whole,
         "__default__": whole,

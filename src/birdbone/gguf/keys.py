@@ -95,7 +95,7 @@ def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape
     }
     keys |= {key: float(getattr(config, name)) for key, name in family.floats.items()}
     if family.rope:
-        keys |= {"rope.dimension_count": shape.head_size, **_rope_keys(config)}
+        keys |= {"rope.dimension_count": shape.head_size, **rope_keys(config)}
     if family.windowed:
         keys |= _window_keys(config)
     return keys
@@ -148,7 +148,8 @@ def _full_rope(config: PretrainedConfig) -> dict[str, Any]:
     return rope.get("full_attention", rope)
 
 
-def _rope_keys(config: PretrainedConfig) -> dict[str, Any]:
+def rope_keys(config: PretrainedConfig) -> dict[str, Any]:
+    """Keys of the rotary positions. Raises ExportError for a kind that has no GGUF form here."""
     rope = _full_rope(config)
     kind = rope.get("rope_type", "default")
     if kind not in ("default", "linear", "llama3"):

@@ -7,7 +7,7 @@ import os
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import llama_cpp.llama_cpp as api
@@ -33,9 +33,18 @@ FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .*?required for type\s+(\w+)\)"
 ROWS = 64
 
 
-def logits(path: Path, tokens: Sequence[int], kv: str = "f32", threads: int | None = None) -> np.ndarray:
-    """Logits after every token: float32 [len(tokens), vocabulary]. kv: precision of the KV cache."""
-    with session(path, len(tokens), kv, threads) as runtime:
+def logits(
+    path: Path,
+    tokens: Sequence[int],
+    kv: str = "f32",
+    threads: int | None = None,
+    overrides: Mapping[str, int] | None = None,
+) -> np.ndarray:
+    """Logits after every token: float32 [len(tokens), vocabulary]. kv: precision of the KV cache.
+
+    overrides: keys of the file that shall have another value.
+    """
+    with session(path, len(tokens), kv, threads, overrides=overrides) as runtime:
         return runtime.decode(tokens)
 
 
@@ -56,14 +65,19 @@ def perplexity(
 
 
 def speed(
-    path: Path, threads: int | None = None, prompt: int = 128, generated: int = 32, repeats: int = 3
+    path: Path,
+    threads: int | None = None,
+    prompt: int = 128,
+    generated: int = 32,
+    repeats: int = 3,
+    overrides: Mapping[str, int] | None = None,
 ) -> dict[str, float]:
     """Median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16 KV cache.
 
     One round of warm-up is not counted. llama.cpp's threads spin: measure on an idle machine.
     """
     figures: dict[str, list[float]] = {"decode": [], "prompt": []}
-    with session(path, prompt + generated, "f16", threads) as runtime:
+    with session(path, prompt + generated, "f16", threads, overrides=overrides) as runtime:
         tokens = [i % runtime.vocabulary for i in range(prompt)]
         for _ in range(repeats + 1):
             start = time.perf_counter()

@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.families import PAIRED, Family, family_of
-from birdbone.gguf.keys import Shape, architecture_name, query_factor, shape_of
+from birdbone.gguf.keys import Shape, architecture_name, model_keys, query_factor, rope_factors, shape_of
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import hf_config
@@ -53,6 +53,14 @@ class Plan:
     def vocabulary(self) -> int:
         """Rows of the embedding."""
         return self.checkpoint.weights[f"{self.architecture.embedding}.weight"].shape[0]
+
+    def keys(self) -> dict[str, Any]:
+        """Every key of the architecture."""
+        return model_keys(self.arch, self.family, self.config, self.shape, self.vocabulary)
+
+    def factors(self) -> Tensor | None:
+        """Divisors of the rotary frequencies, where the model has any."""
+        return rope_factors(self.config, self.shape.head_size) if self.family.rope else None
 
     def names(self) -> dict[str, list[str]]:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
@@ -108,7 +116,7 @@ class Plan:
                     f"packed {part} has {rows.shape[1]} bytes per row, not those of {weight.shape[1]} {kind} weights"
                 )
             return self._permuted(part, rows).contiguous().numpy()
-        return _encoded(part, self._permuted(part, self._shifted(part, weight.detach().float())), kind)
+        return encoded(part, self._permuted(part, self._shifted(part, weight.detach().float())), kind)
 
     def _permuted(self, part: str, rows: Tensor) -> Tensor:
         """Rotary pairs side by side, where this architecture wants them: each head's rows reordered."""
@@ -125,7 +133,8 @@ class Plan:
         return (weight + self.family.norm_shift) * factor
 
 
-def _encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
+def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
+    """A matrix or vector as the bytes or numbers of a ggml type. Raises ExportError naming ``part``."""
     if kind in GRIDS:
         if weight.shape[1] % BLOCK:
             raise ExportError(f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of {BLOCK}")

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -94,11 +94,17 @@ def ensure_loadable(path: Path) -> bool:
 
 
 @contextmanager
-def loaded(path: Path, vocab_only: bool = False, repack: bool | None = None) -> Iterator[api.llama_model_p]:
-    """A model that llama.cpp loaded, freed at the end. repack: as ``ensure_loadable`` finds it."""
+def loaded(
+    path: Path, vocab_only: bool = False, repack: bool | None = None, overrides: Mapping[str, int] | None = None
+) -> Iterator[api.llama_model_p]:
+    """A model that llama.cpp loaded, freed at the end. repack: as ``ensure_loadable`` finds it.
+
+    overrides: whole-number keys of the file that shall have another value.
+    """
     params = api.llama_model_default_params()
     params.use_extra_bufts = ensure_loadable(path) if repack is None else repack
     params.vocab_only, params.n_gpu_layers = vocab_only, 0
+    params.kv_overrides = _overrides(overrides or {})
     log.clear()
     model = api.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
@@ -111,9 +117,14 @@ def loaded(path: Path, vocab_only: bool = False, repack: bool | None = None) -> 
 
 @contextmanager
 def session(
-    path: Path, length: int, kv: str = "f32", threads: int | None = None, repack: bool | None = None
+    path: Path,
+    length: int,
+    kv: str = "f32",
+    threads: int | None = None,
+    repack: bool | None = None,
+    overrides: Mapping[str, int] | None = None,
 ) -> Iterator[Session]:
-    """A session for sequences of up to ``length`` tokens. kv: precision of the KV cache."""
+    """A session for sequences of up to ``length`` tokens. kv: precision of the KV cache; overrides: see ``loaded``."""
     params = api.llama_context_default_params()
     params.n_ctx = -(-length // 256) * 256
     params.n_batch = params.n_ubatch = params.n_outputs_max = BATCH
@@ -122,7 +133,7 @@ def session(
     params.swa_full = True
     if kv == "f32":
         params.flash_attn_type = 0
-    with loaded(path, repack=repack) as model:
+    with loaded(path, repack=repack, overrides=overrides) as model:
         context = api.llama_init_from_model(model, params)
         if not context:
             raise ExportError(f"llama.cpp makes no context for {path}:\n{last_lines()}")
@@ -135,6 +146,14 @@ def session(
 def thread_count(threads: int | None) -> int:
     """The threads asked for, or OMP_NUM_THREADS, or one per core that this process may use."""
     return threads or int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0))
+
+
+def _overrides(values: Mapping[str, int]) -> ctypes.Array:
+    """llama.cpp's list of overridden keys, closed by an empty entry."""
+    found = (api.llama_model_kv_override * (len(values) + 1))()
+    for entry, (key, value) in zip(found, values.items(), strict=False):
+        entry.key, entry.tag, entry.value.val_i64 = key.encode(), api.LLAMA_KV_OVERRIDE_TYPE_INT, value
+    return found
 
 
 def last_lines(text: str | None = None) -> str:

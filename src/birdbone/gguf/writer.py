@@ -10,23 +10,38 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
+from torch import Tensor
 
 from birdbone.algo.grids import BLOCK, GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
-from birdbone.gguf.keys import model_keys, rope_factors
 from birdbone.gguf.plan import Plan
 from birdbone.gguf.tokenizer import PROBES, Vocabulary, read_vocabulary
 from birdbone.model.checkpoint import Checkpoint
 
-Packed = Mapping[str, tuple[str, Any]]
 BYTES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}
 FACTORS = "rope_freqs.weight"
 QUANTIZATION_VERSION = 2
+Packed = Mapping[str, tuple[str, Any]]
+
+
+class Contents(Protocol):
+    """What a file holds: ``Plan`` for dense models, ``MixturePlan`` for mixtures."""
+
+    arch: str
+
+    @property
+    def vocabulary(self) -> int: ...
+    def keys(self) -> dict[str, Any]: ...
+    def factors(self) -> Tensor | None: ...
+    def names(self) -> dict[str, list[str]]: ...
+    def kind(self, name: str, parts: list[str]) -> str: ...
+    def dimensions(self, parts: list[str]) -> tuple[int, ...]: ...
+    def data(self, parts: list[str], kind: str) -> np.ndarray: ...
 
 
 def write_gguf(
@@ -47,8 +62,15 @@ def write_gguf(
     metadata: ``general.*`` keys, such as name, license, description.
     Raises ExportError when llama.cpp has no form for the model or splits text differently.
     """
-    path = Path(path)
     plan = Plan(checkpoint, dict(types or {}), dict(packed or {}), default_type.upper())
+    return write_plan(path, plan, tokenizer_folder, metadata)
+
+
+def write_plan(
+    path: Path, plan: Contents, tokenizer_folder: Path, metadata: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Write what a plan says, tokenizer and metadata beside it; see ``write_gguf``."""
+    path = Path(path)
     vocabulary = read_vocabulary(tokenizer_folder, plan.vocabulary)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -63,14 +85,14 @@ def write_gguf(
     return asked
 
 
-def _write(path: Path, plan: Plan, vocabulary: Vocabulary, metadata: Mapping[str, str]) -> dict[str, str]:
+def _write(path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str]) -> dict[str, str]:
     names = plan.names()
     asked = {name: plan.kind(name, parts) for name, parts in names.items()}
     writer = GGUFWriter(path, plan.arch)
     try:
         _add_keys(writer, plan, asked, metadata)
         vocabulary.add_to(writer)
-        factors = rope_factors(plan.config, plan.shape.head_size) if plan.family.rope else None
+        factors = plan.factors()
         if factors is not None:
             asked[FACTORS] = "F32"
         for name, kind in asked.items():
@@ -99,7 +121,7 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: str
     )
 
 
-def _add_keys(writer: GGUFWriter, plan: Plan, asked: dict[str, str], metadata: Mapping[str, str]) -> None:
+def _add_keys(writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadata: Mapping[str, str]) -> None:
     sizes: dict[str, int] = {}
     for name, parts in plan.names().items():
         count = math.prod(plan.dimensions(parts))
@@ -111,8 +133,8 @@ def _add_keys(writer: GGUFWriter, plan: Plan, asked: dict[str, str], metadata: M
     if GRIDS.keys() & sizes.keys():
         writer.add_uint32("general.quantization_version", QUANTIZATION_VERSION)
     add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}
-    keys = model_keys(plan.arch, plan.family, plan.config, plan.shape, plan.vocabulary)
-    for key, value in keys.items():
+    add[bool] = writer.add_bool
+    for key, value in plan.keys().items():
         add[type(value)](f"{plan.arch}.{key}", value)
 
 

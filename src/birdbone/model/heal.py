@@ -24,7 +24,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import compute_dtype
 from birdbone.model.evaluate import kl_divergence
 from birdbone.model.network import build
-from birdbone.model.students import HealSettings, student_of
+from birdbone.model.students import HealSettings, Student, student_of
 from birdbone.progress import track
 
 log = logging.getLogger("birdbone")
@@ -40,12 +40,14 @@ def heal(
     workdir: Path | None = None,
     on_step: Callable[[dict], None] | None = None,
     label: str = "heal",
+    make_student: Callable[[Checkpoint, HealSettings, str], Student] = student_of,
 ) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), lr.
 
     windows [N, T] are used in order, ``batch`` a step, again from the start when they run out. Without
     cross-entropy a student that is its own teacher has nothing to learn, and is handed back as it came.
-    Every masked weight of the result is exactly 0. Raises NumericalError when the loss is not finite.
+    make_student: what of the checkpoint learns. Every masked weight of the result is exactly 0.
+    Raises NumericalError when the loss is not finite.
     """
     if settings.ce_weight == 0 and settings.base != "nf4" and checkpoint.digest == seed.digest:
         log.info("%s: the student is its own teacher, and there is no cross-entropy: nothing to heal", label)
@@ -53,7 +55,7 @@ def heal(
     torch.manual_seed(random_seed)
     dtype = compute_dtype(settings.compute, device)
     teacher = build(seed, device, dtype)
-    student = student_of(checkpoint, settings, device)
+    student = make_student(checkpoint, settings, device)
     trained = student.trained
     optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0)
     curve = _resume(workdir, trained, optimizer)
@@ -71,7 +73,7 @@ def heal(
         kl, ce = _distillation(logits, wanted, ids)
         loss = kl + settings.ce_weight * ce
         if not torch.isfinite(loss):
-            raise NumericalError(f"{label}: the loss is not finite at step {step}; lower micro_heal.learning_rate")
+            raise NumericalError(f"{label}: the loss is not finite at step {step}; lower its learning_rate")
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained.values(), 1.0)

@@ -13,7 +13,11 @@ from kedro.pipeline.node import Node
 from birdbone.config import state_folder
 from birdbone.ledger import read_timings
 
-MADE = ("report_page", "export_gguf", "export_folder", "bundle")
+SUMMARIES = {
+    "summary": ("report_page", "export_gguf", "export_folder", "bundle"),
+    "moe_summary": ("moe_page", "moe_gguf", "moe_folder"),
+}
+"""What is printed at the end of a run that made it, and whose paths follow."""
 
 
 class TerminalHooks:
@@ -45,9 +49,10 @@ class TerminalHooks:
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         made = pipeline.outputs() | pipeline.datasets()
-        if "summary" not in made:
-            return
-        print(catalog.load("summary"))
-        for name in MADE:
-            if name in made:
-                print(f"{name:14} {catalog.get(name)._describe()['filepath']}")
+        for summary, files in SUMMARIES.items():
+            if summary not in made:
+                continue
+            print(catalog.load(summary))
+            for name in files:
+                if name in made:
+                    print(f"{name:14} {catalog.get(name)._describe()['filepath']}")

@@ -1,0 +1,55 @@
+"""The mixture of experts as a table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from birdbone.pipelines.moe.compare import compare, page
+from birdbone.pipelines.moe.heal import heal
+from birdbone.pipelines.moe.split import split
+from birdbone.pipelines.moe.write import folder, gguf
+
+PLACE = ["params:device", "params:random_seed"]
+
+
+def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
+    """moe: split, heal, folder, gguf, compare, page; not part of the main job. source: ``seed`` or ``accepted``."""
+    model = "seed_model" if source == "seed" else f"wave_{waves}.accepted"
+    made = [model, "moe_split", "moe_healed"]
+    return Pipeline(
+        [
+            Node(
+                split,
+                [model, "activations", "clusters", "texts", "params:moe.split", "params:moe.type", *PLACE],
+                "moe_split",
+                name="split",
+            ),
+            Node(
+                heal,
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", *PLACE],
+                ["moe_healed", "moe_curve"],
+                name="heal",
+            ),
+            Node(folder, [*made, "tokenizer", "seed_about"], "moe_folder", name="folder"),
+            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
+            Node(
+                compare,
+                [
+                    *made,
+                    "moe_folder",
+                    "moe_gguf",
+                    "seed_model",
+                    "seed_states",
+                    "texts",
+                    "tokenizer",
+                    "params:moe.compare",
+                    "params:moe.type",
+                    *PLACE,
+                    "params:threads",
+                ],
+                ["moe_report", "moe_speed"],
+                name="compare",
+            ),
+            Node(page, ["moe_report", "moe_speed", "seed_about"], ["moe_page", "moe_summary"], name="page"),
+        ],
+        namespace="moe",
+        prefix_datasets_with_namespace=False,
+    )

@@ -1,0 +1,55 @@
+"""Cut every layer into experts, by each grouping."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.grouping import GROUPINGS
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.mixture import check_family, shape_for
+from birdbone.model.shrink import ffn_width
+from birdbone.model.split import evened, split_layers
+
+Tensors = tuple[dict[str, Tensor], dict]
+
+
+def split(
+    source: Checkpoint,
+    activations: Tensors,
+    clusters: Tensors,
+    texts: Tensors,
+    settings: dict,
+    kind: str,
+    device: str,
+    random_seed: int,
+) -> Tensors:
+    """Order of the nodes and routers of every layer, for each grouping; see ``split_layers``.
+
+    kind: the GGUF file's tensor type, whose blocks an expert's width has to fill.
+
+    Raises UnsupportedArchitectureError for a family that glm4_moe does not hold, ConfigError for experts
+    that do not fit the layers.
+    """
+    check_family(source)
+    layers = range(source.layers)
+    even, profiles, labels = evened(
+        source,
+        {i: activations[0][f"ffn.{i}.profile"] for i in layers},
+        {i: clusters[0][f"ffn.{i}"] for i in layers},
+    )
+    multiple = BLOCK if kind in GRIDS else 1
+    shape = shape_for(ffn_width(even, 0), settings["experts"], settings["shared_share"], multiple)
+    windows = texts[0]["calibration"]
+    windows = windows[: max(1, settings["tokens"] // windows.shape[1])]
+    found = split_layers(
+        even, profiles, labels, windows, shape, GROUPINGS, settings["damping"], random_seed, resolve_device(device)
+    )
+    return found, {
+        "experts": shape.experts,
+        "width": shape.width,
+        "shared": shape.shared,
+        "active": settings["active"],
+        "grouping": settings["grouping"],
+    }

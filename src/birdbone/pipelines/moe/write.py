@@ -1,0 +1,47 @@
+"""The mixture for stock runtimes: a folder and a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from birdbone.gguf.mixture import write_mixture
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.mixture import write_stock
+from birdbone.model.split import mixture_from
+from birdbone.report.mixture import card
+
+Tensors = tuple[dict[str, Tensor], dict]
+GGUF_NAME = "model.gguf"
+
+
+def folder(
+    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict
+) -> Callable[[Path], None]:
+    """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
+    mixture = mixture_from(source, found, healed)
+
+    def write(place: Path) -> None:
+        for file in sorted(tokenizer_folder.iterdir()):
+            if file.is_file() and file.name != "manifest.json":
+                (place / file.name).write_bytes(file.read_bytes())
+        write_stock(mixture, place)
+        (place / "README.md").write_text(card(found[1], about))
+
+    return write
+
+
+def gguf(
+    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, kind: str
+) -> Callable[[Path], None]:
+    """A writer of ``model.gguf``, which stock llama.cpp runs as ``glm4moe``."""
+    mixture = mixture_from(source, found, healed)
+    metadata = {"name": f"{about['name']} (birdbone mixture)"}
+    metadata |= {"license": about["licence"]} if about["licence"] else {}
+
+    def write(place: Path) -> None:
+        write_mixture(place / GGUF_NAME, mixture, tokenizer_folder, kind=kind, metadata=metadata)
+
+    return write
