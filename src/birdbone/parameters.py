@@ -211,7 +211,7 @@ class Compare(Strict):
 
 class Moe(Strict):
     source: Literal["seed", "accepted"]
-    type: Literal[("F32", "F16", *GRIDS)]  # type: ignore[valid-type]
+    type: str
     split: Split
     heal: RouterHeal
     compare: Compare
@@ -274,6 +274,7 @@ def _unregistered(checked: Parameters) -> list[str]:
     names = [("prune_wave.score", checked.prune_wave.score, SCORES)]
     names += [("quantize.types", name, GRIDS) for name in checked.quantize.types]
     names += [("quantize.embedding", checked.quantize.embedding, ("auto", *GRIDS))]
+    names += [("moe.type", checked.moe.type, ("F32", "F16", *GRIDS))]
     return [
         f"parameter {key}: should be one of {', '.join(known)} (got {name!r})"
         for key, name, known in names
