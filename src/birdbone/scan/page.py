@@ -30,8 +30,8 @@ def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: 
         scope: {
             "name": NAMES[scope],
             "population": POPULATION[scope],
-            "limit": limit(found),
-            "frames": [_frame(picture, plan) for picture in found],
+            "limit": (bound := limit(found)),
+            "frames": [_frame(picture, plan, 2 if bound >= 1 else 4) for picture in found],
         }
         for scope, found in pictures.items()
     }
@@ -51,13 +51,13 @@ def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: 
     )
 
 
-def _frame(picture: Picture, plan: Montage) -> dict:
-    """z(A) and z(G) of all tiles end to end, and what the picture shows."""
+def _frame(picture: Picture, plan: Montage, digits: int) -> dict:
+    """z(A) and z(G) of all tiles end to end, rounded, and what the picture shows."""
     scores = [picture.scores[tile.module.name] for tile in plan.tiles]
     return {
         "what": picture.what + (f" minus {picture.minus}" if picture.minus else ""),
-        "a": [round(v, 2) for s in scores for v in s.a.tolist()],
-        "g": [round(v, 2) for s in scores for v in s.g.tolist()],
+        "a": [round(v, digits) for s in scores for v in s.a.tolist()],
+        "g": [round(v, digits) for s in scores for v in s.g.tolist()],
     }
 
 
@@ -70,7 +70,7 @@ def _figure(picture: Picture, plan: Montage, bound: float) -> go.Figure:
             zmax=bound,
             colorscale=steps,
             hoverongaps=False,
-            hovertemplate="%{text}<br>SPS %{z:.2f}<extra></extra>",
+            hovertemplate="%{text}<br>SPS %{z:.3~f}<extra></extra>",
             colorbar={"title": {"text": "SPS"}, "thickness": 12, "outlinewidth": 0, "len": 0.6},
         )
     )
