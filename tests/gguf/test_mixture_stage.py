@@ -34,7 +34,7 @@ def windows(count: int, seed: int) -> torch.Tensor:
 
 def inputs(seed: Checkpoint) -> dict:
     generator = torch.Generator().manual_seed(0)
-    texts = {"calibration": windows(4, 1), "heal": windows(4, 2)}
+    texts = {"calibration": windows(4, 1), "heal": windows(4, 2), "check": windows(4, 5)}
     for domain in ("code", "news"):
         texts |= {f"guard.{domain}": windows(4, 3), f"guard.{domain}.documents": torch.arange(4, dtype=torch.int32)}
     network, layers = build(seed), range(seed.layers)
@@ -111,7 +111,9 @@ def test_every_grouping_is_measured_at_every_share_and_all_on_is_the_seed(made: 
     }
     assert rows["topology", False, 4]["kl"] < 1e-6 < 1e-4 < rows["topology", False, 1]["kl"]
     assert all(row["documents"] == 8 and set(row["domains"]) == {"code", "news"} for row in report["rows"])
-    assert made["moe_healed"][1] == {"steps": 2} and made["moe_curve"].count("\n") == 3
+    healing = made["moe_healed"][1]
+    assert healing["steps"] == 2 and made["moe_curve"].count("\n") == 3
+    assert healing["kept"] == (healing["kl"][1] < healing["kl"][0]) and report["healing"] == healing
     assert [row["active"] for row in report["referee"]] == [4, 2]
     assert made["moe_speed"].keys() == {"dense", "1", "2", "4"}
 
@@ -138,8 +140,20 @@ def test_the_verdict_on_topology_follows_from_the_intervals(changes: tuple, said
         for i, change in enumerate(changes, start=1)
     ]
     shape = {"active": 2, "experts": 8, "grouping": "topology"}
-    found = sentences({"comparisons": rows, "rows": [], "shape": shape, "healing_steps": 0})
+    found = sentences({"comparisons": rows, "rows": [], "shape": shape, "healing": {"steps": 0, "kl": None}})
     assert said in found[0]
+
+
+@pytest.mark.parametrize(("after", "said"), [(0.4, "perplexity 50.00 before, 40.00 after"), (0.6, "not kept")])
+def test_routers_that_healing_made_worse_are_said_not_to_be_kept(after: float, said: str) -> None:
+    rows = [
+        {"grouping": "topology", "healed": healed, "active": 2, "share": 0.25, "perplexity": perplexity}
+        for healed, perplexity in ((False, 50.0), (True, 40.0))
+    ]
+    shape = {"active": 2, "experts": 8, "grouping": "topology"}
+    healing = {"steps": 3, "kl": [0.5, after], "kept": after < 0.5}
+    (found, _) = sentences({"comparisons": [], "rows": rows, "shape": shape, "healing": healing})
+    assert found.startswith("3 steps of healing the routers, with 2 of 8 on") and said in found
 
 
 def test_faults_are_named_before_anything_is_computed() -> None:

@@ -18,7 +18,7 @@ def rendered_page(report: dict, speed: dict, about: dict) -> str:
         {"quality": quality_chart(report["rows"]), "speed": speed_chart(report["shape"], speed)},
         name=about["name"],
         shape=report["shape"],
-        steps=report["healing_steps"],
+        steps=report["healing"]["steps"],
         sentences=sentences(report),
         rows=[_cells(row, speed) for row in report["rows"]],
         referee=report["referee"],
@@ -129,12 +129,15 @@ def _healing(report: dict) -> list[str]:
     """What healing did at the number of experts it was done with."""
     active, grouping = report["shape"]["active"], report["shape"]["grouping"]
     by = {row["healed"]: row for row in report["rows"] if row["active"] == active and row["grouping"] == grouping}
-    if len(by) < 2 or not report["healing_steps"]:
+    steps, kl = report["healing"]["steps"], report["healing"]["kl"]
+    if len(by) < 2 or not steps:
         return []
-    return [
-        f"{report['healing_steps']} steps of healing the routers, with {active} of {report['shape']['experts']} on: "
-        f"perplexity {numbers.plain(by[False]['perplexity'])} before, {numbers.plain(by[True]['perplexity'])} after."
-    ]
+    said = f"{steps} steps of healing the routers, with {active} of {report['shape']['experts']} on: "
+    on_check = f"KL on text of its own {numbers.nats(kl[0])} before, {numbers.nats(kl[1])} after"
+    if not report["healing"]["kept"]:
+        return [f"{said}{on_check}; not kept."]
+    before, after = (numbers.plain(by[healed]["perplexity"]) for healed in (False, True))
+    return [f"{said}perplexity {before} before, {after} after ({on_check})."]
 
 
 def _all_on(report: dict) -> str:

@@ -57,7 +57,7 @@ def compare(
     )
     report = {
         "shape": found[1],
-        "healing_steps": healed[1]["steps"],
+        "healing": healed[1],
         "rows": [*plain(dict(enumerate(rows))).values()],
         "comparisons": against_others(rows, random_seed),
         "referee": exact,
