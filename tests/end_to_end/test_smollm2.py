@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import Workspace, lay_out
 
+from birdbone.datasets.folders import ModelFolder
+from birdbone.datasets.mscan import Scan
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header
+from birdbone.model.network import build
+from birdbone.scan.prompt import scan_prompt
 
 LIGHT = {
     "model": "smollm2",
@@ -110,3 +115,21 @@ def test_the_exported_folder_speaks(smollm2: Workspace) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
+
+
+@pytest.mark.slow
+def test_a_scanned_block_is_the_norm_of_its_weight_gradient(smollm2: Workspace, tmp_path: Path) -> None:
+    """Of two tokens one is scored: its share of a weight's gradient is then the whole of autograd's."""
+    seed = ModelFolder(str(smollm2.root / "models/light/seed")).load()
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.root / "models/light/tokenizer")
+    scan_prompt("3+", seed, tokenizer, tmp_path / "s.mscan", name="seed", digest=seed.digest, device="cpu")
+    network, ids = build(seed), tokenizer("3+", return_tensors="pt").input_ids
+    assert ids.shape == (1, 2)
+    for name in ("model.layers.3.self_attn.k_proj", "model.layers.29.mlp.down_proj"):
+        weight = network.get_submodule(name).weight.requires_grad_(True)
+        loss = F.cross_entropy(network(ids).logits[0, :1], ids[0, 1:])
+        (gradient,) = torch.autograd.grad(loss, weight)
+        found = Scan.open(tmp_path / "s.mscan").token(0)[name]
+        for row, column in ((0, 0), (2, 8)):
+            block = gradient[64 * row : 64 * (row + 1), 64 * column : 64 * (column + 1)]
+            assert float(found.g[row] * found.a[column]) == pytest.approx(float(block.norm()), rel=2e-3)

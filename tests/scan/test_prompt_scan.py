@@ -59,20 +59,6 @@ def test_the_shares_add_up_to_the_parameters_gradient(tmp_path):
     torch.testing.assert_close(weight_gradients(build(model()), name, ids).sum(0), whole, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.slow
-def test_the_real_default_models_blocks_are_gradient_norms(tmp_path):
-    from birdbone.config import make_loader, project_root
-    from birdbone.scan.model import open_model
-
-    root = project_root()
-    opened = open_model("smollm2", root, make_loader(root, "base"))
-    about = {"name": opened.name, "digest": opened.digest, "device": "cpu"}
-    scan_prompt("3+5=?", opened.checkpoint, opened.tokenizer, tmp_path / "s.mscan", **about)
-    scan, ids = Scan.open(tmp_path / "s.mscan"), torch.tensor(opened.tokenizer("3+5=?").input_ids)
-    assert scan.tokens == ["3", "+", "5", "="]
-    assert_blocks_are_gradient_norms(scan, build(opened.checkpoint), "model.layers.3.self_attn.k_proj", ids, 2e-3)
-
-
 def test_a_pruned_model_is_scanned_at_the_seeds_width_and_is_the_same_function():
     checkpoint = model()
     stays, groups = torch.ones(160, dtype=torch.bool), torch.tensor([True, False])
