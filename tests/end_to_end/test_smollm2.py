@@ -125,7 +125,7 @@ def test_a_scanned_block_is_the_norm_of_its_weight_gradient(smollm2: Workspace, 
     scan_prompt("3+", seed, tokenizer, tmp_path / "s.mscan", name="seed", digest=seed.digest, device="cpu")
     network, ids = build(seed), tokenizer("3+", return_tensors="pt").input_ids
     assert ids.shape == (1, 2)
-    for name in ("model.layers.3.self_attn.k_proj", "model.layers.29.mlp.down_proj"):
+    for name in ("model.layers.3.self_attn.v_proj", "model.layers.29.mlp.down_proj"):
         weight = network.get_submodule(name).weight.requires_grad_(True)
         loss = F.cross_entropy(network(ids).logits[0, :1], ids[0, 1:])
         (gradient,) = torch.autograd.grad(loss, weight)
