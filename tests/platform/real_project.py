@@ -31,6 +31,11 @@ def make_tiny_the_base(project: Project, changes: dict) -> None:
     for file in (project.root / "conf/base").glob("parameters*.yml"):
         tree = yaml.safe_load(file.read_text())
         for over in (tiny, changes):
-            for key in tree.keys() & over.keys():
-                tree[key] = tree[key] | over[key] if isinstance(over[key], dict) else over[key]
+            tree = laid_over(tree, {key: over[key] for key in tree.keys() & over.keys()})
         file.write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def laid_over(tree: dict, over: dict) -> dict:
+    """The tree with what differs, branch by branch."""
+    both = {k: laid_over(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in over.items()}
+    return {**tree, **both}
