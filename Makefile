@@ -12,6 +12,8 @@ export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
+# Compiled modules are kept: every command of ours then starts half a second sooner.
+export PYTHONDONTWRITEBYTECODE :=
 # Waiting threads sleep instead of spinning: next to another busy process that is many times faster.
 export OMP_WAIT_POLICY := PASSIVE
 

@@ -151,7 +151,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
 
 
 def test_a_loss_that_is_not_finite_names_the_setting():
-    with pytest.raises(NumericalError, match=r"not finite at step .*micro_heal\.learning_rate"):
+    with pytest.raises(NumericalError, match="heal: the loss is not finite at step .*lower its learning_rate"):
         healed(narrow(), replace(RECIPE, learning_rate=1e30))
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import re
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from birdbone.diff.story import EDGES
 from birdbone.diff.words import NodeChange
 from birdbone.report.look import BAD, CONTROL, OURS, PEER, SEED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STATES = (("kept", "#c9d8d1"), ("removed", BAD), ("regrown", OURS), ("revived", SEED), ("gone before", "#8b95a0"))
 """From the commonest to the rarest, but for the last."""
@@ -25,6 +27,8 @@ STYLE = {"svg.hashsalt": "birdbone", "svg.fonttype": "none", "font.size": 9, "fo
 
 def node_map(changes: list[NodeChange]) -> Markup:
     """Layers × neurons in equal bins of the seed's order; a bin shows the rarest thing that happened in it."""
+    from matplotlib.colors import ListedColormap
+
     rows = np.array([_states(change) for change in changes])
     figure, axes = _figure(1.0 + 0.2 * len(rows))
     colours = ListedColormap([colour for _, colour in STATES])
@@ -63,7 +67,9 @@ def healing(curves: dict[str, list[dict]]) -> Markup:
     return _svg(figure)
 
 
-def _figure(height: float) -> tuple[Figure, matplotlib.axes.Axes]:
+def _figure(height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("none")
@@ -76,6 +82,8 @@ def _figure(height: float) -> tuple[Figure, matplotlib.axes.Axes]:
 
 def _svg(figure: Figure) -> Markup:
     """The ``<svg>`` alone, as wide as its place; matplotlib escapes the texts in it."""
+    import matplotlib
+
     with matplotlib.rc_context(STYLE):
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import Glm4MoeConfig, Glm4MoeForCausalLM
+from transformers import PretrainedConfig
 
 from birdbone.algo.mixture import TINY
 from birdbone.errors import ConfigError, UnsupportedArchitectureError
@@ -109,8 +109,10 @@ def mixture_of(
     return Mixture(checkpoint.evolve(weights), routers, shape, active)
 
 
-def stock_config(mixture: Mixture, active: int | None = None) -> Glm4MoeConfig:
+def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfig:
     """The stock configuration with ``active`` experts per token."""
+    from transformers import Glm4MoeConfig
+
     dense, shape = hf_config(mixture.dense.config), mixture.shape
     architecture, config = architecture_of(mixture.dense.config), mixture.dense.config
     window = getattr(dense, "sliding_window", None)
@@ -170,6 +172,8 @@ def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
 
 def stock_network(mixture: Mixture, active: int | None = None, device: str = "cpu") -> nn.Module:
     """Stock ``Glm4MoeForCausalLM`` with the mixture's weights, float32, in evaluation mode."""
+    from transformers import Glm4MoeForCausalLM  # with it come seconds of imports, which no other stage needs
+
     network = Glm4MoeForCausalLM(stock_config(mixture, active))
     missing, unexpected = network.load_state_dict(stock_weights(mixture), strict=False)
     tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()

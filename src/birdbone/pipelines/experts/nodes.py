@@ -17,7 +17,6 @@ from birdbone.errors import ArtifactError, NumericalError
 from birdbone.model.device import read_tokenizer
 from birdbone.pipelines.experts.describe import Domains, described
 from birdbone.progress import track
-from birdbone.report.experts_page import experts_page
 
 SHOWN_BARS = 100
 """Of a diagram's H1 bars, the longest are kept in the report."""
@@ -72,6 +71,8 @@ def find(
 
 def page(experts_report: dict, ablation: dict) -> str:
     """The interactive page of report and ablation."""
+    from birdbone.report.experts_page import experts_page
+
     return experts_page(experts_report, ablation)
 
 
