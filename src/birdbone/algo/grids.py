@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -95,8 +96,11 @@ class Grid:
         refits each by (weighted) least squares, and keeps the one with the least squared error.
         weights: [N, 32], importance of each squared error; equal where not given.
         """
-        blocks = blocks.float()
         weights = torch.ones((), device=blocks.device) if weights is None else weights.float()
+        given = weights.split(CHUNK) if weights.dim() else repeat(weights)
+        return torch.cat([self._searched(part, w) for part, w in zip(blocks.float().split(CHUNK), given, strict=False)])
+
+    def _searched(self, blocks: Tensor, weights: Tensor) -> Tensor:
         levels = self._snapped(blocks, self._guesses(_largest(blocks))[:, :, None])
         along, power = (blocks * weights * levels).sum(-1), (weights * levels.square()).sum(-1)
         return _best_fit(along, power).half().float()
