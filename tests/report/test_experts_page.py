@@ -2,9 +2,9 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
+from pages import Page
 
 from birdbone.report.experts_charts import graph_chart, significant
 from birdbone.report.experts_page import experts_page
@@ -83,26 +83,6 @@ def ablation(names=("code", "talk"), judgement="holds") -> dict:
         "mean": row,
         "verdict": judgement,
     }
-
-
-class Page(HTMLParser):
-    """Elements, what a browser would fetch, and the text outside scripts and styles."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.fetched, self.tags, self.text, self.silent = [], [], "", 0
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.silent += tag in ("script", "style")
-        self.fetched += [v for k, v in attrs if k in ("src", "href", "srcset", "action", "data")]
-
-    def handle_endtag(self, tag):
-        self.silent -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        self.text += "" if self.silent else data
 
 
 @pytest.fixture(scope="module")

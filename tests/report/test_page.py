@@ -5,9 +5,9 @@ import gzip
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
+from pages import Page
 
 from birdbone.report.data import ReportData
 from birdbone.report.page import absent, cards, flattened, plots, render
@@ -20,33 +20,12 @@ def page(report):
     return render(report)
 
 
-class Links(HTMLParser):
-    """Collects what a browser would fetch, and the text outside scripts and styles."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.fetched, self.tags, self.text, self.silent = [], [], [], 0
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.silent += tag in ("script", "style")
-        self.fetched += [v for k, v in attrs if k in ("src", "href", "srcset", "action", "data")]
-
-    def handle_endtag(self, tag):
-        self.silent -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        if not self.silent:
-            self.text.append(data)
-
-
 def text_of(html):
-    return " ".join(" ".join(Links(html).text).split())
+    return " ".join(Page(html).text.split())
 
 
 def test_the_page_fetches_nothing(page):
-    assert all(target.startswith("#") for target in Links(page).fetched)
+    assert all(target.startswith("#") for target in Page(page).fetched)
     assert not re.search(r"url\(|@import|https?://", page, re.IGNORECASE)
     assert len(page) < 6_000_000
 
@@ -146,7 +125,7 @@ def test_hostile_text_stays_text(report):
         digests={HOSTILE: HOSTILE},
     )
     html = render(hostile)
-    links = Links(html)
+    links = Page(html)
     assert "img" not in links.tags
     assert html.count("</script>") == links.tags.count("script")
     assert text_of(html).count(HOSTILE) >= 20
