@@ -11,6 +11,7 @@ import click
 from birdbone.diff.bundle_command import bundle
 from birdbone.diff.commands import diff
 from birdbone.errors import BirdboneError, ConfigError
+from birdbone.failure import message
 from birdbone.git.hook_command import hook
 from birdbone.scan.commands import image, replay, scan
 
@@ -154,11 +155,14 @@ commands.add_command(image)
 
 
 def main() -> None:
-    """Console entry: a clear message and exit code 1 on any error of ours."""
+    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped it."""
     try:
         commands()
-    except BirdboneError as error:
-        print(f"birdbone: {error}", file=sys.stderr)
+    except Exception as error:
+        text = message(error)
+        if text is None:
+            raise
+        print(f"birdbone: {text}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from birdbone.config import ConfigLoader, roots
 from birdbone.datasets.atomic import MANIFEST, read_manifest
 from birdbone.datasets.folders import FileFolder, JSONFile, ModelFolder
-from birdbone.errors import ArtifactError, SourceError
+from birdbone.errors import SourceError
 from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
@@ -60,7 +60,5 @@ def _stored(folder: Path, name: str) -> Opened:
 
 
 def _seed_name(data: Path, seed: Path) -> str:
-    try:
-        return JSONFile(str(data / "08_reporting" / "seed_about.json")).load()["name"]
-    except (ArtifactError, KeyError):
-        return seed.parent.name
+    about = JSONFile(str(data / "08_reporting" / "seed_about.json"))
+    return about.load()["name"] if about.exists() else seed.parent.name
