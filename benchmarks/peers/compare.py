@@ -1,15 +1,17 @@
 """Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in turn, in one run.
 
-Each in a process of its own, whose seconds of masking and peak memory count; every ratio is ours to the peer's.
+Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and peak memory count; every ratio is ours to the peer's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,6 +29,8 @@ from birdbone.model.network import build, canonical
 from birdbone.model.reference import Reference
 
 HERE = Path(__file__).parent
+RIVALS = {"sparsegpt": ("sparsegpt", "admm"), "wanda": ("wanda",)}
+"""Our methods that stand beside one of theirs."""
 
 
 def main() -> None:
@@ -50,40 +54,30 @@ def main() -> None:
             if file.name != "manifest.json":
                 os.link(file, folder / file.name)
         save_file({"windows": texts["calibration"]}, Path(temporary) / "windows.safetensors")
-        for method in asked.methods.split(","):
-            for structure in asked.structures.split(","):
-                for turn in range(asked.repeats):
-                    for tool, command in tools.items():
-                        out = Path(temporary) / f"{tool}-{method}-{structure.replace(':', '-')}-{turn}"
-                        figures = _run(
-                            [*command, folder, Path(temporary) / "windows.safetensors", out, method, structure]
-                        )
-                        weights = canonical(load_file(out / "model.safetensors"), seed.config)
-                        state = seed.evolve({n: weights[n] for n in seed.weights})
-                        judged = judge(build(state, device), reference, guard, "guard", 0)
-                        domain, change = worst_change(judged, None)
-                        rows.append(
-                            {
-                                "tool": tool,
-                                "method": method,
-                                "structure": structure,
-                                **figures,
-                                "worst_domain": domain,
-                                "worst_change": change,
-                                "kl": sum(f["kl"] for f in judged.values()) / len(judged),
-                                "perplexity": {d: f["perplexity"] for d, f in judged.items()},
-                                "zeros": _zeros(state),
-                            }
-                        )
-                        print(
-                            "{tool:15} {method:10} {structure}  worst {worst_change:+8.1%}  KL {kl:.3f}  "
-                            "zeros {zeros:.1%}  {seconds:6.1f} s  {peak_gb:.2f} GB".format(
-                                **rows[-1], peak_gb=figures["peak"] / 1e9
-                            ),
-                            flush=True,
-                        )
-                        if tool != "birdbone":
-                            _ratio(*rows[-2:])
+        for method, structure in product(asked.methods.split(","), asked.structures.split(",")):
+            tries = [("llm-compressor", method), *(("birdbone", rival) for rival in RIVALS[method])] * asked.repeats
+            for turn, (tool, used) in enumerate(tries):
+                out = Path(temporary) / f"{method}-{structure.replace(':', '-')}-{turn}"
+                figures = _run([*tools[tool], folder, Path(temporary) / "windows.safetensors", out, used, structure])
+                weights = canonical(load_file(out / "model.safetensors"), seed.config)
+                shutil.rmtree(out)
+                state = seed.evolve({n: weights[n] for n in seed.weights})
+                judged = judge(build(state, device), reference, guard, "guard", 0)
+                domain, change = worst_change(judged, None)
+                row = {"tool": tool, "method": used, "structure": structure, **figures}
+                row |= {"worst_domain": domain, "worst_change": change, "zeros": _zeros(state)}
+                row["kl"] = sum(f["kl"] for f in judged.values()) / len(judged)
+                row["perplexity"] = {d: f["perplexity"] for d, f in judged.items()}
+                rows.append(row)
+                print(
+                    f"{tool:15} {used:10} {structure}  worst {change:+8.1%}  KL {row['kl']:.3f}  "
+                    f"zeros {row['zeros']:.1%}  {row['seconds']:6.1f} s  {row['peak'] / 1e9:.2f} GB",
+                    flush=True,
+                )
+                if tool == "llm-compressor":
+                    theirs = row
+                else:
+                    _ratio(row, theirs)
     save("peers", asked, rows, _picture(rows))
 
 

@@ -18,7 +18,8 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.folder import write_folder
 from birdbone.model.weight_sparsity import mask_weights
 
-DAMPING = 0.01
+DAMPING = 0.1
+"""The default of `prune_wave.damping`; the peer keeps its own default, 0.01."""
 
 
 def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:

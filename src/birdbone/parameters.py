@@ -87,7 +87,7 @@ class Experts(Strict):
 
 
 class WeightMask(Strict):
-    method: Literal["none", "magnitude", "wanda", "sparsegpt"]
+    method: Literal["none", "magnitude", "wanda", "sparsegpt", "admm"]
     sparsity: Share
     budget: Literal["uniform", "sensitivity"]
     pattern: tuple[Positive, Positive] | None
@@ -139,6 +139,7 @@ class Regrow(Strict):
 class Guard(Strict):
     wave_share: Annotated[float, Field(gt=0, le=1)]
     control: bool
+    tasks: dict[str, Annotated[float, Field(ge=0, lt=1)]]
 
 
 class Quantize(Strict):

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from birdbone.algo.moments import damped, output_error, second_moment
-from birdbone.algo.weight_masks import inverse_factor, keep_largest, mask_weight, saliency
+from birdbone.algo.largest import keep_largest
+from birdbone.algo.moments import damped, inverse_factor, output_error, second_moment
+from birdbone.algo.weight_masks import METHODS, mask_weight, saliency
 from birdbone.errors import NumericalError
 
-METHODS = pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
+BY_EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
 
 
 def correlated(columns: int = 96, rows: int = 24, tokens: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,7 +20,7 @@ def correlated(columns: int = 96, rows: int = 24, tokens: int = 400) -> tuple[to
     return torch.randn(rows, columns, generator=generator), second_moment(x)
 
 
-@METHODS
+@BY_EVERY_METHOD
 @pytest.mark.parametrize("sparsity", [0.0, 0.25, 0.5, 0.75])
 def test_sparsity_is_exact_and_masked_entries_are_zero(method, sparsity):
     weight, moment = correlated(columns=160)
@@ -30,7 +31,7 @@ def test_sparsity_is_exact_and_masked_entries_are_zero(method, sparsity):
         assert ((~mask).sum(1) == round(sparsity * weight.shape[1])).all()
 
 
-@METHODS
+@BY_EVERY_METHOD
 @pytest.mark.parametrize("pattern", [(2, 4), (1, 4), (4, 8), (3, 12), (40, 160)])
 def test_every_group_keeps_n_of_m(method, pattern):
     n, m = pattern
@@ -65,13 +66,25 @@ def test_equal_scores_are_still_cut_exactly():
 
 
 @pytest.mark.parametrize("pattern", [None, (2, 4)])
-def test_sparsegpt_disturbs_outputs_less_than_magnitude_and_wanda(pattern):
+def test_solvers_disturb_outputs_less_than_magnitude_and_wanda(pattern):
     weight, moment = correlated()
     errors = {}
-    for method in ("magnitude", "wanda", "sparsegpt"):
+    for method in METHODS:
         _, new = mask_weight(weight, moment, method, 0.5, pattern)
         errors[method] = output_error(new - weight, moment)
     assert errors["sparsegpt"] < 0.5 * min(errors["magnitude"], errors["wanda"])
+    assert errors["admm"] < errors["sparsegpt"]
+
+
+def test_admm_comes_close_to_the_least_squares_of_its_own_mask():
+    weight, moment = correlated()
+    mask, new = mask_weight(weight, moment, "admm", 0.5)
+    full = damped(moment, 0.01)
+    best = torch.zeros_like(weight)
+    for row, kept in enumerate(mask):
+        best[row, kept] = torch.linalg.solve(full[kept][:, kept], full[kept] @ weight[row])
+    least = output_error(best - weight, full)
+    assert least <= output_error(new - weight, full) < 1.1 * least
 
 
 def by_the_paper(weight, moment, sparsity, pattern, damping, block):

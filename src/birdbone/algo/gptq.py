@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.grids import BLOCK, Grid
-from birdbone.algo.moments import damped, output_error
-from birdbone.algo.weight_masks import inverse_factor
+from birdbone.algo.moments import damped, inverse_factor, output_error
 
 AT_ONCE = 1 << 25
 """Numbers held at once while scales are refitted."""

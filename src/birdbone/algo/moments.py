@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from birdbone.errors import NumericalError
+
 
 def second_moment(x: Tensor, weights: Tensor | None = None) -> Tensor:
     """Σ_t w_t x_t x_tᵀ for inputs [tokens, features] -> [features, features], float32.
@@ -32,3 +34,23 @@ def damped(moment: Tensor, damping: float) -> Tensor:
 def output_error(change: Tensor, moment: Tensor) -> float:
     """Σ_t ‖ΔW x_t‖² for a weight change [out, in] and a moment [in, in]."""
     return float(((change @ moment.to(change.dtype)) * change).sum(dtype=torch.float64))
+
+
+def inverse_factor(moment: Tensor, damping: float) -> Tensor:
+    """Upper Cholesky factor U of the damped moment's inverse: H⁻¹ = Uᵀ U, float32 [in, in].
+
+    Raises NumericalError when the damped moment is not positive definite.
+    """
+    inverse = torch.cholesky_inverse(factorized(damped(moment, damping).double()))
+    return factorized(inverse, upper=True).float()
+
+
+def factorized(moment: Tensor, upper: bool = False) -> Tensor:
+    """Cholesky factor [in, in]. Raises NumericalError when the moment is not positive definite."""
+    try:
+        return torch.linalg.cholesky(moment, upper=upper)
+    except torch.linalg.LinAlgError as error:
+        raise NumericalError(
+            f"second moment of {moment.shape[0]} inputs cannot be factorized: raise the damping "
+            "or give more calibration text"
+        ) from error

@@ -18,17 +18,17 @@ class Standing(TypedDict):
 START: Standing = {"wave": 0, "status": "accepted", "strikes": 0, "halvings": 0, "stopped": False}
 
 
-def judge(before: Standing, worst_change: float, limit: float) -> Standing:
-    """The standing after a wave whose worst domain's perplexity changed by ``worst_change`` (a share).
+def judge(before: Standing, passed: bool) -> Standing:
+    """The standing after a wave that kept within the guard's limits, or did not.
 
-    Accepted within ``limit``. A first strike leaves the state provisional: the next wave only heals
+    A first strike leaves the state provisional: the next wave only heals
     or regrows, and later prune steps are halved. A second strike in a row reverts to the last
     accepted state and stops. A stopped loop stays stopped.
     """
     wave = before["wave"] + 1
     if before["stopped"]:
         return {**before, "wave": wave, "status": "stopped"}
-    if worst_change <= limit:
+    if passed:
         return {"wave": wave, "status": "accepted", "strikes": 0, "halvings": before["halvings"], "stopped": False}
     if before["strikes"] == 0:
         return {

@@ -1,15 +1,19 @@
-"""Masks inside a weight matrix: magnitude, Wanda and SparseGPT; unstructured or N:M.
+"""Masks inside a weight matrix, by every method: unstructured or N:M.
 
 Legend: O rows (outputs), I columns (inputs). Masks are bool [O, I], True = kept.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from birdbone.algo.moments import damped
-from birdbone.errors import NumericalError
+from birdbone.algo.admm import admm
+from birdbone.algo.largest import keep_largest
+from birdbone.algo.moments import inverse_factor
+from birdbone.algo.sparsegpt import sparsegpt
+
+SOLVERS = {"sparsegpt": sparsegpt, "admm": admm}
+METHODS = ("magnitude", "wanda", *SOLVERS)
 
 
 def mask_weight(
@@ -22,23 +26,23 @@ def mask_weight(
 ) -> tuple[Tensor, Tensor]:
     """(mask, new weight) for a matrix [O, I] with its inputs' second moment [I, I].
 
-    method: ``magnitude``, ``wanda`` (Sun et al. 2023) or ``sparsegpt`` (Frantar & Alistarh 2023).
-    pattern: (N, M) keeps N of every M neighbours in a row and overrides ``sparsity``.
+    method: ``magnitude``, ``wanda`` (Sun et al. 2023, arXiv:2306.11695), or one that makes up with what is kept
+    for what is gone: ``sparsegpt``, ``admm``. pattern: (N, M) keeps N of every M neighbours in a row and
+    overrides ``sparsity``.
     """
-    if method == "sparsegpt":
-        return _sparsegpt(weight, moment, sparsity, pattern, damping)
+    if method in SOLVERS:
+        return SOLVERS[method](weight, moment, sparsity, pattern, damping)
     score = weight.abs()
     if method == "wanda":
         score = score * moment.diagonal().clamp_min(0).sqrt()
-    per_row = method == "wanda"
-    mask = keep_largest(score, sparsity, pattern, per_row)
+    mask = keep_largest(score, sparsity, pattern, per_row=method == "wanda")
     return mask, weight * mask
 
 
 def saliency(weight: Tensor, moment: Tensor, method: str, damping: float = 0.01) -> Tensor:
     """Output error [O, I] that removing one weight alone makes, by the method's own measure.
 
-    ``magnitude``: w². ``wanda``: w²·Σ_t x². ``sparsegpt``: w² / [H⁻¹]_jj, what is left after the other
+    ``magnitude``: w². ``wanda``: w²·Σ_t x². The solvers: w² / [H⁻¹]_jj, what is left after the other
     columns have made up for it (Optimal Brain Surgeon).
     """
     squared = weight.float().square()
@@ -47,60 +51,3 @@ def saliency(weight: Tensor, moment: Tensor, method: str, damping: float = 0.01)
     if method == "wanda":
         return squared * moment.diagonal().clamp_min(0)
     return squared / inverse_factor(moment, damping).square().sum(0)
-
-
-def keep_largest(score: Tensor, sparsity: float, pattern: tuple[int, int] | None, per_row: bool) -> Tensor:
-    """True where ``score`` [O, I] is among the largest of its row, its N:M group, or the matrix."""
-    rows, columns = score.shape
-    if pattern is not None:
-        n, m = pattern
-        groups = score.reshape(rows, columns // m, m)
-        order = groups.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
-        return (order < n).reshape(rows, columns)
-    flat = score if per_row else score.reshape(1, -1)
-    drop = int(round(sparsity * flat.shape[1]))
-    rank = flat.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return (rank >= drop).reshape(rows, columns)
-
-
-def _sparsegpt(
-    weight: Tensor, moment: Tensor, sparsity: float, pattern: tuple[int, int] | None, damping: float, block: int = 128
-) -> tuple[Tensor, Tensor]:
-    weight, columns = weight.clone().float(), weight.shape[1]
-    if pattern:
-        block = max(block - block % pattern[1], pattern[1])
-    factor = inverse_factor(moment, damping)
-    mask = torch.ones_like(weight, dtype=torch.bool)
-    for start in range(0, columns, block):
-        stop = min(start + block, columns)
-        w, u = weight[:, start:stop], factor[start:stop, start:stop]
-        importance = (w / u.diagonal()).square()
-        if pattern is None:
-            mask[:, start:stop] = keep_largest(importance, sparsity, None, per_row=False)
-        errors = torch.zeros_like(w)
-        for j in range(stop - start):
-            if pattern is not None and j % pattern[1] == 0:
-                group = slice(j, j + pattern[1])
-                now = (w[:, group] / u.diagonal()[group]).square()
-                mask[:, start + j : start + j + pattern[1]] = keep_largest(now, 0.0, pattern, per_row=True)
-            column = w[:, j].clone()
-            w[:, j] = torch.where(mask[:, start + j], column, 0.0)
-            errors[:, j] = (column - w[:, j]) / u[j, j]
-            w[:, j + 1 :] -= errors[:, j : j + 1] @ u[j : j + 1, j + 1 :]
-        weight[:, stop:] -= errors @ factor[start:stop, stop:]
-    return mask, weight * mask
-
-
-def inverse_factor(moment: Tensor, damping: float) -> Tensor:
-    """Upper Cholesky factor U of the damped moment's inverse: H⁻¹ = Uᵀ U, float32 [I, I].
-
-    Raises NumericalError when the damped moment is not positive definite.
-    """
-    try:
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(moment, damping).double()))
-        return torch.linalg.cholesky(inverse, upper=True).float()
-    except torch.linalg.LinAlgError as error:
-        raise NumericalError(
-            f"second moment of {moment.shape[0]} inputs cannot be factorized: raise the damping "
-            "or give more calibration text"
-        ) from error

@@ -1,13 +1,89 @@
-"""A network through lm-evaluation-harness (EleutherAI): its tasks, its prompts, its standard errors."""
+"""A model through lm-evaluation-harness (EleutherAI): its tasks, its prompts, its standard errors."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
+from pathlib import Path
 
 from torch import nn
 
 from birdbone.errors import ConfigError, TextError
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.network import build
+from birdbone.text.benchmarks import local_task
+
+log = logging.getLogger("birdbone")
+
+HEADLINES = ("acc", "exact_match")
+"""Metrics that a task may be guarded by, the first that it has: shares of the questions answered rightly."""
+
+
+def evaluate(
+    name: str,
+    checkpoint: Checkpoint,
+    tokenizer_folder: Path,
+    tasks: list[str],
+    settings: dict,
+    device: str,
+    random_seed: int,
+) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value of a checkpoint; ``name`` is what the log calls it.
+
+    tasks: keys of ``settings["files"]``, or names that the harness knows. settings: those of ``evaluate``.
+    """
+    found = run_tasks(
+        build(checkpoint, resolve_device(device)),
+        read_tokenizer(tokenizer_folder),
+        [local_task(task, settings["files"][task]) if task in settings["files"] else task for task in tasks],
+        settings["few_shot"],
+        settings["limit"],
+        settings["batch"],
+        random_seed,
+    )
+    for task, figures in found.items():
+        log.info("%s on %s: %s", name, task, _said(figures))
+    return found
+
+
+def guarded(
+    name: str, checkpoint: Checkpoint, tokenizer_folder: Path, watched: dict, device: str, random_seed: int
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """(figures, lost) of a checkpoint on the tasks that the guard watches; both empty where it watches none.
+
+    watched: ``seed`` (task -> metric -> value), ``allowed`` (task -> share of the questions) and ``settings``, those
+    of ``evaluate``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
+    """
+    if not watched:
+        return {}, {}
+    found = evaluate(
+        name, checkpoint, tokenizer_folder, list(watched["allowed"]), watched["settings"], device, random_seed
+    )
+    return found, fallen(watched["seed"], found, watched["allowed"])
+
+
+def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, float]:
+    """Task -> how far its headline lies below the seed's, of those that fell by more than ``allowed``.
+
+    seed, figures: task -> metric -> value. Raises ConfigError for a task that has none of HEADLINES.
+    """
+    lost = {}
+    for task, most in allowed.items():
+        metric = next((m for m in HEADLINES if m in seed[task]), None)
+        if metric is None:
+            raise ConfigError(f"parameter guard.tasks.{task}: the task has no {' or '.join(HEADLINES)} to go by")
+        fall = seed[task][metric] - figures[task][metric]
+        if not fall <= most:
+            lost[task] = fall
+    return lost
+
+
+def _said(figures: dict[str, float]) -> str:
+    """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
+    values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
+    said = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
+    return ", ".join([*said, f"{figures['samples']} questions"])
 
 
 def run_tasks(

@@ -12,6 +12,7 @@ from birdbone.algo.weight_masks import mask_weight, saliency
 from birdbone.errors import ConfigError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import compute_dtype
 from birdbone.model.moments import CACHE, Moments, fold, moments, token_weights
 from birdbone.model.network import build
 from birdbone.model.shrink import narrowed_fisher
@@ -24,13 +25,14 @@ SAMPLE = 4096
 def mask_weights(
     start: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], asked: dict, damping: float, device: str
 ) -> Checkpoint:
-    """The checkpoint with a mask in every linear layer, and what is kept made up for it where ``sparsegpt``.
+    """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
 
     calibration: token windows [N, T]; scores: ``tokens.<module>`` of it and ``fisher.<module>`` over the
     seed's outputs; asked: the ``prune_wave.weights`` parameters. Block by block: each is masked for the
     inputs that the masked blocks before it give.
     """
-    architecture, network = architecture_of(start.config), build(start, device)
+    architecture, dtype = architecture_of(start.config), compute_dtype("auto", device)
+    network = build(start, device, dtype)
     pattern, weights = asked["pattern"] and tuple(asked["pattern"]), token_weights(scores)
     for name in (n for layer in range(start.layers) for n in architecture.linears(layer)):
         width = start.weights[f"{name}.weight"].shape[1]
@@ -53,7 +55,7 @@ def mask_weights(
             sparsity = budgets.get(module, asked["sparsity"])
             mask, weight = mask_weight(start.weights[name], moment, asked["method"], sparsity, pattern, damping)
             masks[f"weight.{name}"], new[name] = mask, weight
-            network.get_submodule(module).weight = nn.Parameter(weight.to(device), requires_grad=False)
+            network.get_submodule(module).weight = nn.Parameter(weight.to(device, dtype), requires_grad=False)
     return start.evolve(new, masks)
 
 

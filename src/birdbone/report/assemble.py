@@ -90,6 +90,8 @@ def _reason(final: dict, quantize_report: dict) -> str:
     )
     if not quantize_report["accepted"]:
         reason = f"no choice of types passed the guard; {reason}"
+    for fell in _fallen(quantize_report["tasks_lost"]):
+        reason += f"; {fell}"
     if not quantize_report["target_reached"]:
         reason += (
             f"; target_bytes {quantize_report['target_bytes']:,} was missed: "
@@ -191,7 +193,11 @@ def _wave_note(reports: dict) -> str:
         )
     if returned := regrown.get("returned"):
         parts.append(f"{sum(returned.values())} neurons regrown")
-    return "; ".join(parts + [r["why"] for r in (pruned,) if r.get("why")])
+    return "; ".join(parts + _fallen(reports["verdict"].get("tasks_lost", {})) + [pruned["why"]] * ("why" in pruned))
+
+
+def _fallen(lost: dict[str, float]) -> list[str]:
+    return [f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()]
 
 
 def _healing(numbered: dict[int, dict]) -> list[HealingStep]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 
@@ -11,13 +10,8 @@ from torch import Tensor
 from birdbone.errors import ConfigError
 from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.harness import run_tasks
-from birdbone.model.network import build
+from birdbone.model.harness import evaluate
 from birdbone.model.rounding import dequantized
-from birdbone.text.benchmarks import local_task
-
-log = logging.getLogger("birdbone")
 
 
 def evaluate_seed(seed: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int) -> dict:
@@ -52,25 +46,7 @@ def evaluate_others(settings: dict, models: dict, device: str, random_seed: int)
 def _measured(
     name: str, checkpoint: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int
 ) -> dict:
-    tasks = [*settings["tasks"], *(local_task(task, about) for task, about in settings["files"].items())]
+    tasks = [*settings["tasks"], *settings["files"]]
     if not tasks:
         raise ConfigError("parameters evaluate.tasks and evaluate.files are both empty: name a task or give a file")
-    found = run_tasks(
-        build(checkpoint, resolve_device(device)),
-        read_tokenizer(tokenizer_folder),
-        tasks,
-        settings["few_shot"],
-        settings["limit"],
-        settings["batch"],
-        random_seed,
-    )
-    for task, figures in found.items():
-        log.info("%s on %s: %s", name, task, _said(figures))
-    return found
-
-
-def _said(figures: dict[str, float]) -> str:
-    """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
-    values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
-    said = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
-    return ", ".join([*said, f"{figures['samples']} questions"])
+    return evaluate(name, checkpoint, tokenizer_folder, tasks, settings, device, random_seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from birdbone.algo.budget import Option, assign
 from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
+from birdbone.model.harness import guarded
 from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
@@ -25,6 +27,8 @@ def quantize(
     seed_states: tuple[dict[str, Tensor], dict],
     texts: tuple[dict[str, Tensor], dict],
     node_scores: tuple,
+    tokenizer_folder: Path,
+    seed_tasks: dict,
     control: dict,
     verdict: dict,
     settings: dict,
@@ -38,7 +42,8 @@ def quantize(
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
     guard accepts, found in ``settings["trials"]`` measured steps. Accepted is a worst change
     that stays within ``max_loss`` with ``settings["standard_errors"]`` of its own added: the guard's
-    text is a sample, and the test text, which the search cannot see, another. The control counts only
+    text is a sample, and the test text, which the search cannot see, another; and no benchmark task
+    that the guard watches fell by more than it may. The control counts only
     for a healed model: one that is still the seed is judged against the seed.
     """
     place = resolve_device(device)
@@ -53,6 +58,9 @@ def quantize(
         state, _ = rounder.apply(types)
         figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
         domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)
+        tasks, lost = {}, {}
+        if bound <= max_loss:
+            tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
         trials.append(
             {
                 "bytes": fixed + _size(options, types),
@@ -60,8 +68,10 @@ def quantize(
                 "worst_domain": domain,
                 "worst_change": change,
                 "bound": bound,
-                "accepted": bound <= max_loss,
+                "accepted": bound <= max_loss and not lost,
                 "domains": figures,
+                "tasks": tasks,
+                "tasks_lost": lost,
                 "types": types,
             }
         )
@@ -86,6 +96,8 @@ def quantize(
         "target_bytes": target_bytes,
         "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
         "domains": plain(best["domains"]),
+        "tasks": best["tasks"],
+        "tasks_lost": best["tasks_lost"],
         "types": types,
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
@@ -120,7 +132,8 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
 
     Between the dearest that passed and the cheapest that failed; on past the last two where none failed, at first
     as if predicted and measured were one; after two failures and nothing measured
-    that passed, by the line through those two, for the guess was too low.
+    that passed, by the line through those two, for the guess was too low. What failed within the limit
+    failed by a benchmark task, which no line foretells: half way.
     """
     low, high = max(passed), min(failed, default=None)
     if high is None:
@@ -131,6 +144,8 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
         low, (far, worst) = high, max(failed)
         slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)
         return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
+    if high[1] <= limit:
+        return (low[0] + high[0]) / 2
     slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
     return low[0] + AIM * max(limit - low[1], 0.0) / slope
 

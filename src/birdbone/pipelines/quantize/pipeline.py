@@ -17,6 +17,8 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "seed_states",
                     "texts",
                     "node_scores",
+                    "tokenizer",
+                    "seed_tasks",
                     "control_metrics",
                     f"wave_{waves}.verdict",
                     "params:quantize",

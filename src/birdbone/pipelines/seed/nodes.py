@@ -16,6 +16,7 @@ from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import losses, score_canaries
+from birdbone.model.harness import evaluate, fallen
 from birdbone.model.judge import domains
 from birdbone.model.network import build
 from birdbone.model.reference import Reference, final_states
@@ -143,3 +144,16 @@ def measure_baseline(
         "bytes_f16": 2 * seed.parameters,
     }
     return metrics, (states, {"splits": ["guard", "test"]})
+
+
+def measure_tasks(
+    seed: Checkpoint, tokenizer_folder: Path, allowed: dict[str, float], settings: dict, device: str, random_seed: int
+) -> dict:
+    """The benchmark tasks that the guard watches, as ``harness.guarded`` takes them; nothing where it watches none."""
+    if not allowed:
+        return {}
+    files = {n: about for n, about in settings["files"].items() if n in allowed}
+    asked = {**{k: settings[k] for k in ("few_shot", "limit", "batch")}, "files": files}
+    found = evaluate("seed", seed, tokenizer_folder, list(allowed), asked, device, random_seed)
+    fallen(found, found, allowed)
+    return {"allowed": allowed, "settings": asked, "seed": found}

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, read_text, write_text
+from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, measure_tasks, read_text, write_text
 
 
 def create_pipeline(**_) -> Pipeline:
-    """seed: load, text, write, baseline."""
+    """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [
             Node(
@@ -27,6 +27,19 @@ def create_pipeline(**_) -> Pipeline:
                 ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
                 ["seed_metrics", "seed_states"],
                 name="baseline",
+            ),
+            Node(
+                measure_tasks,
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "params:guard.tasks",
+                    "params:evaluate",
+                    "params:device",
+                    "params:random_seed",
+                ],
+                "seed_tasks",
+                name="tasks",
             ),
         ],
         namespace="seed",

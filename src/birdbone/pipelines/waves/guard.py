@@ -11,6 +11,7 @@ from birdbone.algo.stop_loss import judge as next_standing
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import score_canaries
+from birdbone.model.harness import guarded
 from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
@@ -27,6 +28,7 @@ def guard(
     tokenizer_folder: Path,
     texts: tuple[dict[str, Tensor], dict],
     seed_metrics: dict,
+    seed_tasks: dict,
     control: dict,
     regrow_report: dict,
     text: dict,
@@ -37,13 +39,15 @@ def guard(
 ) -> tuple[Checkpoint, Checkpoint, dict]:
     """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
     if before["stopped"]:
-        return accepted, accepted, {**before, **next_standing(_standing(before), 0.0, 0.0)}
+        return accepted, accepted, {**before, **next_standing(_standing(before), False)}
     place = resolve_device(device)
     network = build(regrown, place)
     figures = judge(network, Reference(seed, seed_states[0]), texts[0], "guard", random_seed)
     domain, change = worst_change(figures, control.get("domains"))
     limit = max_loss * wave_share
-    standing = next_standing(_standing(before), change, limit)
+    label = f"wave {before['wave'] + 1}"
+    tasks, lost = guarded(label, regrown, tokenizer_folder, seed_tasks, device, random_seed)
+    standing = next_standing(_standing(before), change <= limit and not lost)
     passed = standing["status"] == "accepted"
     state = regrown if not standing["stopped"] else accepted
     verdict = {
@@ -52,6 +56,8 @@ def guard(
         "worst_domain": domain,
         "worst_change": change,
         "domains": plain(figures),
+        "tasks": tasks,
+        "tasks_lost": lost,
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
         "accepted_change": change if passed else before.get("accepted_change", 0.0),
         "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
