@@ -1,6 +1,7 @@
 """Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in turn, in one run.
 
-Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and peak memory count; every ratio is ours to the peer's.
+Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and peak
+memory count; every ratio is ours to the peer's.
 """
 
 from __future__ import annotations
