@@ -34,7 +34,7 @@ def admm(
     norm = moment.diagonal().sqrt()
     even = moment / norm[:, None] / norm
     target = weight.float() * norm @ even
-    inverse = torch.cholesky_inverse(factorized(even + PULL * torch.eye(len(even))))
+    inverse = torch.cholesky_inverse(factorized(even + PULL * torch.eye(len(even), device=even.device)))
     solved, debt = weight.float() * norm, torch.zeros_like(weight, dtype=torch.float32)
     mask = torch.ones_like(weight, dtype=torch.bool)
     for step in range(1, TIGHTENING + 1):

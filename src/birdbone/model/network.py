@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from birdbone.errors import NumericalError, SourceError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.streaming import stream, too_large
 
 
 class Fused(nn.Module):
@@ -34,10 +35,13 @@ def hf_config(config: dict) -> AutoConfig:
     return AutoConfig.for_model(**config)
 
 
-def build(checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torch.float32) -> nn.Module:
+def build(
+    checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torch.float32, streamed: bool | None = None
+) -> nn.Module:
     """A network in evaluation mode with the checkpoint's weights; masked weights are zero.
 
-    Weights are shared with the checkpoint where device and dtype agree: train a copy.
+    Weights are shared with the checkpoint where device and dtype agree: train a copy. streamed: blocks stay
+    the checkpoint's own and visit the device one at a time (see ``streaming``); None: where the device is too small.
     Raises SourceError when weights are missing or do not fit the architecture.
     """
     architecture = architecture_of(checkpoint.config)
@@ -47,7 +51,13 @@ def build(checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torc
         network = AutoModelForCausalLM.from_config(config, dtype=dtype)
     _to_linear(network, architecture)
     _narrow(network, checkpoint, architecture)
-    weights = {n: w.to(device=device, dtype=dtype) for n, w in checkpoint.weights.items()}
+    if streamed is None:
+        streamed = too_large(checkpoint.parameters * dtype.itemsize, device)
+    stays = f"{architecture.blocks}." if streamed else None
+    weights = {
+        n: w if stays and n.startswith(stays) else w.to(device=device, dtype=dtype)
+        for n, w in checkpoint.weights.items()
+    }
     tied = f"{architecture.head}.weight" not in weights
     if tied:
         weights[f"{architecture.head}.weight"] = weights[f"{architecture.embedding}.weight"]
@@ -57,6 +67,8 @@ def build(checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torc
     if tied:
         network.get_output_embeddings().weight = network.get_input_embeddings().weight
     _fill_buffers(network, config, device)
+    if streamed:
+        stream(blocks_of(network, architecture), device, dtype)
     network.requires_grad_(False)
     return network.eval()
 

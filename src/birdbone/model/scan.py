@@ -109,4 +109,4 @@ def node_values(
 def _at_input(network: nn.Module, name: str, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """(h, ∂L/∂h) at a linear module's input from (h, ∂L/∂output): the gradient goes back through W."""
     h, grad = pair
-    return h, grad @ network.get_submodule(name).weight
+    return h, grad @ network.get_submodule(name).weight.to(grad)

@@ -53,9 +53,11 @@ def mask_weights(
             name = f"{module}.weight"
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, asked["sparsity"])
-            mask, weight = mask_weight(start.weights[name], moment, asked["method"], sparsity, pattern, damping)
-            masks[f"weight.{name}"], new[name] = mask, weight
-            network.get_submodule(module).weight = nn.Parameter(weight.to(device, dtype), requires_grad=False)
+            given = start.weights[name].to(device), moment.to(device)
+            mask, weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)
+            masks[f"weight.{name}"], new[name] = mask.cpu(), weight.cpu()
+            linear = network.get_submodule(module)
+            linear.weight = nn.Parameter(weight.to(linear.weight), requires_grad=False)
     return start.evolve(new, masks)
 
 
