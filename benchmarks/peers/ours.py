@@ -1,6 +1,7 @@
 """Our masks on a model folder, in a process of its own: FOLDER WINDOWS OUT METHOD STRUCTURE, as the peer's script.
 
-Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took.
+Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took
+and the most memory that the process held.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import time
 from pathlib import Path
 
 import torch
+from resident import resident_peak
 from safetensors.torch import load_file
 
-from birdbone.model import sources
-from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import write_folder
 from birdbone.model.weight_sparsity import mask_weights
 
@@ -23,18 +24,17 @@ DAMPING = 0.1
 
 
 def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:
-    seed, _ = sources.load(sources.locate(folder, {}), 0, list)
-    ids, architecture = load_file(windows)["windows"], architecture_of(seed.config)
-    modules = [n for layer in range(seed.layers) for n in architecture.linears(layer)]
-    scores = {f"tokens.{n}": torch.ones(ids.shape) for n in modules}
+    config = json.loads((Path(folder) / "config.json").read_text())
+    seed = Checkpoint(config, load_file(Path(folder) / "model.safetensors"))
+    ids = load_file(windows)["windows"]
     n, m = map(int, structure.split(":"))
     asked = {"method": method, "sparsity": 0.5, "pattern": [n, m] if m else None, "budget": "uniform"}
     start = time.perf_counter()
-    masked = mask_weights(seed, ids, scores, asked, DAMPING, "cpu")
+    masked = mask_weights(seed, ids, {}, asked, DAMPING, "cpu")
     seconds = time.perf_counter() - start
     Path(out).mkdir(parents=True)
     write_folder(masked, Path(out), torch.float32)
-    print(json.dumps({"seconds": seconds}))
+    print(json.dumps({"seconds": seconds, "peak": resident_peak()}))
 
 
 if __name__ == "__main__":

@@ -45,20 +45,26 @@ class RunHooks:
         self._lock = take_lock(self._state)
         for folder in (self._state, self._state / "ledger", *_folders(pipeline, catalog)):
             sweep(folder)
-        self._start, self._ran = time.perf_counter(), 0
+        self._start, self._ran, self._worked = time.perf_counter(), 0, 0.0
+
+    @hook_impl
+    def before_node_run(self) -> None:
+        self._loaded = time.perf_counter()
 
     @hook_impl
     def after_node_run(self) -> None:
         self._ran += 1
+        self._worked += time.perf_counter() - self._loaded
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline) -> None:
         seconds = time.perf_counter() - self._start
         log.info(
-            "%d nodes run, %d kept, %d min %02d s; results in %s",
+            "%d nodes run, %d kept, %d min %02d s, %.0f %% of it loading, saving and verifying; results in %s",
             self._ran,
             len(pipeline.nodes) - self._ran,
             *divmod(round(seconds), 60),
+            100 * (1 - self._worked / max(seconds, 1e-9)),
             " and ".join(f"{root}/" for root in self._roots.values()),
         )
         self._release()

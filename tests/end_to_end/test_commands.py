@@ -130,16 +130,30 @@ def running(log: str) -> set[str]:
     return set(re.findall(r"(\S+): running \(", log))
 
 
-def test_benchmark_tasks_in_local_files_are_measured_on_seed_and_export(finished: Workspace) -> None:
+@pytest.fixture
+def mine(finished: Workspace) -> str:
+    """Parameters that name a benchmark task in a local file."""
     questions = [{"query": "Question: what is blue?", "choices": ["the sky", "grass"], "gold": i % 2} for i in range(4)]
     (finished.root / "arc.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
-    asked = "evaluate.files.mine.form=arc,evaluate.files.mine.test=arc.jsonl,evaluate.limit=3"
-    run = finished.run("kedro", "run", "--env=quick", "--pipelines=evaluate", f"--params={asked}", HF_HUB_OFFLINE="1")
+    return "evaluate.files.mine.form=arc,evaluate.files.mine.test=arc.jsonl,evaluate.limit=3"
+
+
+def test_benchmark_tasks_in_local_files_are_measured_on_seed_and_export(finished: Workspace, mine: str) -> None:
+    run = finished.run("kedro", "run", "--env=quick", "--pipelines=evaluate", f"--params={mine}", HF_HUB_OFFLINE="1")
     assert run.code == 0, run.stderr
     for subject in ("seed", "export"):
         figures = finished.json("quick", f"evaluation/{subject}")["mine"]
         assert figures["samples"] == 3 and 0 <= figures["acc"] <= 1 and figures["acc_stderr"] >= 0
         assert re.search(rf"{subject} on mine: acc [01]\.\d+ .*3 questions", run.stderr)
+
+
+def test_the_guard_watches_a_task(finished: Workspace, mine: str) -> None:
+    asked = ["--to-nodes=wave_1.guard", f"--params={mine},guard.tasks.mine=0.99"]
+    run = finished.run("kedro", "run", "--env=quick", *asked, HF_HUB_OFFLINE="1")
+    assert run.code == 0, run.stderr
+    assert running(run.stderr) == {"seed.tasks", "wave_1.guard"}
+    verdict = finished.json("quick", "wave_1/verdict")
+    assert verdict["tasks"]["mine"]["samples"] == 3 and verdict["tasks_lost"] == {}
 
 
 def test_evaluating_nothing_is_said(finished: Workspace) -> None:

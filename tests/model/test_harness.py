@@ -7,9 +7,9 @@ import pytest
 import torch
 from two_layer_models import checkpoint_of, random_model
 
-from birdbone.errors import TextError
+from birdbone.errors import ConfigError, TextError
 from birdbone.model.evaluate import _answer_scores
-from birdbone.model.harness import run_tasks
+from birdbone.model.harness import fallen, guarded, run_tasks
 from birdbone.model.network import build
 from birdbone.model.shrink import ffn_width, remove_nodes
 from birdbone.text.benchmarks import local_task
@@ -62,3 +62,27 @@ def test_a_limit_asks_fewer_questions(narrow, task):
 def test_an_unknown_task_is_named(narrow):
     with pytest.raises(TextError, match=r"evaluate\.tasks.*no task no_such_task"):
         run_tasks(*narrow, ["no_such_task"])
+
+
+@pytest.mark.parametrize(
+    ("seed", "now", "allowed", "lost"),
+    [
+        (0.60, 0.60, 0.0, {}),
+        (0.60, 0.65, 0.0, {}),
+        (0.75, 0.50, 0.25, {}),
+        (0.75, 0.50, 0.24, {"mine": 0.25}),
+        (0.60, float("nan"), 0.5, {"mine": pytest.approx(float("nan"), nan_ok=True)}),
+    ],
+)
+@pytest.mark.parametrize("metric", ["acc", "exact_match"])
+def test_a_task_has_fallen_once_it_lost_more_than_allowed(seed, now, allowed, lost, metric):
+    assert fallen({"mine": {metric: seed}}, {"mine": {metric: now}}, {"mine": allowed}) == lost
+
+
+def test_a_task_without_right_answers_cannot_be_guarded():
+    with pytest.raises(ConfigError, match=r"guard\.tasks\.mine: the task has no acc or exact_match"):
+        fallen({"mine": {"perplexity": 3.0}}, {"mine": {"perplexity": 3.0}}, {"mine": 0.1})
+
+
+def test_a_guard_that_watches_no_task_measures_none():
+    assert guarded("wave 1", None, None, {}, "cpu", 0) == ({}, {})

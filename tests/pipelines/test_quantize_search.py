@@ -55,3 +55,16 @@ def test_where_nothing_passes_the_finest_types_are_measured_last():
 
 def test_the_smallest_file_ends_the_search_at_once():
     assert len(searched(lambda cost: 0.1 * cost)) == 2
+
+
+def test_a_task_that_falls_within_the_limit_is_closed_in_on_by_halves():
+    made = []
+
+    def measure(types: dict[str, str]) -> dict:
+        predicted = _cost(OPTIONS, types)
+        made.append({"predicted": predicted, "bound": predicted, "accepted": predicted < 0.008})
+        return made[-1]
+
+    _search(OPTIONS, measure, 0.0, LIMIT, 6)
+    passed = [t["predicted"] for t in made if t["accepted"]]
+    assert passed and 0.005 < max(passed) < 0.008 and len(made) <= 6

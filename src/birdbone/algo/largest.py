@@ -16,5 +16,9 @@ def keep_largest(score: Tensor, sparsity: float, pattern: tuple[int, int] | None
         return torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, best, True).reshape(rows, columns)
     flat = score if per_row else score.reshape(1, -1)
     drop = int(round(sparsity * flat.shape[1]))
-    least = flat.argsort(dim=-1, stable=True)[:, :drop]
-    return torch.ones_like(flat, dtype=torch.bool).scatter_(-1, least, False).reshape(rows, columns)
+    if drop == 0:
+        return torch.ones_like(score, dtype=torch.bool)
+    least = flat.kthvalue(drop, dim=1, keepdim=True).values
+    below, equal = flat < least, flat == least
+    gone = below | (equal & (equal.cumsum(1) <= drop - below.sum(1, keepdim=True)))  # of equal ones, the first
+    return ~gone.reshape(rows, columns)

@@ -55,14 +55,18 @@ def moments(
 def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Moments) -> tuple[Moments, Moments]:
     """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to ``fit``.
 
-    inputs: first module -> the modules that share its input, as in ``Architecture.inputs_of``.
+    inputs: first module -> the modules that share its input, as in ``Architecture.inputs_of``. weights: none at all
+    where every token counts alike.
     """
     sums: tuple[Moments, Moments] = ({}, {})
     for i, batch in enumerate(batches):
         into = sums[i % 4 == 3]
         for first, modules in inputs.items():
+            alike = second_moment(batch[first]) if not weights else None
             for name in modules:
-                moment = second_moment(batch[first], weights[name][BATCH * i : BATCH * (i + 1)].flatten())
+                moment = alike
+                if weights:
+                    moment = second_moment(batch[first], weights[name][BATCH * i : BATCH * (i + 1)].flatten())
                 into[name] = into[name] + moment if name in into else moment
     fit, check = sums
     return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}

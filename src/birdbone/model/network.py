@@ -82,11 +82,13 @@ def weights_of(network: nn.Module, like: Checkpoint) -> dict[str, Tensor]:
 def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     """A transformers state dict under canonical names: split, turned to [out, in], head untied.
 
+    ``state`` is emptied on the way, so that two copies never stand side by side where nobody else holds the first.
     Raises NumericalError naming the first tensor that holds NaN or infinity.
     """
     architecture = architecture_of(config)
     out: dict[str, Tensor] = {}
-    for name, tensor in state.items():
+    for name in list(state):
+        tensor = state.pop(name)
         if name.endswith((".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")):
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

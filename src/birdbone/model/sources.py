@@ -164,9 +164,9 @@ def _pretrained(folder: Path, origin: Path, **kwargs) -> tuple[Checkpoint, Token
             f"model {origin} lacks {len(found['missing_keys'])} tensors of its configuration, such as "
             f"{min(found['missing_keys'])}: it is incomplete, download it again"
         )
-    config = _clean(model.config.to_dict())
-    weights = canonical(model.state_dict(), config)
-    return Checkpoint(config, weights), tokenizer
+    config, state = _clean(model.config.to_dict()), model.state_dict()
+    del model
+    return Checkpoint(config, canonical(state, config)), tokenizer
 
 
 def _own_tokens(tokenizer: Tokenizer, count: int) -> Tokenizer:

@@ -27,12 +27,13 @@ def mask_weights(
 ) -> Checkpoint:
     """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
 
-    calibration: token windows [N, T]; scores: ``tokens.<module>`` of it and ``fisher.<module>`` over the
-    seed's outputs; asked: the ``prune_wave.weights`` parameters. Block by block: each is masked for the
+    calibration: token windows [N, T]; scores: ``tokens.<module>`` of it (none: every token counts alike) and, for
+    budgets by sensitivity, ``fisher.<module>`` over the seed's outputs; asked: the ``prune_wave.weights``
+    parameters. Block by block: each is masked for the
     inputs that the masked blocks before it give.
     """
     architecture, dtype = architecture_of(start.config), compute_dtype("auto", device)
-    network = build(start, device, dtype)
+    network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
     pattern, weights = asked["pattern"] and tuple(asked["pattern"]), token_weights(scores)
     for name in (n for layer in range(start.layers) for n in architecture.linears(layer)):
         width = start.weights[f"{name}.weight"].shape[1]

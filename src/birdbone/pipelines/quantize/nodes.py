@@ -140,12 +140,12 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
         before = sorted(passed)[-2] if len(passed) > 1 else (low[0] - 1.0, low[1] - 1.0)
         slope = max((low[1] - before[1]) / (low[0] - before[0]), 0.1)
         return low[0] + AIM * (limit - low[1]) / slope
+    if high[1] <= limit:
+        return (low[0] + high[0]) / 2
     if len(passed) == 1 and len(failed) > 1:
         low, (far, worst) = high, max(failed)
         slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)
         return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
-    if high[1] <= limit:
-        return (low[0] + high[0]) / 2
     slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
     return low[0] + AIM * max(limit - low[1], 0.0) / slope
 
