@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint hooks pr-report viz bench bench-peers
+.PHONY: help setup run test lint hooks pr-report viz bench bench-full bench-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -57,13 +57,26 @@ hooks: setup ## install git's hooks: a changed model needs its bundle, no pickle
 pr-report: setup ## verify the bundles added since BASE (origin/main), print their reports, fail where the guard did
 	@birdbone hook review --base "$(BASE)"
 
-bench: setup ## scores, masks, files beside llama.cpp's own, scanning, scaling: JSON and plots in benchmarks/results
+bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV)
 	python benchmarks/one_shot.py --env $(ENV)
 	python benchmarks/heal.py --env $(ENV)
 	python benchmarks/frontier.py --env $(ENV)
 	python benchmarks/scan.py --env $(ENV)
+	python benchmarks/streaming.py
+	python benchmarks/scaling.py
+
+bench-full: setup ## the same on four times the text, more of each, and without a limit of time
+	kedro run --env=$(ENV) --tags=look
+	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5
+	python benchmarks/one_shot.py --env $(ENV) --windows 16
+	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200
+	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200 --mask 2:4
+	python benchmarks/frontier.py --env $(ENV) --windows 32 --grid own
+	python benchmarks/frontier.py --env $(ENV) --windows 32
+	python benchmarks/scan.py --env $(ENV)
+	python benchmarks/streaming.py --layers 32
 	python benchmarks/scaling.py
 
 .venv-peers/.installed: benchmarks/peers/requirements.txt

@@ -85,7 +85,7 @@ def main() -> None:
         start = time.perf_counter()
         control = _healed(recipe, seed, seed, texts["heal"], replace(chosen, steps=steps[-1]), device)
         measure(recipe, steps[-1], time.perf_counter() - start, control, "control")
-    save("heal", asked, rows, _picture(rows))
+    save("heal" if asked.mask == "none" else f"heal-{asked.mask.replace(':', '-')}", asked, rows, _picture(rows))
 
 
 def _healed(recipe: str, state, seed, windows, settings: HealSettings, device: str):

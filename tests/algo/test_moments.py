@@ -51,3 +51,11 @@ def test_a_dead_feature_gets_the_mean_diagonal():
     found = damped(moment, 0.01)
     assert found[2, 2] == pytest.approx(moment.diagonal().mean().item(), rel=1e-5)
     assert torch.linalg.cholesky_ex(found).info == 0
+
+
+def test_bfloat16_inputs_lose_nothing_more():
+    x = torch.randn(512, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    found = second_moment(x)
+    assert found.dtype == torch.float32 and torch.backends.mkldnn.matmul.fp32_precision == before
+    torch.testing.assert_close(found.double(), x.double().T @ x.double(), rtol=1e-6, atol=1e-4)

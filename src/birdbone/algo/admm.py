@@ -14,7 +14,7 @@ from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import damped, factorized
 
 TIGHTENING, SETTLING = 6, 4
-"""Rounds in which the mask grows to its sparsity, and steps of conjugate gradients under the final one."""
+"""Rounds in which the mask grows to its size, and steps of conjugate gradients under the final one."""
 PULL = 1.0
 """Of the masked copy, beside each input's own power, which is 1 after scaling."""
 TINY = 1e-30
@@ -35,18 +35,17 @@ def admm(
     even = moment / norm[:, None] / norm
     target = weight.float() * norm @ even
     inverse = torch.cholesky_inverse(factorized(even + PULL * torch.eye(len(even), device=even.device)))
-    solved, debt = weight.float() * norm, torch.zeros_like(weight, dtype=torch.float32)
-    mask = torch.ones_like(weight, dtype=torch.bool)
-    for step in range(1, TIGHTENING + 1):
-        wanted = solved + debt
-        if step < TIGHTENING and pattern is None:
+    wanted = weight.float() * norm
+    for step in range(1, TIGHTENING):
+        if pattern is None:
             mask = _above(wanted.abs(), sparsity * (1 - (1 - step / TIGHTENING) ** 3))
         else:
             mask = keep_largest(wanted.abs(), sparsity, pattern, per_row=False)
         kept = wanted * mask
         debt = wanted - kept
-        solved = (target + PULL * (kept - debt)) @ inverse
-    return mask, _settled(kept, mask, target, even) / norm
+        wanted = (target + PULL * (kept - debt)) @ inverse + debt
+    mask = keep_largest(wanted.abs(), sparsity, pattern, per_row=False)
+    return mask, _settled(wanted * mask, mask, target, even) / norm
 
 
 def _settled(start: Tensor, mask: Tensor, target: Tensor, moment: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -15,10 +18,22 @@ def second_moment(x: Tensor, weights: Tensor | None = None) -> Tensor:
     weight, Σ_t w_t ‖ΔW x_t‖² is the loss change to second order (cf. GuidedQuant, Kim et al. 2025,
     arXiv:2505.07004); unweighted, the massive activations of attention sinks swamp the sum.
     """
-    x = x.float()
     if weights is not None:
-        x = x * weights.to(x.device).sqrt()[:, None]
-    return x.T @ x
+        x = x.float() * weights.to(x.device).sqrt()[:, None]
+    with _exact_products_of(x.dtype):
+        return x.float().T @ x.float()
+
+
+@contextmanager
+def _exact_products_of(dtype: torch.dtype) -> Iterator[None]:
+    """Let a CPU multiply float32 copies of bfloat16 numbers as what they are: the same sums, three times as fast."""
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "bf16" if dtype == torch.bfloat16 else before
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def damped(moment: Tensor, damping: float) -> Tensor:
