@@ -18,6 +18,7 @@ from birdbone.algo.scores import SCORES
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
+from birdbone.model.moments import remember, token_weights
 from birdbone.model.network import build
 from birdbone.model.prune import choose, prune
 from birdbone.model.reference import Reference
@@ -61,6 +62,7 @@ def main() -> None:
         repaired, _ = prune(seed, weights, used, groups, texts["calibration"], chosen, "uneven", device)
         return {"deleted": remove_nodes(seed, masks, {}), "repaired": repaired}
 
+    remember(seed, texts["calibration"], token_weights(scores), device)
     rows = []
     for share in map(float, asked.shares.split(",")):
         weights = int(share * neurons) * neuron_cost(seed)

@@ -14,6 +14,7 @@ from workbench import Artifacts, arguments, fewer, save
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
+from birdbone.model.moments import remember, token_weights
 from birdbone.model.network import build
 from birdbone.model.prune import prune
 from birdbone.model.reference import Reference
@@ -30,6 +31,7 @@ def main() -> None:
     reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
     settings = {**found.parameters["prune_wave"], "attention": False, "damping": asked.damping}
     clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
+    remember(seed, texts["calibration"], token_weights(scores), device)
     rows = []
     for method in asked.methods.split(","):
         for case, sparsity, pattern in CASES:

@@ -1,7 +1,7 @@
 """Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in turn, in one run.
 
 Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and peak
-memory count; every ratio is ours to the peer's.
+anonymous memory count (a memory-mapped file's pages can be taken back at any time); every ratio is ours to the peer's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from itertools import product
 from pathlib import Path
 
@@ -83,11 +84,23 @@ def main() -> None:
 
 
 def _run(command: list) -> dict:
-    """Seconds and peak resident bytes, as the child prints them in its last line."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{command[1]} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    """Seconds as the child prints them, and its peak anonymous memory in bytes: what is not a file's own pages."""
+    peak = 0
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen([str(c) for c in command], stdout=out, stderr=errors)
+        while child.poll() is None:
+            peak = max(peak, _anonymous(child.pid))
+            time.sleep(0.02)
+        out.seek(0)
+        errors.seek(0)
+        if child.returncode:
+            raise SystemExit(f"{command[1]} failed:\n{errors.read()[-3000:]}")
+        return {**json.loads(out.read().strip().splitlines()[-1]), "peak": peak}
+
+
+def _anonymous(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
 
 
 def _zeros(state) -> float:

@@ -1,7 +1,6 @@
 """llm-compressor's masks on a model folder, run by its own Python: FOLDER WINDOWS OUT METHOD STRUCTURE.
 
-WINDOWS holds ``windows`` [N, T], the calibration text as token ids. Prints the seconds that the masking took
-and the most memory that the process held.
+WINDOWS holds ``windows`` [N, T], the calibration text as token ids. Prints the seconds that the masking took.
 """
 
 import json
@@ -11,7 +10,6 @@ import time
 import torch
 from llmcompressor import oneshot
 from llmcompressor.modifiers.pruning import SparseGPTModifier, WandaPruningModifier
-from resident import resident_peak
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM
@@ -29,7 +27,7 @@ def main(folder: str, windows: str, out: str, method: str, structure: str) -> No
     oneshot(model=model, dataset=DataLoader(rows, batch_size=BATCH), recipe=recipe, num_calibration_samples=len(ids))
     seconds = time.perf_counter() - start
     model.save_pretrained(out)
-    print(json.dumps({"seconds": seconds, "peak": resident_peak()}))
+    print(json.dumps({"seconds": seconds}))
 
 
 if __name__ == "__main__":

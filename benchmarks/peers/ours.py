@@ -1,7 +1,6 @@
 """Our masks on a model folder, in a process of its own: FOLDER WINDOWS OUT METHOD STRUCTURE, as the peer's script.
 
-Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took
-and the most memory that the process held.
+Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import time
 from pathlib import Path
 
 import torch
-from resident import resident_peak
 from safetensors.torch import load_file
 
 from birdbone.model.checkpoint import Checkpoint
@@ -34,7 +32,7 @@ def main(folder: str, windows: str, out: str, method: str, structure: str) -> No
     seconds = time.perf_counter() - start
     Path(out).mkdir(parents=True)
     write_folder(masked, Path(out), torch.float32)
-    print(json.dumps({"seconds": seconds, "peak": resident_peak()}))
+    print(json.dumps({"seconds": seconds}))
 
 
 if __name__ == "__main__":

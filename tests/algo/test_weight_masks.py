@@ -84,7 +84,7 @@ def test_admm_comes_close_to_the_least_squares_of_its_own_mask():
     for row, kept in enumerate(mask):
         best[row, kept] = torch.linalg.solve(full[kept][:, kept], full[kept] @ weight[row])
     least = output_error(best - weight, full)
-    assert least <= output_error(new - weight, full) < 1.2 * least
+    assert least <= output_error(new - weight, full) < 1.4 * least
 
 
 def by_the_paper(weight, moment, sparsity, pattern, damping, block):

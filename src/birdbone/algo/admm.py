@@ -13,7 +13,7 @@ from torch import Tensor
 from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import damped, factorized
 
-TIGHTENING, SETTLING = 6, 4
+TIGHTENING, SETTLING = 5, 3
 """Rounds in which the mask grows to its size, and steps of conjugate gradients under the final one."""
 PULL = 1.0
 """Of the masked copy, beside each input's own power, which is 1 after scaling."""

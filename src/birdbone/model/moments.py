@@ -100,6 +100,15 @@ def seal(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def remember(checkpoint: Checkpoint, windows: Tensor, weights: Moments, device: str) -> None:
+    """Fill the cache where it does not hold these moments yet: another model's run may have taken their place."""
+    folder = CACHE / cache_key(checkpoint, windows, weights)
+    if not (folder / "complete").is_file():
+        for layer, fit, check in moments(checkpoint, windows, weights, device):
+            store(folder, layer, fit, check)
+        seal(folder)
+
+
 def cache_key(checkpoint: Checkpoint, windows: Tensor, weights: Moments) -> str:
     """Folder name for a model, its calibration text and the weights of its tokens."""
     weighed = "|".join(tensor_digest(weights[n]) for n in sorted(weights))
