@@ -140,3 +140,27 @@ def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
     assert "mark" not in next(iter(moments(checkpoint, windows, others, "cpu", tmp_path)))[1]
     other = small(seed=1)
     assert "mark" not in next(iter(moments(other, windows, weights, "cpu", tmp_path)))[1]
+
+
+def test_moments_are_remembered_once(tmp_path, monkeypatch):
+    from birdbone.model.moments import CACHE, remember
+
+    monkeypatch.chdir(tmp_path)
+    checkpoint, windows = small(), tokens(rows=4)
+    weights = token_weights_of(checkpoint, windows)
+    remember(checkpoint, windows, weights, "cpu")
+    wanted = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu")]
+    monkeypatch.setattr("birdbone.model.moments.walk", None)  # nothing is walked again
+    remember(checkpoint, windows, weights, "cpu")
+    found = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu", CACHE)]
+    assert [set(layer) for layer in found] == [set(layer) for layer in wanted]
+    assert all(torch.equal(f[n], w[n]) for f, w in zip(found, wanted, strict=True) for n in w)
+
+
+def test_without_weights_every_token_counts_alike():
+    checkpoint, windows = small(), tokens(rows=4)
+    alike = {n: torch.ones(windows.shape) for layer in range(2) for n in family(checkpoint).linears(layer)}
+    for (_, wanted, _), (_, found, _) in zip(
+        moments(checkpoint, windows, alike, "cpu"), moments(checkpoint, windows, {}, "cpu"), strict=True
+    ):
+        assert all(torch.equal(found[n], wanted[n]) for n in wanted)
