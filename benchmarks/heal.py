@@ -36,7 +36,7 @@ MASK = {"none": None, "2:4": [2, 4]}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.02, mask="none", steps="8,24", windows=6, recipes=",".join(RECIPES), rate=0.0005)
+    asked = arguments(__doc__, share=0.02, mask="none", steps="5,15", windows=3, recipes=",".join(RECIPES), rate=0.0005)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)

@@ -31,7 +31,7 @@ CAP = 2.0
 
 
 def main() -> None:
-    asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=4, random_seeds=3)
+    asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2)
     found = Artifacts(asked.env)
     seed, (texts, _), (scores, _) = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])

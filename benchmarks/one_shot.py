@@ -24,7 +24,7 @@ CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
 
 
 def main() -> None:
-    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=4, damping=0.01)
+    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, damping=0.01)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
