@@ -60,6 +60,7 @@ pr-report: setup ## verify the bundles added since BASE (origin/main), print the
 bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV)
+	python benchmarks/sps_variants.py --env $(ENV)
 	python benchmarks/one_shot.py --env $(ENV)
 	python benchmarks/heal.py --env $(ENV)
 	python benchmarks/frontier.py --env $(ENV)
@@ -70,6 +71,7 @@ bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, sc
 bench-full: setup ## the same on four times the text, more of each, and without a limit of time
 	kedro run --env=$(ENV) --tags=look
 	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5
+	python benchmarks/sps_variants.py --env $(ENV) --windows 16 --shares 0.05,0.1,0.2,0.3
 	python benchmarks/one_shot.py --env $(ENV) --windows 16
 	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200
 	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200 --mask 2:4

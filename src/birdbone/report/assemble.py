@@ -193,7 +193,8 @@ def _wave_note(reports: dict) -> str:
         )
     if returned := regrown.get("returned"):
         parts.append(f"{sum(returned.values())} neurons regrown")
-    return "; ".join(parts + _fallen(reports["verdict"].get("tasks_lost", {})) + [pruned["why"]] * ("why" in pruned))
+    parts += _fallen(reports["verdict"].get("tasks_lost", {}))
+    return "; ".join(parts + [r["why"] for r in (pruned,) if r.get("why")])
 
 
 def _fallen(lost: dict[str, float]) -> list[str]:
