@@ -111,7 +111,9 @@ def run_tasks(
     named = [t for t in tasks if isinstance(t, str)]
     known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
     if unknown := [t for t in named if t not in known.all_tasks]:
-        raise TextError(f"parameter evaluate.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}")
+        raise TextError(
+            f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
+        )
     found = simple_evaluate(
         model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch),
         tasks=tasks,
