@@ -66,10 +66,10 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     console.print(table)
     low, high = map(numbers.size, made.bytes_range)
     console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
-    console.print(
-        f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), the "
-        f"smallest that costs at most {p.max_loss:.0%} of perplexity"
-    )
+    asked = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
+    if p.target_bytes is not None:
+        asked = f"the best of at most {numbers.size(p.target_bytes)}"
+    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
     where = roots(loader)
     console.print(f"results: [bold]{where['data']}/08_reporting/report.html[/], [bold]{where['models']}/export/[/]")
     for warning in made.warnings:

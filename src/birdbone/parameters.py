@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from birdbone.errors import ConfigError
 
@@ -123,6 +123,7 @@ class MicroHeal(Strict):
     rank: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     ce_weight: Annotated[float, Field(ge=0)]
+    state_weight: Annotated[float, Field(ge=0)]
     base: Literal["float32", "nf4"]
     merge_onto: Literal["weights", "base"]
     compute: Literal["auto", "float32", "bfloat16"]
@@ -229,7 +230,7 @@ class Parameters(Strict):
     waves: Annotated[int, Field(ge=1, le=64)]
     target_sparsity: Share
     target_bytes: Positive | None
-    max_loss: Annotated[float, Field(gt=0, lt=1)]
+    max_loss: Annotated[float, Field(gt=0)]
     widths: Literal["even", "uneven"]
     text: Text
     activation_log: ActivationLog
@@ -246,6 +247,13 @@ class Parameters(Strict):
     report: Report
     evaluate: Evaluate
     moe: Moe
+
+    @field_validator("max_loss")
+    @classmethod
+    def _share(cls, loss: float, others: ValidationInfo) -> float:
+        if loss >= 1 and others.data.get("target_bytes") is None:
+            raise ValueError("is a share, 0.03 for 3 %; 1 and more only where target_bytes is what counts")
+        return loss
 
 
 def validate(tree: dict) -> Parameters:

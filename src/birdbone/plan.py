@@ -181,12 +181,25 @@ def _disk(p: Parameters, shape: Shape) -> int:
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
     bits = [[GRIDS[t].bits_per_weight for t in kinds] for kinds in (p.quantize.types, _outer_types(p))]
-    left = shape.block * (1 - min(p.target_sparsity, reachable(p)))
+    left = shape.block * (1 - min(_target(p, shape), reachable(p)))
     low, high = (
         left * min(bits[0]) + shape.outer * min(bits[1]),
         shape.block * max(bits[0]) + shape.outer * max(bits[1]),
     )
     return int(low / 8), int(high / 8)
+
+
+def _target(p: Parameters, shape: Shape) -> float:
+    """Share of the block weights to remove: what is asked, or what ``target_bytes`` takes."""
+    if p.target_bytes is None:
+        return p.target_sparsity
+    needed = needed_sparsity(p.target_bytes, _least_outer(p, shape), shape.block, fewest_bits(p.quantize.types))
+    return max(p.target_sparsity, needed)
+
+
+def _least_outer(p: Parameters, shape: Shape) -> int:
+    """Bytes of embedding and head at the fewest bits they may have."""
+    return int(shape.outer * fewest_bits(_outer_types(p)) / 8)
 
 
 def _outer_types(p: Parameters) -> list[str]:
@@ -200,15 +213,12 @@ def reachable(p: Parameters) -> float:
 
 def _warnings(p: Parameters, shape: Shape) -> list[str]:
     found = []
-    target, most = p.target_sparsity, reachable(p)
-    if p.target_bytes is not None:
-        outer = int(shape.outer * fewest_bits(_outer_types(p)) / 8)
-        target = max(target, needed_sparsity(p.target_bytes, outer, shape.block, fewest_bits(p.quantize.types)))
-        if target >= 1:
-            found.append(
-                f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
-                f"{fewest_bits(_outer_types(p))} bits a weight ({outer:,})"
-            )
+    target, most = _target(p, shape), reachable(p)
+    if p.target_bytes is not None and target >= 1:
+        found.append(
+            f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
+            f"{fewest_bits(_outer_types(p))} bits a weight ({_least_outer(p, shape):,})"
+        )
     if target > most:
         found.append(
             f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "

@@ -28,6 +28,7 @@ def refused(run: Command, *wanted: str) -> None:
     ("params", "wanted"),
     [
         ("target_sparsity=1.7", ["target_sparsity", "less than 1", "1.7"]),
+        ("max_loss=3", ["max_loss", "0.03 for 3 %", "target_bytes"]),
         ("target_sparsity=much", ["target_sparsity", "valid number", "much"]),
         ("waves=0", ["waves", "greater than or equal to 1", "0"]),
         ("prune_wave.multiple=48", ["prune_wave", "multiple of 32"]),

@@ -92,6 +92,15 @@ def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
         assert (result.weights[name][mask] != checkpoint.weights[name][mask]).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3"])
+def test_hidden_states_are_drawn_towards_the_seeds(name):
+    recipe = replace(RECIPE, method="full", steps=20, learning_rate=1e-3, ce_weight=0)
+    start, seed = narrow(name), small(name)
+    alone, with_states = (heal(start, seed, WINDOWS, replace(recipe, state_weight=w), 0, "cpu")[1] for w in (0.0, 5.0))
+    assert all(row["states"] == 0 for row in alone) and with_states[-1]["states"] < 0.9 * with_states[0]["states"]
+    assert all(row["loss"] == pytest.approx(row["kl"] + 5 * row["states"], rel=1e-5) for row in with_states)
+
+
 def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came():
     seed = small()
     result, curve = healed(seed, replace(RECIPE, ce_weight=0))

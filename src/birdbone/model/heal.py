@@ -2,7 +2,7 @@
 
 The student is the pruned network with a peft LoRA (on a float32 or a bitsandbytes NF4 base) or all
 its weights learning, the teacher the seed. Loss per position: KL(teacher || student) + ce_weight *
-cross-entropy. A run can be killed at any moment: it continues from the last checkpoint in ``workdir``
+cross-entropy + state_weight * how far the hidden states between the blocks are from the teacher's. A run can be killed at any moment: it continues from the last checkpoint in ``workdir``
 and ends with the same bits.
 """
 
@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from birdbone.errors import NumericalError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import compute_dtype
-from birdbone.model.evaluate import kl_divergence
+from birdbone.model.distil import distil, state_error
+from birdbone.model.head import Head, hidden_states
 from birdbone.model.network import build
 from birdbone.model.students import HealSettings, Student, student_of
 from birdbone.progress import track
@@ -42,11 +42,11 @@ def heal(
     label: str = "heal",
     make_student: Callable[[Checkpoint, HealSettings, str], Student] = student_of,
 ) -> tuple[Checkpoint, list[dict]]:
-    """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), lr.
+    """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), states, lr.
 
     windows [N, T] are used in order, ``batch`` a step, again from the start when they run out. Without
     cross-entropy a student that is its own teacher has nothing to learn, and is handed back as it came.
-    make_student: what of the checkpoint learns. Every masked weight of the result is exactly 0.
+    make_student: what of the checkpoint learns, the head never does. Every masked weight of the result is exactly 0.
     Raises NumericalError when the loss is not finite.
     """
     if settings.ce_weight == 0 and settings.base != "nf4" and checkpoint.digest == seed.digest:
@@ -57,7 +57,9 @@ def heal(
     teacher = build(seed, device, dtype)
     student = make_student(checkpoint, settings, device)
     trained = student.trained
-    optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0)
+    heads = [Head.of(c).to(device, dtype) for c in (checkpoint, seed)]
+    optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    between = settings.state_weight > 0
     curve = _resume(workdir, trained, optimizer)
     if curve:
         log.info("%s: goes on after step %d of %d", label, len(curve), settings.steps)
@@ -67,31 +69,29 @@ def heal(
             group["lr"] = rate
         ids = _batch(windows, step, settings.batch).to(device).long()
         with torch.no_grad():
-            wanted = teacher(ids, use_cache=False).logits
+            wanted = hidden_states(teacher, ids, between)
         with torch.autocast(device.split(":")[0], dtype, enabled=dtype != torch.float32):
-            logits = student.network(ids, use_cache=False).logits
-        kl, ce = _distillation(logits, wanted, ids)
-        loss = kl + settings.ce_weight * ce
+            found = hidden_states(student.network, ids, between)
+        kl, ce, gradient = distil(found[-1], wanted[-1], ids, *heads, settings.ce_weight)
+        states = state_error(found[:-1], wanted[:-1]) if between else torch.zeros(())
+        loss = kl + settings.ce_weight * ce + settings.state_weight * states
         if not torch.isfinite(loss):
             raise NumericalError(f"{label}: the loss is not finite at step {step}; lower its learning_rate")
         optimizer.zero_grad()
-        loss.backward()
+        roots, slopes = [found[-1]], [gradient]
+        if between:
+            roots, slopes = [*roots, settings.state_weight * states], [*slopes, None]
+        torch.autograd.backward(roots, slopes)
         nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
-        curve.append({"step": step, "loss": loss.item(), "kl": kl.item(), "ce": ce.item(), "lr": rate})
+        row = {"step": step, "loss": loss.item(), "kl": kl.item(), "ce": ce.item()}
+        row |= {"states": states.item(), "lr": rate}
+        curve.append(row)
         if on_step:
             on_step(curve[-1])
         if workdir and (step + 1) % settings.checkpoint_every == 0:
             _save(workdir, trained, optimizer, curve)
     return student.merged(), curve
-
-
-def _distillation(logits: Tensor, wanted: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean KL to the teacher and mean cross-entropy over all scored positions, from logits [B, T, V]."""
-    logits, wanted, target = logits[:, :-1].float(), wanted[:, :-1].float(), ids[:, 1:]
-    kl = kl_divergence(logits, wanted).mean()
-    ce = F.cross_entropy(logits.flatten(0, 1), target.flatten())
-    return kl, ce
 
 
 def _batch(windows: Tensor, step: int, size: int) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = Path(".birdbone/live")
-COLUMNS = ("step", "loss", "kl", "ce", "lr")
+COLUMNS = ("step", "loss", "kl", "ce", "states", "lr")
 
 
 @contextmanager

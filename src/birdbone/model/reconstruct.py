@@ -30,12 +30,11 @@ def reconstruct(
     torch.manual_seed(random_seed)
     architecture = architecture_of(checkpoint.config)
     teacher, student = build(seed, device), student_of(checkpoint, settings, device)
-    body = student.network.get_base_model() if settings.method == "lora" else student.network
     curve = []
     parts = windows.split(settings.batch)
     wanted, arguments = block_inputs(teacher, architecture, parts)
     given = [hidden.clone() for hidden in wanted]
-    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(body, architecture), strict=True))
+    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(student.network, architecture), strict=True))
     for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
         calls = [a[layer] for a in arguments]
         with torch.no_grad():

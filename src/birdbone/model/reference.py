@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.evaluate import window_nll
+from birdbone.model.head import Head, hidden_states
 from birdbone.progress import track
 
 CPU = torch.device("cpu")
@@ -28,11 +27,7 @@ class Reference:
 
     def logits(self, name: str, rows: slice, device: torch.device) -> Tensor:
         """The seed's logits [rows, T, V] of one domain's windows, on ``device``."""
-        architecture, weights = architecture_of(self.seed.config), self.seed.weights
-        head = weights.get(f"{architecture.head}.weight", weights[f"{architecture.embedding}.weight"])
-        logits = F.linear(self.states[name][rows].to(device), head.to(device))
-        cap = self.seed.config.get("final_logit_softcapping")
-        return torch.tanh(logits / cap) * cap if cap else logits
+        return Head.of(self.seed).to(device).logits(self.states[name][rows].to(device))
 
     def losses(self, name: str, windows: Tensor, device: torch.device = CPU) -> Tensor:
         """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N], nats, float64."""
@@ -46,7 +41,7 @@ def final_states(network: nn.Module, windows: Tensor, label: str) -> Tensor:
     device = next(network.parameters()).device
     return torch.cat(
         [
-            network.base_model(ids.to(device).long(), use_cache=False).last_hidden_state.float().cpu()
+            hidden_states(network, ids.to(device).long())[-1].float().cpu()
             for ids in track(windows.split(2), label, unit="window pairs")
         ]
     )

@@ -32,12 +32,13 @@ class HealSettings:
     compute: str
     checkpoint_every: int
     method: str = "lora"
+    state_weight: float = 0.0
     warmup: float = 0.1
 
 
 @dataclass(frozen=True)
 class Student:
-    """A network, those of its parameters that learn, and the checkpoint that they amount to."""
+    """A transformers network, those of its parameters that learn, and the checkpoint that they amount to."""
 
     network: nn.Module
     trained: dict[str, nn.Parameter]
@@ -48,9 +49,9 @@ def student_of(checkpoint: Checkpoint, settings: HealSettings, device: str) -> S
     """The student that ``settings.method`` asks for: ``lora`` or ``full``."""
     if settings.method == "full":
         return _full(checkpoint, device)
-    network = with_lora(build(checkpoint, device), checkpoint, settings)
-    trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    return Student(network, trained, lambda: merge(checkpoint, network, settings))
+    adapted = with_lora(build(checkpoint, device), checkpoint, settings)
+    trained = {n: p for n, p in adapted.named_parameters() if p.requires_grad}
+    return Student(adapted.get_base_model(), trained, lambda: merge(checkpoint, adapted, settings))
 
 
 def _full(checkpoint: Checkpoint, device: str) -> Student:

@@ -1,0 +1,46 @@
+"""From final states to logits: a network's head, and the soft cap where its family has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Head:
+    """``weight`` [V, H], V the vocabulary and H the hidden size; ``cap`` c makes c·tanh(x / c) of every logit x."""
+
+    weight: Tensor
+    cap: float | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Head:
+        """A checkpoint's head: its own, or the embedding that it shares."""
+        architecture, weights = architecture_of(checkpoint.config), checkpoint.weights
+        own = weights.get(f"{architecture.head}.weight")
+        tied = weights[f"{architecture.embedding}.weight"]
+        return cls(tied if own is None else own, checkpoint.config.get("final_logit_softcapping"))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Head:
+        """The same on ``device``, in ``dtype`` or as it is."""
+        return Head(self.weight.to(device, dtype or self.weight.dtype), self.cap)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Final states [..., H] of any dtype -> logits [..., V] in the weight's dtype."""
+        logits = F.linear(states.to(self.weight.dtype), self.weight)
+        return torch.tanh(logits / self.cap) * self.cap if self.cap else logits
+
+
+def hidden_states(network: nn.Module, ids: Tensor, between: bool = False) -> tuple[Tensor, ...]:
+    """What the head reads, after the final norm: token ids [B, T] -> one tensor [B, T, H].
+
+    between: before it what each block but the last gives, of the same shape.
+    """
+    out = network.base_model(ids, use_cache=False, output_hidden_states=between)
+    return (*(out.hidden_states[1:-1] if between else ()), out.last_hidden_state)
