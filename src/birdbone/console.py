@@ -32,7 +32,9 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--env", default=None, help="Profile: base (default), tiny, full, or a folder of your own in conf/.")
+@click.option(
+    "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
+)
 @click.option("--params", default="", help="As for kedro run: model=gpt2,waves=3")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plan(env: str | None, params: str, as_json: bool) -> None:

@@ -52,7 +52,7 @@ def distil(
 
 
 def state_error(states: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over blocks and tokens of ‖s - w‖² / ‖w‖², from two lists of [B, T, H]: a scalar with a gradient in ``states``.
+    """Mean over blocks and tokens of ‖s - w‖² / ‖w‖², from two lists of [B, T, H]: a scalar, differentiable.
 
     Each token by its own power: a few hold nearly all of it (massive activations).
     """

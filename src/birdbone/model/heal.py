@@ -2,7 +2,8 @@
 
 The student is the pruned network with a peft LoRA (on a float32 or a bitsandbytes NF4 base) or all
 its weights learning, the teacher the seed. Loss per position: KL(teacher || student) + ce_weight *
-cross-entropy + state_weight * how far the hidden states between the blocks are from the teacher's. A run can be killed at any moment: it continues from the last checkpoint in ``workdir``
+cross-entropy + state_weight * how far the hidden states between the blocks are from the teacher's.
+A run can be killed at any moment: it continues from the last checkpoint in ``workdir``
 and ends with the same bits.
 """
 
