@@ -23,14 +23,14 @@ from birdbone.model.device import resolve_device
 from birdbone.model.evaluate import compare
 from birdbone.model.judge import domains
 from birdbone.model.network import build
-from birdbone.model.rounding import Rounder
+from birdbone.model.rounding import Rounder, with_vectors
 from birdbone.model.scan import node_moments
 
 PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
 
 
 def main() -> None:
-    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.02,1.05,1.1,1.2", windows=8, speed_tokens=32)
+    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.1,1.18", windows=8, speed_tokens=32)
     found = Artifacts(asked.env)
     seed, texts, settings = found.seed_model, found.texts[0], found.parameters["quantize"]
     device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]
@@ -64,9 +64,9 @@ def main() -> None:
             path = Path(temporary) / "ours.gguf"
             write_gguf(
                 path,
-                seed,
+                with_vectors(seed, packed, types),
                 tokenizer,
-                packed={n: (types[n], p.numpy()) for n, p in packed.items()},
+                packed={n: (types[n], p.numpy()) for n, p in packed.items() if n in types},
                 types={n: t for n, t in types.items() if n not in packed},
             )
             measure(f"birdbone x{step:g}", path, "ours")

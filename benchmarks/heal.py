@@ -30,8 +30,8 @@ RECIPES = {
     "LoRA distilled": {},
     "QLoRA distilled": {"base": "nf4"},
     "all weights distilled": {"method": "full", "learning_rate": 5e-5},
-    "all weights distilled, faster": {"method": "full", "learning_rate": 2e-4},
-    "all weights distilled, hidden states too": {"method": "full", "learning_rate": 2e-4, "state_weight": 1.0},
+    "all weights distilled at four times the rate": {"method": "full", "learning_rate": 2e-4},
+    "hidden states of the blocks too": {"method": "full", "learning_rate": 2e-4, "state_weight": 1.0},
     "block by block": {"method": "full", "learning_rate": 1e-4},
 }
 MASK = {"none": None, "2:4": [2, 4]}

@@ -31,7 +31,14 @@ from birdbone.model.students import HealSettings
 BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
 FACTORS = {"tokens": (1, 2, 4), "layers": (1, 2, 4), "hidden": (1, 2, 4), "neurons": (1, 2, 4)}
 WINDOW, PROFILE = 256, 256
-ROUNDING = {"types": ["IQ4_NL"], "embedding": "Q8_0", "method": "gptq", "orders": ["natural"], "damping": 0.1}
+ROUNDING = {
+    "types": ["IQ4_NL"],
+    "embedding": "Q8_0",
+    "method": "gptq",
+    "orders": ["natural"],
+    "equalize": True,
+    "damping": 0.1,
+}
 HEALING = HealSettings(4, 2, 8, 1e-4, 0.0, "float32", "weights", "auto", 100)
 
 

@@ -148,6 +148,7 @@ class Quantize(Strict):
     embedding: str
     method: Literal["gptq", "nearest"]
     orders: Annotated[list[Literal["natural", "power"]], Field(min_length=1)]
+    equalize: bool
     damping: Annotated[float, Field(gt=0)]
     standard_errors: Annotated[float, Field(ge=0)]
     trials: Positive

@@ -26,6 +26,7 @@ class Architecture:
     head: str
     ffn: dict
     attention: dict
+    norms: dict
     transposed: tuple[str, ...] = ()
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from birdbone.algo.gptq import Rounded, compensation, masked, round_best, round_
 from birdbone.algo.grids import BLOCK, GRIDS, Grid
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.equalize import Scales, equalize
 from birdbone.model.moments import CACHE, check_tokens, moments, token_weights
 from birdbone.model.outer import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.shrink import narrowed_fisher
@@ -23,13 +24,14 @@ class Rounder:
 
     All is worked out at once, layer by layer in one pass over the calibration text, so that only one
     layer's moments are held. ``options`` then lists the prices and ``apply`` makes the checkpoint
-    that a runtime would see.
+    that a runtime would see. ``checkpoint`` is the one given, its columns equalized where that rounds better.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], settings: dict, device: str
     ) -> None:
-        """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``method`` (``nearest`` is llama.cpp's own)."""
+        """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``equalize``, ``method`` (``nearest`` is
+        llama.cpp's own rounding, of the weights as they are)."""
         self.checkpoint, self.settings = checkpoint, settings
         self.options: dict[str, list[Option]] = {}
         """Per tensor, each allowed type with its bytes and predicted cost in nats per token of the held-out
@@ -37,10 +39,22 @@ class Rounder:
         self._packed: dict[tuple[str, str], Tensor] = {}
         architecture, fisher = architecture_of(checkpoint.config), narrowed_fisher(checkpoint, scores)
         weights = token_weights(scores)
-        layers = moments(checkpoint, calibration, weights, device, CACHE)
+        layers, changed = moments(checkpoint, calibration, weights, device, CACHE), {}
+        coarsest = min((GRIDS[t] for t in settings["types"]), key=lambda g: g.bits_per_weight)
         for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
+            scales = Scales()
+            on_grids = all(self._types(f"{name}.weight") for name in architecture.linears(layer))
+            if settings["equalize"] and settings["method"] == "gptq" and on_grids:
+                scales = equalize(checkpoint, layer, check, fisher, coarsest)
+            new = scales.changed(checkpoint)
+            changed |= new
             for name in architecture.linears(layer):
-                self._price(name, fit[name], check[name], fisher[name] / check_tokens(calibration))
+                weight, cost = new.get(f"{name}.weight"), scales.fisher(name, fisher[name])
+                weight = checkpoint.weights[f"{name}.weight"] if weight is None else weight
+                given = scales.moment(name, fit[name]), scales.moment(name, check[name])
+                self._price(name, weight, *given, cost / check_tokens(calibration))
+        self.checkpoint = checkpoint.evolve(changed)
+        self._vectors = {n: w for n, w in changed.items() if w.dim() == 1}
         for name in outer_matrices(checkpoint):
             self.options[name] = []
         for name, grid, rounded, cost in outer_roundings(checkpoint, calibration, settings, device):
@@ -50,18 +64,19 @@ class Rounder:
                 found.append(Option(WIDE, 2 * checkpoint.weights[name].numel(), 0.0))
 
     def apply(self, types: dict[str, str]) -> tuple[Checkpoint, dict[str, Tensor]]:
-        """(the checkpoint with the weights a runtime would see, packed bytes per tensor). types: one per option."""
-        packed = {n: self._packed[n, t] for n, t in types.items() if t in GRIDS}
+        """(the checkpoint with the weights a runtime would see, packed bytes per tensor and the vectors that
+        equalizing changed, float32). types: one per option.
+        """
+        packed = {n: self._packed[n, t] for n, t in types.items() if t in GRIDS} | self._vectors
         return dequantized(self.checkpoint, packed, types), packed
 
-    def _price(self, module: str, fit: Tensor, check: Tensor, fisher: Tensor) -> None:
+    def _price(self, module: str, weight: Tensor, fit: Tensor, check: Tensor, fisher: Tensor) -> None:
         name = f"{module}.weight"
-        weight, mask = self.checkpoint.weights[name], self.checkpoint.masks.get(f"weight.{name}")
-        types = [t for t in self.settings["types"] if mask is None or GRIDS[t].has_zero]
+        mask = self.checkpoint.masks.get(f"weight.{name}")
+        types, given = self._types(name), []
         self.options[name] = []
-        if weight.shape[1] % BLOCK:
+        if not types:
             return
-        given = []
         if self.settings["method"] == "gptq":
             given = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
         for kind in types:
@@ -72,6 +87,13 @@ class Rounder:
                 rounded = round_best(weight, given, check, grid, mask)
             change = rounded.weight - weight
             self._offer(name, grid, rounded, float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum()))
+
+    def _types(self, name: str) -> list[str]:
+        """The grids that a matrix may take: none where no block divides its rows."""
+        if self.checkpoint.weights[name].shape[1] % BLOCK:
+            return []
+        masked = f"weight.{name}" in self.checkpoint.masks
+        return [t for t in self.settings["types"] if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
         self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)
@@ -85,6 +107,11 @@ def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
 
 def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
     """The checkpoint with the weights that the packed bytes stand for; F16 ones rounded to half precision."""
-    weights = {n: GRIDS[types[n]].dequantize(p) for n, p in packed.items()}
+    weights = {n: GRIDS[types[n]].dequantize(p) for n, p in packed.items() if n in types}
     weights |= {n: checkpoint.weights[n].half().float() for n, t in types.items() if t == WIDE}
-    return checkpoint.evolve(weights)
+    return with_vectors(checkpoint, packed, types).evolve(weights)
+
+
+def with_vectors(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
+    """The checkpoint with the norms and biases that equalizing changed: those of ``packed`` without a type."""
+    return checkpoint.evolve({n: p for n, p in packed.items() if n not in types})

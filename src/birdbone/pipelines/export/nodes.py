@@ -19,7 +19,7 @@ from birdbone.model.evaluate import kl_divergence, losses
 from birdbone.model.folder import write_folder
 from birdbone.model.judge import domains
 from birdbone.model.network import build
-from birdbone.model.rounding import dequantized
+from birdbone.model.rounding import dequantized, with_vectors
 
 EXACT_KL = 1e-7
 CLEAR_MARGIN = 1e-2
@@ -54,11 +54,11 @@ def export_gguf(
         metadata = {"name": f"{about['name']} (birdbone)"} | ({"license": about["licence"]} if about["licence"] else {})
         asked = write_gguf(
             path,
-            accepted,
+            with_vectors(accepted, packed, types),
             tokenizer_folder,
             default_type="f32",
             metadata=metadata,
-            packed={n: (types[n], p.numpy()) for n, p in packed.items()},
+            packed={n: (types[n], p.numpy()) for n, p in packed.items() if n in types},
             types={n: t for n, t in types.items() if n not in packed},
         )
         _refuse_substitutes(path, asked)

@@ -1,0 +1,102 @@
+"""One block's columns made equally large before rounding, where that rounds better; its function stays.
+
+The inverse scales go where the columns' inputs come from: a norm's gain, the value projection's rows
+behind the output projection, a gated network's up projection's rows behind the down projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from birdbone.algo.equalize import column_scales, rounding_error
+from birdbone.algo.grids import Grid
+from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.model.checkpoint import Checkpoint
+
+Named = dict[str, Tensor]
+
+
+@dataclass
+class Scales:
+    """What multiplies a block's linear modules: ``columns`` and ``rows`` by module, and a norm's gain by its name."""
+
+    columns: Named = field(default_factory=dict)
+    rows: Named = field(default_factory=dict)
+    norms: Named = field(default_factory=dict)
+
+    def moment(self, module: str, moment: Tensor) -> Tensor:
+        """The second moment [in, in] of what the module reads now."""
+        scale = self.columns.get(module)
+        return moment if scale is None else moment / scale / scale[:, None]
+
+    def fisher(self, module: str, fisher: Tensor) -> Tensor:
+        """The mean squared gradients [out] of what the module gives now."""
+        scale = self.rows.get(module)
+        return fisher if scale is None else fisher / scale.square()
+
+    def changed(self, checkpoint: Checkpoint) -> Named:
+        """Every weight, bias and gain that is another now, by its name."""
+        architecture, new = architecture_of(checkpoint.config), {}
+        for module in {*self.columns, *self.rows}:
+            weight, bias = checkpoint.weights[f"{module}.weight"], checkpoint.weights.get(f"{module}.bias")
+            rows = self.rows.get(module)
+            if module in self.columns:
+                weight = weight * self.columns[module]
+            if rows is not None:
+                weight = weight * rows[:, None]
+                if bias is not None:
+                    new[f"{module}.bias"] = bias * rows
+            new[f"{module}.weight"] = weight
+        for norm, scale in self.norms.items():
+            gain, bias = checkpoint.weights[f"{norm}.weight"], checkpoint.weights.get(f"{norm}.bias")
+            offset = architecture.norms.get("offset", 0)
+            new[f"{norm}.weight"] = (gain + offset) * scale - offset
+            if bias is not None:
+                new[f"{norm}.bias"] = bias * scale
+        return new
+
+
+def equalize(checkpoint: Checkpoint, layer: int, moments: Named, fisher: Named, grid: Grid) -> Scales:
+    """The scales of those of a block's matrices that round better on ``grid`` with them.
+
+    moments: module -> second moment of its input [in, in]; fisher: module -> mean squared gradient of its
+    output [out]. Matrices that share an input share their scales. Rows must be multiples of the grid's blocks.
+    """
+    architecture, found = architecture_of(checkpoint.config), Scales()
+    for readers in architecture.inputs_of(layer).values():
+        weights = {m: checkpoint.weights[f"{m}.weight"].float() for m in readers}
+        inputs = weights[readers[0]].shape[1]
+        norm, feeder = _source(architecture, layer, readers)
+        if not (norm or feeder):
+            continue
+        rows = len(checkpoint.weights[f"{feeder}.weight"]) if feeder else inputs
+        size = architecture.head_size(checkpoint.config) if rows < inputs else rows
+        power = sum(w.square().sum(0) for w in weights.values()).view(-1, inputs // rows, size)
+        scales = column_scales(power.sum(1).flatten())
+        columns = scales.view(-1, 1, size).expand_as(power).flatten()
+        scaled = Scales({m: columns for m in readers})
+
+        def error(by: Scales, weights: Named = weights) -> float:
+            return sum(
+                rounding_error(w * by.columns.get(m, 1.0), by.moment(m, moments[m]), fisher[m], grid)
+                for m, w in weights.items()
+            )
+
+        if error(scaled) < error(Scales()):
+            found.columns |= scaled.columns
+            (found.rows if feeder else found.norms)[feeder or norm] = 1 / scales
+    return found
+
+
+def _source(architecture: Architecture, layer: int, readers: list[str]) -> tuple[str | None, str | None]:
+    """What may take the inverse of the readers' scales: (a norm, or None; a linear module, or None)."""
+    inputs = architecture.ffn_inputs(layer)
+    if readers[0] == architecture.attention_part(layer, "query"):
+        return architecture.part(layer, architecture.norms["attention"]), None
+    if readers[0] == inputs[0]:
+        return architecture.part(layer, architecture.norms["ffn"]), None
+    if readers[0] == architecture.attention_part(layer, "output"):
+        return None, architecture.attention_part(layer, "value")
+    return None, inputs[1] if len(inputs) > 1 else None  # alone, it feeds through the activation, which is no scale
