@@ -34,7 +34,7 @@ def lopsided(checkpoint, spread: float = 1.0):
 def found_scales(checkpoint, scores) -> list[Scales]:
     layers = moments(checkpoint, WINDOWS, token_weights(scores), "cpu")
     fisher = {n.removeprefix("fisher."): f for n, f in scores.items() if n.startswith("fisher.")}
-    return [equalize(checkpoint, layer, check, fisher, GRIDS["Q4_0"]) for layer, _, check in layers]
+    return [equalize(checkpoint, layer, fit, check, fisher, GRIDS["Q4_0"], 0.01) for layer, fit, check in layers]
 
 
 def test_columns_come_out_equally_large_and_zeros_stay():
@@ -71,8 +71,8 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
         for n in family(checkpoint).linears(layer)
     }
     new = {}
-    for layer, _, check in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
-        scales = equalize(checkpoint, layer, check, fisher, GRIDS["Q4_0"])
+    for layer, *seen in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
+        scales = equalize(checkpoint, layer, *seen, fisher, GRIDS["Q4_0"], 0.01)
         assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)

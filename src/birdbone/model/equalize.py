@@ -58,10 +58,12 @@ class Scales:
         return new
 
 
-def equalize(checkpoint: Checkpoint, layer: int, moments: Named, fisher: Named, grid: Grid) -> Scales:
+def equalize(
+    checkpoint: Checkpoint, layer: int, fit: Named, check: Named, fisher: Named, grid: Grid, damping: float
+) -> Scales:
     """The scales of those of a block's matrices that round better on ``grid`` with them.
 
-    moments: module -> second moment of its input [in, in]; fisher: module -> mean squared gradient of its
+    fit, check: module -> second moment of its input [in, in], see ``moments``; fisher: module -> mean squared gradient of its
     output [out]. Matrices that share an input share their scales. Rows must be multiples of the grid's blocks.
     """
     architecture, found = architecture_of(checkpoint.config), Scales()
@@ -80,7 +82,9 @@ def equalize(checkpoint: Checkpoint, layer: int, moments: Named, fisher: Named, 
 
         def error(by: Scales, weights: Named = weights) -> float:
             return sum(
-                rounding_error(w * by.columns.get(m, 1.0), by.moment(m, moments[m]), fisher[m], grid)
+                rounding_error(
+                    w * by.columns.get(m, 1.0), *(by.moment(m, x[m]) for x in (fit, check)), fisher[m], grid, damping
+                )
                 for m, w in weights.items()
             )
 
