@@ -33,8 +33,7 @@ def lopsided(checkpoint, spread: float = 1.0):
 
 def found_scales(checkpoint, scores) -> list[Scales]:
     layers = moments(checkpoint, WINDOWS, token_weights(scores), "cpu")
-    fisher = {n.removeprefix("fisher."): f for n, f in scores.items() if n.startswith("fisher.")}
-    return [equalize(checkpoint, layer, fit, check, fisher, GRIDS["Q4_0"], 0.01) for layer, fit, check in layers]
+    return [equalize(checkpoint, layer, fit, check, GRIDS["Q4_0"], 0.01) for layer, fit, check in layers]
 
 
 def test_columns_come_out_equally_large_and_zeros_stay():
@@ -62,17 +61,12 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     """All groups at once, whatever rounds better: norms, value rows, up rows."""
     import birdbone.model.equalize as module
 
-    costs = iter(range(1000, 0, -1))
-    monkeypatch.setattr(module, "rounding_error", lambda *_: -next(costs))  # the first asked is the least
+    errors = iter(range(1, 1000))  # the scaled matrices are asked first
+    monkeypatch.setattr(module, "rounding_errors", lambda *_: torch.tensor([float(next(errors))]))
     checkpoint, scores = narrow(name)
-    fisher = {
-        n: torch.ones(len(checkpoint.weights[f"{n}.weight"]))
-        for layer in range(2)
-        for n in family(checkpoint).linears(layer)
-    }
     new = {}
     for layer, *seen in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
-        scales = equalize(checkpoint, layer, *seen, fisher, GRIDS["Q4_0"], 0.01)
+        scales = equalize(checkpoint, layer, *seen, GRIDS["Q4_0"], 0.01)
         assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birdbone.algo.gptq import compensation, round_compensated
+from birdbone.algo.gptq import compensation, round_best
 from birdbone.algo.grids import Grid
 
 SAMPLE = 64
@@ -27,12 +27,12 @@ def column_scales(power: Tensor) -> Tensor:
     return torch.where(held, scales / scales[held].log().mean().exp(), 1.0)
 
 
-def rounding_error(weight: Tensor, fit: Tensor, check: Tensor, fisher: Tensor, grid: Grid, damping: float) -> float:
-    """Σ_o fisher_o ΔW_o M ΔW_oᵀ of the compensated rounding of a sample of a matrix's rows [O, I].
+def rounding_errors(weight: Tensor, fit: Tensor, check: Tensor, grid: Grid, damping: float) -> Tensor:
+    """ΔW_o M ΔW_oᵀ of the best rounding of a sample of a matrix's rows [O, I]: [rows].
 
-    fit, check: second moments [I, I] of its inputs, to compensate with and M; fisher: [O], what a row's squared
-    error costs. The plain rounding would not do: its errors add up along the inputs' mean, and a sample's say little.
+    fit, check: second moments [I, I] of its inputs, to compensate with and M. The plain rounding would not do:
+    what is wrong with it adds up along the inputs' mean.
     """
     rows = torch.linspace(0, len(weight) - 1, min(SAMPLE, len(weight))).long()
-    change = round_compensated(weight[rows], compensation(fit, damping), grid).weight - weight[rows]
-    return float((fisher[rows] * ((change @ check) * change).sum(1)).sum())
+    change = round_best(weight[rows], [compensation(fit, damping)], check, grid).weight - weight[rows]
+    return ((change @ check) * change).sum(1)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from birdbone.algo.equalize import column_scales, rounding_error
+from birdbone.algo.equalize import column_scales, rounding_errors
 from birdbone.algo.grids import Grid
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 
 Named = dict[str, Tensor]
+TINY = 1e-38
 
 
 @dataclass
@@ -58,13 +60,11 @@ class Scales:
         return new
 
 
-def equalize(
-    checkpoint: Checkpoint, layer: int, fit: Named, check: Named, fisher: Named, grid: Grid, damping: float
-) -> Scales:
-    """The scales of those of a block's matrices that round better on ``grid`` with them.
+def equalize(checkpoint: Checkpoint, layer: int, fit: Named, check: Named, grid: Grid, damping: float) -> Scales:
+    """The scales of those of a block's matrices most of whose rows round better on ``grid`` with them.
 
-    fit, check: module -> second moment of its input [in, in], see ``moments``; fisher: module -> mean squared gradient of its
-    output [out]. Matrices that share an input share their scales. Rows must be multiples of the grid's blocks.
+    fit, check: module -> second moment of its input [in, in], see ``moments``. Matrices that share an input
+    share their scales. Rows must be multiples of the grid's blocks.
     """
     architecture, found = architecture_of(checkpoint.config), Scales()
     for readers in architecture.inputs_of(layer).values():
@@ -80,15 +80,14 @@ def equalize(
         columns = scales.view(-1, 1, size).expand_as(power).flatten()
         scaled = Scales({m: columns for m in readers})
 
-        def error(by: Scales, weights: Named = weights) -> float:
-            return sum(
-                rounding_error(
-                    w * by.columns.get(m, 1.0), *(by.moment(m, x[m]) for x in (fit, check)), fisher[m], grid, damping
-                )
+        def errors(by: Scales, weights: Named = weights) -> Tensor:
+            parts = [
+                rounding_errors(w * by.columns.get(m, 1.0), by.moment(m, fit[m]), by.moment(m, check[m]), grid, damping)
                 for m, w in weights.items()
-            )
+            ]
+            return torch.cat(parts).clamp_min(TINY).log()
 
-        if error(scaled) < error(Scales()):
+        if (errors(scaled) - errors(Scales())).mean() < 0:
             found.columns |= scaled.columns
             (found.rows if feeder else found.norms)[feeder or norm] = 1 / scales
     return found

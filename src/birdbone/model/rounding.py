@@ -45,7 +45,7 @@ class Rounder:
             scales = Scales()
             on_grids = all(self._types(f"{name}.weight") for name in architecture.linears(layer))
             if settings["equalize"] and settings["method"] == "gptq" and on_grids:
-                scales = equalize(checkpoint, layer, fit, check, fisher, coarsest, settings["damping"])
+                scales = equalize(checkpoint, layer, fit, check, coarsest, settings["damping"])
             new = scales.changed(checkpoint)
             changed |= new
             for name in architecture.linears(layer):
