@@ -175,3 +175,16 @@ def test_of_two_orders_the_better_is_kept(grid, case):
     assert errors[0] != errors[1]
     best = round_best(weight, orders, check, grid)
     assert output_error(best.weight - weight, check) <= min(errors)
+
+
+@pytest.mark.parametrize("order", ["natural", "power"])
+def test_what_scaled_inputs_say_needs_no_new_factors(order):
+    generator = torch.Generator().manual_seed(8)
+    x = torch.randn(200, 64, generator=generator)
+    columns = torch.randn(64, generator=generator).exp()
+    before = compensation(x.T @ x, 0.1, order)
+    found, columns_first = before.scaled(columns), (x / columns)[:, before.order]
+    expected = compensation(columns_first.T @ columns_first, 0.1)
+    torch.testing.assert_close(found.factor, expected.factor, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found.power, expected.power)
+    torch.testing.assert_close(found.moment[before.order][:, before.order], expected.moment, atol=1e-3, rtol=1e-3)

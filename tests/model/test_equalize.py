@@ -6,6 +6,7 @@ from test_rounding import SETTINGS, WINDOWS, narrow, rounder, scores_of
 from two_layer_models import CONFIGS, family, logits, random_masks, small
 
 from birdbone.algo.equalize import column_scales
+from birdbone.algo.gptq import compensation
 from birdbone.algo.grids import GRIDS
 from birdbone.model.equalize import Scales, equalize
 from birdbone.model.moments import moments, token_weights
@@ -33,7 +34,10 @@ def lopsided(checkpoint, spread: float = 1.0):
 
 def found_scales(checkpoint, scores) -> list[Scales]:
     layers = moments(checkpoint, WINDOWS, token_weights(scores), "cpu")
-    return [equalize(checkpoint, layer, fit, check, GRIDS["Q4_0"], 0.01) for layer, fit, check in layers]
+    return [
+        equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, GRIDS["Q4_0"])
+        for layer, fit, check in layers
+    ]
 
 
 def test_columns_come_out_equally_large_and_zeros_stay():
@@ -65,8 +69,8 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     monkeypatch.setattr(module, "rounding_errors", lambda *_: torch.tensor([float(next(errors))]))
     checkpoint, scores = narrow(name)
     new = {}
-    for layer, *seen in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
-        scales = equalize(checkpoint, layer, *seen, GRIDS["Q4_0"], 0.01)
+    for layer, fit, check in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
+        scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, GRIDS["Q4_0"])
         assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)

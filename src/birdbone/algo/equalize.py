@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birdbone.algo.gptq import compensation, round_best
+from birdbone.algo.gptq import Compensation, round_compensated, round_searched
 from birdbone.algo.grids import Grid
 
 SAMPLE = 64
@@ -27,12 +27,14 @@ def column_scales(power: Tensor) -> Tensor:
     return torch.where(held, scales / scales[held].log().mean().exp(), 1.0)
 
 
-def rounding_errors(weight: Tensor, fit: Tensor, check: Tensor, grid: Grid, damping: float) -> Tensor:
-    """ΔW_o M ΔW_oᵀ of the best rounding of a sample of a matrix's rows [O, I]: [rows].
+def rounding_errors(weight: Tensor, given: Compensation, check: Tensor, grid: Grid) -> Tensor:
+    """ΔW_o M ΔW_oᵀ of a sample of a matrix's rows [O, I], each plainly rounded or compensated: [rows].
 
-    fit, check: second moments [I, I] of its inputs, to compensate with and M. The plain rounding would not do:
-    what is wrong with it adds up along the inputs' mean.
+    The lesser of both counts. given, check: as for ``round_best``; M is ``check``.
     """
     rows = torch.linspace(0, len(weight) - 1, min(SAMPLE, len(weight))).long()
-    change = round_best(weight[rows], [compensation(fit, damping)], check, grid).weight - weight[rows]
-    return ((change @ check) * change).sum(1)
+    some, errors = weight[rows], []
+    for rounded in (round_searched(some, grid), round_compensated(some, given, grid)):
+        change = rounded.weight - some
+        errors.append(((change @ check) * change).sum(1))
+    return torch.stack(errors).amin(0)

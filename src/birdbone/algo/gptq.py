@@ -40,6 +40,12 @@ class Compensation(NamedTuple):
     factor: Tensor
     power: Tensor
 
+    def scaled(self, columns: Tensor) -> Compensation:
+        """The same of inputs divided by ``columns`` [I], without factorizing again."""
+        ordered = columns[self.order]
+        moment = self.moment / columns / columns[:, None]
+        return Compensation(moment, self.order, self.factor * ordered, self.power / ordered.square())
+
 
 def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
     """From the second moment of the inputs [I, I]; order: ``natural``, or ``power``, see ``activation_order``.

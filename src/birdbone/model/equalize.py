@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.equalize import column_scales, rounding_errors
+from birdbone.algo.gptq import Compensation
 from birdbone.algo.grids import Grid
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -27,6 +28,11 @@ class Scales:
     columns: Named = field(default_factory=dict)
     rows: Named = field(default_factory=dict)
     norms: Named = field(default_factory=dict)
+
+    def compensations(self, module: str, given: list[Compensation]) -> list[Compensation]:
+        """What the inputs that the module reads now say about rounding it."""
+        scale = self.columns.get(module)
+        return given if scale is None else [g.scaled(scale) for g in given]
 
     def moment(self, module: str, moment: Tensor) -> Tensor:
         """The second moment [in, in] of what the module reads now."""
@@ -60,11 +66,13 @@ class Scales:
         return new
 
 
-def equalize(checkpoint: Checkpoint, layer: int, fit: Named, check: Named, grid: Grid, damping: float) -> Scales:
+def equalize(
+    checkpoint: Checkpoint, layer: int, given: dict[str, list[Compensation]], check: Named, grid: Grid
+) -> Scales:
     """The scales of those of a block's matrices most of whose rows round better on ``grid`` with them.
 
-    fit, check: module -> second moment of its input [in, in], see ``moments``. Matrices that share an input
-    share their scales. Rows must be multiples of the grid's blocks.
+    given, check: by module, as for ``round_best``. Matrices that share an input share their scales. Rows must
+    be multiples of the grid's blocks.
     """
     architecture, found = architecture_of(checkpoint.config), Scales()
     for readers in architecture.inputs_of(layer).values():
@@ -82,7 +90,9 @@ def equalize(checkpoint: Checkpoint, layer: int, fit: Named, check: Named, grid:
 
         def errors(by: Scales, weights: Named = weights) -> Tensor:
             parts = [
-                rounding_errors(w * by.columns.get(m, 1.0), by.moment(m, fit[m]), by.moment(m, check[m]), grid, damping)
+                rounding_errors(
+                    w * by.columns.get(m, 1.0), by.compensations(m, given[m])[0], by.moment(m, check[m]), grid
+                )
                 for m, w in weights.items()
             ]
             return torch.cat(parts).clamp_min(TINY).log()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from birdbone.algo.budget import Option
-from birdbone.algo.gptq import Rounded, compensation, masked, round_best, round_nearest
+from birdbone.algo.gptq import Compensation, Rounded, compensation, masked, round_best, round_nearest
 from birdbone.algo.grids import BLOCK, GRIDS, Grid
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -42,17 +42,17 @@ class Rounder:
         layers, changed = moments(checkpoint, calibration, weights, device, CACHE), {}
         coarsest = min((GRIDS[t] for t in settings["types"]), key=lambda g: g.bits_per_weight)
         for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
-            scales = Scales()
-            on_grids = all(self._types(f"{name}.weight") for name in architecture.linears(layer))
-            if settings["equalize"] and settings["method"] == "gptq" and on_grids:
-                scales = equalize(checkpoint, layer, fit, check, coarsest, settings["damping"])
+            names, scales = architecture.linears(layer), Scales()
+            given = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
+            if settings["equalize"] and settings["method"] == "gptq" and len(given) == len(names):
+                scales = equalize(checkpoint, layer, given, check, coarsest)
             new = scales.changed(checkpoint)
             changed |= new
-            for name in architecture.linears(layer):
-                weight, cost = new.get(f"{name}.weight"), scales.fisher(name, fisher[name])
-                weight = checkpoint.weights[f"{name}.weight"] if weight is None else weight
-                given = scales.moment(name, fit[name]), scales.moment(name, check[name])
-                self._price(name, weight, *given, cost / check_tokens(calibration))
+            for name in names:
+                weight = new.get(f"{name}.weight", checkpoint.weights[f"{name}.weight"])
+                known = scales.compensations(name, given.get(name, []))
+                cost = scales.fisher(name, fisher[name]) / check_tokens(calibration)
+                self._price(name, weight, known, scales.moment(name, check[name]), cost)
         self.checkpoint = checkpoint.evolve(changed)
         self._vectors = {n: w for n, w in changed.items() if w.dim() == 1}
         for name in outer_matrices(checkpoint):
@@ -70,15 +70,16 @@ class Rounder:
         packed = {n: self._packed[n, t] for n, t in types.items() if t in GRIDS} | self._vectors
         return dequantized(self.checkpoint, packed, types), packed
 
-    def _price(self, module: str, weight: Tensor, fit: Tensor, check: Tensor, fisher: Tensor) -> None:
+    def _compensations(self, fit: Tensor) -> list[Compensation]:
+        """One per order of the columns; none where llama.cpp's own rounding is asked for."""
+        if self.settings["method"] != "gptq":
+            return []
+        return [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
+
+    def _price(self, module: str, weight: Tensor, given: list[Compensation], check: Tensor, fisher: Tensor) -> None:
         name = f"{module}.weight"
-        mask = self.checkpoint.masks.get(f"weight.{name}")
-        types, given = self._types(name), []
+        types, mask = self._types(name), self.checkpoint.masks.get(f"weight.{name}")
         self.options[name] = []
-        if not types:
-            return
-        if self.settings["method"] == "gptq":
-            given = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
         for kind in types:
             grid = GRIDS[kind]
             if not given or grid.bits_per_weight > COMPENSATED_BITS:
