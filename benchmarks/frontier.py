@@ -30,7 +30,7 @@ PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
 
 
 def main() -> None:
-    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.1,1.18", windows=8, speed_tokens=32)
+    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.18", windows=4, speed_tokens=32)
     found = Artifacts(asked.env)
     seed, texts, settings = found.seed_model, found.texts[0], found.parameters["quantize"]
     device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]

@@ -18,7 +18,6 @@ from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.prune import prune
 from birdbone.model.reconstruct import reconstruct
-from birdbone.model.reference import Reference
 from birdbone.model.shrink import block_parameters
 from birdbone.model.students import HealSettings
 
@@ -38,11 +37,11 @@ MASK = {"none": None, "2:4": [2, 4]}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.1, mask="none", steps="10,30", windows=3, recipes=",".join(RECIPES), rate=0.0005)
+    asked = arguments(__doc__, share=0.1, mask="none", steps="8,24", windows=3, recipes=",".join(RECIPES), rate=0.0005)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
-    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    reference = found.reference(asked.windows)
     settings = {**found.parameters["prune_wave"], "attention": False}
     if asked.mask != "none":
         settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}

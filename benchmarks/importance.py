@@ -21,7 +21,6 @@ from birdbone.model.judge import judge
 from birdbone.model.moments import remember, token_weights
 from birdbone.model.network import build
 from birdbone.model.prune import choose, prune
-from birdbone.model.reference import Reference
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
 from birdbone.pipelines.topology.nodes import cluster
 
@@ -40,7 +39,7 @@ def main() -> None:
     (clusters, _), *_ = cluster(found.activations, unrepeated, "model", found.parameters["random_seed"])
     one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
     guard = fewer(texts, "guard", asked.windows)
-    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    reference = found.reference(asked.windows)
     neurons = sum(ffn_width(seed, i) for i in range(seed.layers))
 
     def measure(state: Checkpoint, **row: object) -> dict:

@@ -17,21 +17,21 @@ from birdbone.model.judge import judge
 from birdbone.model.moments import remember, token_weights
 from birdbone.model.network import build
 from birdbone.model.prune import prune
-from birdbone.model.reference import Reference
 from birdbone.model.shrink import ffn_width
 
 CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
 
 
 def main() -> None:
-    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, damping=0.01)
+    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, tokens=4096, damping=0.01)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
-    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    reference = found.reference(asked.windows)
+    calibration = texts["calibration"][: -(-asked.tokens // texts["calibration"].shape[1])]
     settings = {**found.parameters["prune_wave"], "attention": False, "damping": asked.damping}
     clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
-    remember(seed, texts["calibration"], token_weights(scores), device)
+    remember(seed, calibration, token_weights(scores), device)
     rows = []
     for method in asked.methods.split(","):
         for case, sparsity, pattern in CASES:
@@ -39,7 +39,7 @@ def main() -> None:
                 weights = {"method": method, "sparsity": sparsity, "pattern": pattern, "budget": budget}
                 start = time.perf_counter()
                 chosen = {**settings, "weights": weights}
-                state, _ = prune(seed, 0, scores, clusters, texts["calibration"], chosen, "uneven", device)
+                state, _ = prune(seed, 0, scores, clusters, calibration, chosen, "uneven", device)
                 seconds = time.perf_counter() - start
                 figures = judge(build(state, device), reference, guard, "guard", 0)
                 domain, change = worst_change(figures, None)

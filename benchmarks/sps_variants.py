@@ -20,7 +20,6 @@ from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
 from birdbone.model.network import build
 from birdbone.model.prune import choose
-from birdbone.model.reference import Reference
 from birdbone.model.scan import node_moments
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
 
@@ -49,7 +48,7 @@ def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, li
 
 
 def main() -> None:
-    asked = arguments(__doc__, shares="0.1,0.2", windows=4)
+    asked = arguments(__doc__, shares="0.1", windows=2)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
@@ -58,7 +57,7 @@ def main() -> None:
     widths = [ffn_width(seed, i) for i in layers]
     clusters = {f"ffn.{i}": torch.zeros(widths[i], dtype=torch.int64) for i in layers}
     settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
-    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    reference = found.reference(asked.windows)
     rows = []
     for name, values in variants([nodes[f"ffn.{i}"] for i in layers], scores).items():
         for share in map(float, asked.shares.split(",")):

@@ -14,6 +14,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from birdbone.model.judge import domains
+from birdbone.model.reference import Reference
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -39,6 +40,10 @@ class Artifacts:
 
     def __getattr__(self, name: str) -> Any:
         return self._catalog.load(name)
+
+    def reference(self, windows: int) -> Reference:
+        """The seed on the first ``windows`` of each domain."""
+        return Reference(self.seed_model, {n: s[:windows] for n, s in self.seed_states[0].items()})
 
 
 def fewer(texts: dict[str, torch.Tensor], split: str, windows: int) -> dict[str, torch.Tensor]:

@@ -28,7 +28,6 @@ from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
 from birdbone.model.judge import judge
 from birdbone.model.network import build, canonical
-from birdbone.model.reference import Reference
 
 HERE = Path(__file__).parent
 RIVALS = {"sparsegpt": ("sparsegpt", "admm"), "wanda": ("wanda",)}
@@ -42,7 +41,7 @@ def main() -> None:
     found = Artifacts(asked.env)
     seed, texts = found.seed_model, found.texts[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
-    reference = Reference(seed, {n: s[: asked.windows] for n, s in found.seed_states[0].items()})
+    reference = found.reference(asked.windows)
     tools = {
         "birdbone": [sys.executable, HERE / "ours.py"],
         "llm-compressor": [asked.python, HERE / "llm_compressor.py"],
