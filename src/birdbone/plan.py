@@ -24,14 +24,14 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.outer import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 
-EFFICIENCY = 0.33
+EFFICIENCY = 0.42
 """Share of the matrix product's speed that a whole forward pass reaches."""
-SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 2.5, 1.4, 0.85, 0.8, 1.16
+SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 1.9, 1.4, 0.85, 0.8, 1.16
 """Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as the seed's
 final state, and written by the seed."""
 AT_REST = 0.06
 """Share of a control's cost where healing has nothing to do."""
-ROUNDED = 2950
+ROUNDED = 2700
 """Weights rounded with error compensation in the time of one token."""
 CANARY_TOKENS = 8000
 FIXED = 4
@@ -166,11 +166,13 @@ def _tokens_per_second(shape: Shape) -> float:
 
 
 def _memory(p: Parameters, shape: Shape) -> int:
-    """Peak of the heaviest stage: two networks, a LoRA step's activations, or rounding with all moments."""
+    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with all moments."""
     vocabulary = shape.config.get("vocab_size") or shape.outer // max(1, _hidden(shape))
-    step = p.micro_heal.batch * p.text.window * 4 * (5 * vocabulary + shape.layers * 30 * _hidden(shape))
+    step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * _hidden(shape)
+    if p.micro_heal.method == "full":
+        step += 4 * 4 * shape.block  # a copy that learns, its gradient and AdamW's two moments
     moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
-    return int(1200e6 + 3 * 4 * shape.parameters + max(step, moments))
+    return int(1950e6 + 3 * 4 * shape.parameters + max(step, moments))
 
 
 def _disk(p: Parameters, shape: Shape) -> int:

@@ -31,6 +31,10 @@ class Head:
         """The same on ``device``, in ``dtype`` or as it is."""
         return Head(self.weight.to(device, dtype or self.weight.dtype), self.cap)
 
+    def sharing(self, network: nn.Module) -> Head:
+        """The same with the weight that a network built from the checkpoint already holds."""
+        return Head(network.get_output_embeddings().weight, self.cap)
+
     def logits(self, states: Tensor) -> Tensor:
         """Final states [..., H] of any dtype -> logits [..., V] in the weight's dtype."""
         logits = F.linear(states.to(self.weight.dtype), self.weight)

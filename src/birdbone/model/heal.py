@@ -58,7 +58,7 @@ def heal(
     teacher = build(seed, device, dtype)
     student = make_student(checkpoint, settings, device)
     trained = student.trained
-    heads = [Head.of(c).to(device, dtype) for c in (checkpoint, seed)]
+    heads = Head.of(checkpoint).to(device, dtype), Head.of(seed).sharing(teacher)
     optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
     between = settings.state_weight > 0
     curve = _resume(workdir, trained, optimizer)
@@ -138,7 +138,7 @@ def _resume(workdir: Path | None, trained: dict[str, nn.Parameter], optimizer: t
     for name, parameter in trained.items():
         parameter.data.copy_(tensors[f"weight|{name}"])
         optimizer.state[parameter] = {
-            "step": torch.tensor(float(len(curve))),
+            "step": torch.tensor(float(len(curve)), device=parameter.device),
             "exp_avg": tensors[f"first|{name}"].to(parameter.device),
             "exp_avg_sq": tensors[f"second|{name}"].to(parameter.device),
         }
