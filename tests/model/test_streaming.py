@@ -29,6 +29,26 @@ def test_logits_and_gradients_are_those_of_the_plain_network(name):
         assert all(torch.equal(a, b) for a, b in zip(wanted[module], found[module], strict=True))
 
 
+def test_gradients_hold_no_block_that_has_left(monkeypatch):
+    import weakref
+
+    import birdbone.model.streaming as module
+
+    visits: list[list[weakref.ref]] = []
+
+    def call(block, moved, *rest):
+        held = sum(any(w() is not None for w in visit) for visit in visits)
+        visits.append([weakref.ref(w) for w in moved.values()])
+        assert held <= 1, "blocks of earlier visits are still there"
+        return torch.func.functional_call(block, moved, *rest)
+
+    monkeypatch.setattr(module, "functional_call", call)
+    checkpoint = small(num_hidden_layers=4)
+    modules = [m for layer in range(checkpoint.layers) for m in family(checkpoint).linears(layer)]
+    gradients(build(checkpoint, dtype=torch.bfloat16, streamed=True), modules, tokens()[0])
+    assert len(visits) == 2 * checkpoint.layers
+
+
 def test_blocks_stay_the_checkpoints_own_in_its_precision():
     checkpoint = small()
     network = build(checkpoint, dtype=torch.bfloat16, streamed=True)

@@ -30,7 +30,8 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
 
     def note(name: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
-            seen[name] = [args[0], output]
+            if not seen[name]:  # a streamed block comes by again on the way back: that graph would hold its weights
+                seen[name] = [args[0], output]
 
         return hook
 
