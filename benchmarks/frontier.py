@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from importance_matrix import importance_matrix, requantize
 from twin import twin
 from workbench import Artifacts, arguments, fewer, save
 
@@ -27,6 +28,8 @@ from birdbone.model.rounding import Rounder, with_vectors
 from birdbone.model.scan import node_moments
 
 PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
+WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "Q4_0", "Q3_K_M"}
+"""Where llama.cpp's importance matrix is said to pay: below five bits."""
 
 
 def main() -> None:
@@ -70,10 +73,15 @@ def main() -> None:
                 types={n: t for n, t in types.items() if n not in packed},
             )
             measure(f"birdbone x{step:g}", path, "ours")
+        importance = importance_matrix(seed, texts["calibration"], device)
         for kind in asked.peers.split(","):
             path = Path(temporary) / "peer.gguf"
             substituted = llamacpp.quantize(f16, path, kind)
-            measure(f"{kind}{f' ({len(substituted)} other)' if substituted else ''}", path, "peer")
+            name = f"{kind}{f' ({len(substituted)} other)' if substituted else ''}"
+            measure(name, path, "peer")
+            if kind in WITH_IMPORTANCE:
+                requantize(path, f16, importance)
+                measure(f"{name} imatrix", path, "peer with imatrix")
     save(f"frontier-{asked.grid}", asked, rows, _picture(rows))
 
 
@@ -95,12 +103,16 @@ def _twin(seed, calibration: torch.Tensor, device: str):
 
 def _picture(rows: list[dict]) -> plt.Figure:
     figure, panel = plt.subplots(figsize=(8, 5))
-    for role, marker in (("ours", "o-"), ("peer", "s")):
+    styles = {
+        "ours": ("o-", "birdbone"),
+        "peer": ("s", "llama.cpp"),
+        "peer with imatrix": ("D", "llama.cpp, importance matrix"),
+    }
+    for role, (marker, label) in styles.items():
         mine = [r for r in rows if r["role"] == role]
-        label = {"ours": "birdbone", "peer": "llama.cpp"}[role]
         panel.plot([r["bytes"] / 1e6 for r in mine], [r["kl"] for r in mine], marker, label=label)
     for row in rows:
-        if row["role"] == "peer":
+        if row["role"].startswith("peer"):
             panel.annotate(
                 row["name"].split(" ")[0], (row["bytes"] / 1e6, row["kl"]), xytext=(5, 5), textcoords="offset points"
             )

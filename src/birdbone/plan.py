@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import BLOCK, GRIDS, fewest_bits
+from birdbone.algo.grids import GRIDS, fewest_bits, fitting
 from birdbone.errors import BirdboneError, SourceError
 from birdbone.gguf.families import supports_uneven
 from birdbone.gguf.header import read_gguf_header
@@ -129,7 +129,8 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     written = text.written_share * (text.calibration_tokens + text.heal_tokens)
     rounded, kinds = 0.0, _outer_types(p)
     if p.quantize.method == "gptq":
-        rounded = _coarse(p.quantize.types) * len(p.quantize.orders) * shape.block + _coarse(kinds) * shape.outer
+        per_matrix = _coarse(p.quantize.types, _hidden(shape)) * len(p.quantize.orders)
+        rounded = per_matrix * shape.block + _coarse(kinds, _hidden(shape)) * shape.outer
     priced = text.calibration_tokens * STATES + len(kinds) * PRICED_TOKENS * JUDGE
     files = (3 + len(p.report.peers)) * (
         domains * p.export.perplexity_tokens * 3 + 12 * (128 + 4 * p.export.speed_tokens)
@@ -146,8 +147,8 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     }
 
 
-def _coarse(types: list[str]) -> int:
-    return sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in types)
+def _coarse(types: list[str], columns: int) -> int:
+    return sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in fitting(types, columns))
 
 
 def _tokens_per_second(shape: Shape) -> float:
@@ -182,7 +183,8 @@ def _disk(p: Parameters, shape: Shape) -> int:
 
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
-    bits = [[GRIDS[t].bits_per_weight for t in kinds] for kinds in (p.quantize.types, _outer_types(p))]
+    allowed = [fitting(kinds, _hidden(shape)) for kinds in (p.quantize.types, _outer_types(p))]
+    bits = [[GRIDS[t].bits_per_weight for t in kinds] or [16.0] for kinds in allowed]
     left = shape.block * (1 - min(_target(p, shape), reachable(p)))
     low, high = (
         left * min(bits[0]) + shape.outer * min(bits[1]),
@@ -195,13 +197,15 @@ def _target(p: Parameters, shape: Shape) -> float:
     """Share of the block weights to remove: what is asked, or what ``target_bytes`` takes."""
     if p.target_bytes is None:
         return p.target_sparsity
-    needed = needed_sparsity(p.target_bytes, _least_outer(p, shape), shape.block, fewest_bits(p.quantize.types))
+    needed = needed_sparsity(
+        p.target_bytes, _least_outer(p, shape), shape.block, fewest_bits(p.quantize.types, _hidden(shape))
+    )
     return max(p.target_sparsity, needed)
 
 
 def _least_outer(p: Parameters, shape: Shape) -> int:
     """Bytes of embedding and head at the fewest bits they may have."""
-    return int(shape.outer * fewest_bits(_outer_types(p)) / 8)
+    return int(shape.outer * fewest_bits(_outer_types(p), _hidden(shape)) / 8)
 
 
 def _outer_types(p: Parameters) -> list[str]:
@@ -219,15 +223,15 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
     if p.target_bytes is not None and target >= 1:
         found.append(
             f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
-            f"{fewest_bits(_outer_types(p))} bits a weight ({_least_outer(p, shape):,})"
+            f"{fewest_bits(_outer_types(p), _hidden(shape))} bits a weight ({_least_outer(p, shape):,})"
         )
     if target > most:
         found.append(
             f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
             f"remove {most:.1%} at most (raise waves or prune_wave.step)"
         )
-    if wide := sum(count for row, count in shape.rows.items() if row % BLOCK):
-        found.append(f"type substitution: {wide} matrices stay F16, their rows are no multiple of {BLOCK}")
+    if wide := sum(count for row, count in shape.rows.items() if not fitting(p.quantize.types, row)):
+        found.append(f"type substitution: {wide} matrices stay F16, no type of quantize.types divides their rows")
     if (kinds := [k for k in p.report.peers if "_K" in k]) and (
         odd := sum(c for r, c in shape.rows.items() if r % K_QUANT_ROW)
     ):

@@ -1,92 +1,96 @@
 """The block grids agree with gguf-py and with ggml itself, bit for bit."""
 
-import ctypes
-from pathlib import Path
-
 import gguf
-import llama_cpp
 import numpy as np
 import pytest
 import torch
 
-from birdbone.algo.grids import BLOCK, GRIDS, Grid
+from birdbone.algo.grids import BLOCK, GRIDS, Grid, fewest_bits, fitting
 
+BITS = {"Q3_K": 3.4375, "IQ4_XS": 4.25, "Q4_0": 4.5, "IQ4_NL": 4.5, "Q5_0": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5}
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 
 
-def weights(rows: int = 40, columns: int = 96) -> torch.Tensor:
+def weights(rows: int = 40, columns: int = 256) -> torch.Tensor:
     made = torch.randn(rows, columns, generator=torch.Generator().manual_seed(1)) * 0.1
     made[0] = 0
     made[1, 5] = 40.0
     return made
 
 
-def by_ggml(grid: Grid, values: torch.Tensor) -> torch.Tensor:
-    """The bytes that llama.cpp's own quantizer makes."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    ggml = ctypes.CDLL(str(next(folder.glob("*ggml-base.*"))))
-    source = np.ascontiguousarray(values.numpy())
-    rows, columns = source.shape
-    out = np.zeros((rows, columns // BLOCK * grid.block_bytes), np.uint8)
-    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
-    ggml.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        *[ctypes.c_int64] * 3,
-        ctypes.c_void_p,
-    ]
-    addresses = source.ctypes.data, out.ctypes.data
-    assert ggml.ggml_quantize_chunk(grid.ggml_type, *addresses, 0, rows, columns, None) == out.nbytes
-    return torch.from_numpy(out)
-
-
 @grids
 def test_identity_matches_ggml(grid: Grid) -> None:
     kind = gguf.GGMLQuantizationType[grid.name]
     assert grid.ggml_type == kind
-    assert gguf.GGML_QUANT_SIZES[kind] == (BLOCK, grid.block_bytes)
-    assert grid.bits_per_weight == {"Q4_0": 4.5, "IQ4_NL": 4.5, "Q5_0": 5.5, "Q8_0": 8.5}[grid.name]
-    assert grid.has_zero == (grid.name != "IQ4_NL")
+    assert gguf.GGML_QUANT_SIZES[kind] == (grid.unit, grid.unit_bytes)
+    assert grid.bits_per_weight == BITS[grid.name]
+    assert grid.has_zero == (not grid.name.startswith("IQ4"))
 
 
 @grids
 def test_any_bytes_dequantize_as_in_gguf_py(grid: Grid) -> None:
-    generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(0, len(grid.levels), (8, 64), generator=generator, dtype=torch.uint8)
-    scales = (torch.randn(8, 2, generator=generator) * 0.01).half().float()
-    packed = grid.pack(codes, scales)
-    assert packed.dtype == torch.uint8 and packed.shape == (8, 2 * grid.block_bytes)
-    theirs = gguf.quants.dequantize(packed.numpy(), gguf.GGMLQuantizationType[grid.name])
-    assert np.array_equal(grid.dequantize(packed).numpy(), theirs)
-    found_codes, found_scales = grid.unpack(packed)
-    assert torch.equal(found_codes, codes) and torch.equal(found_scales, scales)
+    packed = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 2 * grid.unit_bytes), np.uint8))
+    packed[packed == 128] = 127  # Q8_0 has no -128
+    with np.errstate(all="ignore"):
+        theirs = gguf.quants.dequantize(packed.numpy(), gguf.GGMLQuantizationType[grid.name])
+    assert np.array_equal(grid.dequantize(packed).numpy(), theirs, equal_nan=True)
 
 
 @grids
-def test_reference_rounding_is_llama_cpps(grid: Grid) -> None:
+def test_packing_loses_nothing(grid: Grid) -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, len(grid.levels), (8, 512), generator=generator, dtype=torch.uint8)
+    wanted = torch.randn(8, 512 // grid.block, generator=generator) * 0.01
+    wanted[3] = 0
+    scales = grid.representable(wanted)
+    packed = grid.pack(codes, scales)
+    assert packed.dtype == torch.uint8 and packed.shape == (8, grid.row_bytes(512))
+    found_codes, found_scales = grid.unpack(packed)
+    assert torch.equal(found_codes, codes) and torch.equal(found_scales, scales)
+    assert torch.equal(grid.representable(scales), scales)
+    unit = wanted.abs().view(8, -1, grid.unit // grid.block).amax(2).repeat_interleave(grid.unit // grid.block, 1)
+    step = 2**-11 if grid.least_step is None else 1.02 / -grid.least_step  # the largest has no +32nd step
+    assert ((scales - wanted).abs() <= step * unit + 1e-7).all()
+
+
+@pytest.mark.parametrize("name", ["Q4_0", "Q5_0", "Q8_0"])
+def test_reference_rounding_is_gguf_pys(name: str) -> None:
     values = weights()[1:]
-    packed = grid.pack(*grid.reference(values))
-    theirs = by_ggml(grid, values)
-    same = (packed == theirs).reshape(-1, grid.block_bytes).all(1)
-    # IQ4_NL's scale is a sum of 32 products, whose last bit depends on their order
-    assert same.float().mean() >= (0.99 if grid.name == "IQ4_NL" else 1.0)
+    theirs = gguf.quants.quantize(values.numpy(), gguf.GGMLQuantizationType[name])
+    assert np.array_equal(GRIDS[name].reference(values).numpy(), theirs)
+
+
+@grids
+def test_llama_cpps_bytes_pack_again(grid: Grid) -> None:
+    packed = grid.reference(weights())
+    again = grid.pack(*grid.unpack(packed))
+    assert torch.equal(grid.dequantize(again), grid.dequantize(packed))
+
+
+def test_an_importance_matrix_serves_the_important_column() -> None:
+    grid, values = GRIDS["Q4_0"], weights()[2:]
+    importance = torch.ones(256)
+    importance[7] = 1e4
+
+    def error(packed: torch.Tensor) -> float:
+        return (grid.dequantize(packed) - values)[:, 7].square().sum().item()
+
+    assert error(grid.reference(values, importance)) < 0.5 * error(grid.reference(values))
 
 
 @grids
 def test_searched_scales_beat_the_reference(grid: Grid) -> None:
-    blocks = weights().reshape(-1, BLOCK)
-    searched = grid.scales(blocks)
-    assert torch.equal(searched, searched.half().float())
+    values = weights()
+    scales = grid.scales(values.reshape(-1, grid.block)).view(len(values), -1)
 
-    def error(scale: torch.Tensor) -> torch.Tensor:
-        return (grid.value(grid.nearest(blocks, scale[:, None]), scale[:, None]) - blocks).square().sum(1)
+    def error(scales: torch.Tensor) -> torch.Tensor:
+        wide = scales.repeat_interleave(grid.block, 1)
+        return (grid.weights(grid.nearest(values, wide), scales) - values).square().sum(1)
 
-    plain = error(grid.reference(blocks)[1].squeeze(1))
-    better = error(searched) <= plain
-    assert better.float().mean() > 0.9 and (error(searched) <= 1.1 * plain).all()
-    usual = slice(2 * 3, None)  # neither the row of zeros nor the one with an outlier
-    assert error(searched)[usual].sum() < 0.95 * plain[usual].sum()
+    plain = error(grid.unpack(grid.reference(values))[1])
+    better = error(grid.representable(scales))
+    assert (better <= 1.1 * plain).all()
+    assert better[2:].sum() < 0.99 * plain[2:].sum()  # neither the row of zeros nor the one with an outlier
 
 
 def test_a_weighted_scale_serves_the_weighted_column() -> None:
@@ -102,7 +106,7 @@ def test_a_weighted_scale_serves_the_weighted_column() -> None:
 
 @grids
 def test_one_column_at_a_time_is_nearest(grid: Grid) -> None:
-    blocks = weights().reshape(-1, BLOCK)
+    blocks = weights().reshape(-1, grid.block)
     scale, column = grid.scales(blocks), blocks[:, 3]
     found = grid.value(grid.nearest(column, scale), scale)
     every = torch.tensor(grid.levels) * scale[:, None]
@@ -112,6 +116,14 @@ def test_one_column_at_a_time_is_nearest(grid: Grid) -> None:
 
 @grids
 def test_a_zero_block_stays_zero(grid: Grid) -> None:
-    zeros = torch.zeros(2, BLOCK)
-    assert not grid.dequantize(grid.pack(*grid.reference(zeros))).any()
-    assert not grid.scales(zeros).any()
+    zeros = torch.zeros(2, grid.unit)
+    assert not grid.dequantize(grid.reference(zeros)).any()
+    scales = grid.representable(grid.scales(zeros.view(-1, grid.block)).view(2, -1))
+    assert not scales.any()
+    assert not grid.dequantize(grid.pack(grid.nearest(zeros, scales[:, :1]), scales)).any()
+
+
+def test_rows_take_the_types_that_divide_them() -> None:
+    assert fitting(GRIDS, 576) == ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"]
+    assert fitting(GRIDS, 1536) == list(GRIDS)
+    assert (fewest_bits(GRIDS, 576), fewest_bits(GRIDS, 1536), fewest_bits(GRIDS, 40)) == (4.5, 3.4375, 16)

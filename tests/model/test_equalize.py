@@ -7,7 +7,6 @@ from two_layer_models import CONFIGS, family, logits, random_masks, small
 
 from birdbone.algo.equalize import column_scales
 from birdbone.algo.gptq import compensation
-from birdbone.algo.grids import GRIDS
 from birdbone.model.equalize import Scales, equalize
 from birdbone.model.moments import moments, token_weights
 from birdbone.model.network import build
@@ -35,7 +34,7 @@ def lopsided(checkpoint, spread: float = 1.0):
 def found_scales(checkpoint, scores) -> list[Scales]:
     layers = moments(checkpoint, WINDOWS, token_weights(scores), "cpu")
     return [
-        equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, GRIDS["Q4_0"])
+        equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
         for layer, fit, check in layers
     ]
 
@@ -70,7 +69,7 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     checkpoint, scores = narrow(name)
     new = {}
     for layer, fit, check in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
-        scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, GRIDS["Q4_0"])
+        scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
         assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)

@@ -56,7 +56,7 @@ def test_every_matrix_has_a_price_for_every_type(case):
         costs = {o.type: o.cost for o in options}
         assert costs["Q4_0"] > costs["Q5_0"] > costs["Q8_0"] > 0
         assert {o.type: o.bytes for o in options} == {
-            t: checkpoint.weights[name].numel() // 32 * GRIDS[t].block_bytes for t in SETTINGS["types"]
+            t: checkpoint.weights[name].numel() // 32 * GRIDS[t].unit_bytes for t in SETTINGS["types"]
         }
 
 
@@ -93,7 +93,7 @@ def test_nearest_is_llama_cpps_own_rounding():
     checkpoint, scores = narrow("llama")
     applied, packed = rounder(checkpoint, scores, "nearest").apply(dict.fromkeys(linear_names(checkpoint), "Q4_0"))
     for name in linear_names(checkpoint):
-        assert torch.equal(packed[name], GRIDS["Q4_0"].pack(*GRIDS["Q4_0"].reference(checkpoint.weights[name])))
+        assert torch.equal(packed[name], GRIDS["Q4_0"].reference(checkpoint.weights[name]))
 
 
 def test_compensated_rounding_brings_the_layers_outputs_nearer():

@@ -2,7 +2,7 @@
 
 GPTQ (Frantar et al. 2022, arXiv:2210.17323) with block scales searched from the seed's weights, then
 scales refitted to the codes and codes to the scales (``refine``).
-Legend: O rows (outputs), I columns (inputs), B = I / 32 blocks.
+Legend: O rows (outputs), I columns (inputs), B = I / block blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from birdbone.algo.grids import BLOCK, Grid
+from birdbone.algo.grids import Grid, inverse_safe
 from birdbone.algo.moments import damped, inverse_factor, output_error
 
 AT_ONCE = 1 << 25
@@ -32,76 +32,92 @@ class Compensation(NamedTuple):
     """What a matrix's inputs say about rounding it, worked out once for all grids.
 
     moment: the damped moment [I, I]; order: columns [I] in the order of rounding; factor: upper Cholesky
-    factor of the damped moment's inverse [I, I] and power: the moment's diagonal [I], both in that order.
+    factor of the damped moment's inverse [I, I] and power: the moment's diagonal [I], both in that order;
+    natural: whether that is the matrix's own order.
     """
 
     moment: Tensor
     order: Tensor
     factor: Tensor
     power: Tensor
+    natural: bool = True
 
     def scaled(self, columns: Tensor) -> Compensation:
         """The same of inputs divided by ``columns`` [I], without factorizing again."""
         ordered = columns[self.order]
         moment = self.moment / columns / columns[:, None]
-        return Compensation(moment, self.order, self.factor * ordered, self.power / ordered.square())
+        return Compensation(moment, self.order, self.factor * ordered, self.power / ordered.square(), self.natural)
 
 
 def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
-    """From the second moment of the inputs [I, I]; order: ``natural``, or ``power``, see ``activation_order``.
+    """From the second moment of the inputs [I, I]; order: ``natural``, or ``power``, the columns of most power first
+    (``act_order`` of the GPTQ code): what is rounded first has the most columns left to make up for it.
 
     Raises NumericalError when the damped moment cannot be factorized.
     """
-    columns = activation_order(moment) if order == "power" else torch.arange(len(moment))
+    natural = order == "natural"
+    columns = torch.arange(len(moment)) if natural else moment.diagonal().argsort(descending=True, stable=True)
     ordered = moment[columns][:, columns]
     power = ordered.diagonal().clamp_min(1e-12)
-    return Compensation(damped(moment, damping), columns, inverse_factor(ordered, damping), power)
+    return Compensation(damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural)
 
 
 def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
     """llama.cpp's own rounding of a matrix [O, I], no calibration."""
-    codes, scales = grid.reference(weight)
-    return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
+    codes, scales = grid.unpack(grid.reference(weight))
+    return Rounded(codes, scales, grid.weights(codes, scales))
 
 
 def round_searched(weight: Tensor, grid: Grid) -> Rounded:
     """Each weight [O, I] to its nearest level, every block with the scale of the least squared error."""
-    scales = grid.scales(weight.float().reshape(-1, BLOCK)).view(len(weight), -1)
-    wide = scales.repeat_interleave(BLOCK, 1)
-    codes = grid.nearest(weight.float(), wide)
-    return Rounded(codes, scales, grid.value(codes, wide))
+    scales = _searched(weight.float(), grid)
+    codes = grid.nearest(weight.float(), scales.repeat_interleave(grid.block, 1))
+    return Rounded(codes, scales, grid.weights(codes, scales))
+
+
+def _searched(weight: Tensor, grid: Grid, power: Tensor | None = None) -> Tensor:
+    """The best representable scales [O, B] of a matrix [O, I]; power [I]: what each column's squared error counts."""
+    blocks, importance = weight.reshape(-1, grid.block), None
+    if power is not None:
+        power = power.view(-1, grid.block)
+        importance = (power / power.mean(1, keepdim=True)).repeat(len(weight), 1)
+    return grid.representable(grid.scales(blocks, importance).view(len(weight), -1))
 
 
 def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
-    Scales are fixed block by block, when the block is reached, on the weights as compensated so far;
-    squared errors count by the inputs' power. mask: bool [O, I], False entries become exactly 0 (the
-    grid must have a zero).
+    In the columns' natural order scales are found unit by unit, when the unit is reached, on the weights as
+    compensated so far; in any other beforehand, on the weights as they are. Squared errors count by the inputs'
+    power. mask: bool [O, I], False entries become exactly 0 (the grid must have a zero).
     """
-    _, order, factor, power = given
-    left = weight.float()[:, order]
-    codes = torch.empty(left.shape[::-1], dtype=torch.uint8)  # [I, O]: a column at a time, so columns lie together
-    scales = torch.empty(left.shape[0], left.shape[1] // BLOCK)
-    zero = grid.nearest(torch.zeros(1), torch.ones(1)) if mask is not None else None
-    for start in range(0, left.shape[1], BLOCK):
-        stop = start + BLOCK
+    _, order, factor, power, natural = given
+    left, block = weight.float()[:, order], grid.block
+    levels = torch.empty(left.shape[::-1])  # [I, O]: a column at a time, so columns lie together
+    if natural:
+        scales = torch.empty(left.shape[0], left.shape[1] // block)
+    else:
+        scales = _searched(weight.float(), grid, power[order.argsort()])
+    kept = mask.T.float().contiguous() if mask is not None else None
+    for start in range(0, left.shape[1], block):
+        stop = start + block
+        if natural and start % grid.unit == 0:
+            unit = slice(start, start + grid.unit)
+            scales[:, start // block : unit.stop // block] = _searched(left[:, unit], grid, power[unit])
         w, u = left[:, start:stop].T.contiguous(), factor[start:stop, start:stop]
-        scale = grid.scales(w.T, power[start:stop].expand(w.T.shape) / power[start:stop].mean())
-        errors = torch.empty_like(w)
-        for j in range(BLOCK):
-            code = grid.nearest(w[j], scale)
-            if mask is not None:
-                code = torch.where(mask[:, order[start + j]], code, zero)
-            codes[start + j] = code
-            errors[j] = (w[j] - grid.value(code, scale)) / u[j, j]
-            w[j + 1 :] -= u[j, j + 1 :, None] * errors[j]
-        scales[:, start // BLOCK] = scale
+        errors, columns = torch.empty_like(w), order[start:stop]
+        scale = scales[:, columns // block].T.contiguous()
+        inverse = 1 / inverse_safe(scale)
+        for j, column in enumerate(columns.tolist()):
+            level = grid.snapped(w[j] * inverse[j])
+            if kept is not None:
+                level *= kept[column]
+            levels[column] = level
+            errors[j] = (w[j] - level * scale[j]) / u[j, j]
+            w[j + 1 :].addr_(u[j, j + 1 :], errors[j], alpha=-1)
         left[:, stop:] -= errors.T @ factor[start:stop, stop:]
-    codes = codes.T
-    back = order.argsort()
-    codes, scales = codes[:, back], scales[:, back[::BLOCK] // BLOCK]
-    return Rounded(codes, scales, grid.value(codes, scales.repeat_interleave(BLOCK, 1)))
+    codes = grid.codes(levels.T.contiguous())
+    return Rounded(codes, scales, grid.weights(codes, scales))
 
 
 def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> Rounded:
@@ -116,54 +132,43 @@ def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: T
 
 
 def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Rounded:
-    """The same codes with each row's scales from its normal equations [B, B], as 16-bit numbers."""
-    blocks = codes.shape[1] // BLOCK
+    """The same codes with each row's scales from its normal equations [B, B], made representable."""
+    block, blocks = grid.block, codes.shape[1] // grid.block
     levels = grid.value(codes, torch.ones(()))
     rows = max(1, AT_ONCE // (blocks * codes.shape[1]))
     scales = []
     for part, target in zip(levels.split(rows), weight.float().split(rows), strict=True):
-        tiles = part.view(-1, blocks, BLOCK)
-        through = torch.stack([tiles[:, b] @ moment[b * BLOCK : (b + 1) * BLOCK] for b in range(blocks)], 1)
-        left = (through.view(-1, blocks, blocks, BLOCK) * tiles[:, None]).sum(-1)
+        tiles = part.view(-1, blocks, block)
+        through = torch.stack([tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1)
+        left = (through.view(-1, blocks, blocks, block) * tiles[:, None]).sum(-1)
         right = torch.einsum("obi,oi->ob", through, target)
         diagonal = left.diagonal(dim1=1, dim2=2)
         ridge = RIDGE * diagonal.mean(1, keepdim=True) + torch.where(diagonal > 0, 0.0, 1.0)
         scales.append(torch.linalg.solve(left + torch.diag_embed(ridge), right))
-    found = torch.cat(scales).half().float()
-    return Rounded(codes, found, levels * found.repeat_interleave(BLOCK, 1))
+    found = grid.representable(torch.cat(scales))
+    return Rounded(codes, found, levels * found.repeat_interleave(block, 1))
 
 
 def _recoded(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
     """Codes after one sweep of coordinate descent over the columns, block by block; scales as they are."""
-    codes, slope = rounded.codes.T.contiguous(), (rounded.weight - weight) @ moment  # codes: columns lie together
-    power = moment.diagonal()
-    for b in range(len(codes) // BLOCK):
-        columns, scale = slice(b * BLOCK, (b + 1) * BLOCK), rounded.scales[:, b]
-        tile, slopes = moment[columns, columns], slope[:, columns].T.contiguous()
+    slope, power, block = (rounded.weight - weight) @ moment, moment.diagonal(), grid.block
+    levels = torch.empty(weight.shape[::-1])  # [I, O]: columns lie together
+    kept = mask.T.float().contiguous() if mask is not None else None
+    for b in range(len(levels) // block):
+        columns, scale = slice(b * block, (b + 1) * block), rounded.scales[:, b].contiguous()
+        tile, slopes, inverse = moment[columns, columns], slope[:, columns].T.contiguous(), 1 / inverse_safe(scale)
         value = rounded.weight[:, columns].T.contiguous()
         change = torch.empty_like(value)
-        for j in range(BLOCK):
-            i = b * BLOCK + j
-            code = grid.nearest(value[j] - slopes[j] / power[i], scale)
-            if mask is not None:
-                code = torch.where(mask[:, i], code, codes[i])
-            change[j] = grid.value(code, scale) - value[j]
-            slopes[j + 1 :] += tile[j, j + 1 :, None] * change[j]
-            codes[i] = code
+        for j in range(block):
+            i = b * block + j
+            level = grid.snapped((value[j] - slopes[j] / power[i]) * inverse)
+            if kept is not None:
+                level *= kept[i]
+            change[j] = level * scale - value[j]
+            slopes[j + 1 :].addr_(tile[j, j + 1 :], change[j])
+            levels[i] = level
         slope += change.T @ moment[columns]
-    return codes.T.contiguous()
-
-
-def activation_order(moment: Tensor) -> Tensor:
-    """Columns [I] in the order of rounding: the block with the most power first, so too within each block.
-
-    What is rounded first has the most columns left to make up for it (``act_order`` of the GPTQ code). A block's
-    columns stay together, for they share a scale.
-    """
-    power = moment.diagonal().view(-1, BLOCK)
-    inner = power.argsort(dim=1, descending=True, stable=True)
-    blocks = power.mean(1).argsort(dim=0, descending=True, stable=True)
-    return (inner + BLOCK * torch.arange(len(power))[:, None])[blocks].flatten()
+    return grid.codes(levels.T.contiguous())
 
 
 def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:

@@ -24,10 +24,13 @@ FILE_TYPES = {
     "Q4_0": 2,
     "Q8_0": 7,
     "Q5_0": 8,
+    "Q3_K": 11,
     "Q3_K_M": 12,
     "Q4_K_M": 15,
     "Q5_K_M": 17,
+    "Q6_K": 18,
     "IQ4_NL": 25,
+    "IQ4_XS": 30,
 }
 FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .*?required for type\s+(\w+)\)")
 ROWS = 64

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.families import PAIRED, Family, family_of
 from birdbone.gguf.keys import Shape, architecture_name, model_keys, query_factor, rope_factors, shape_of
@@ -111,7 +111,7 @@ class Plan:
         weight = self.checkpoint.weights[part]
         if part in self.packed:
             rows = torch.as_tensor(self.packed[part][1], dtype=torch.uint8).reshape(weight.shape[0], -1)
-            if rows.shape[1] * BLOCK != weight.shape[1] * GRIDS[kind].block_bytes:
+            if rows.shape[1] != GRIDS[kind].row_bytes(weight.shape[1]):
                 raise ExportError(
                     f"packed {part} has {rows.shape[1]} bytes per row, not those of {weight.shape[1]} {kind} weights"
                 )
@@ -136,9 +136,9 @@ class Plan:
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
     """A matrix or vector as the bytes or numbers of a ggml type. Raises ExportError naming ``part``."""
     if kind in GRIDS:
-        if weight.shape[1] % BLOCK:
-            raise ExportError(f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of {BLOCK}")
-        return GRIDS[kind].pack(*GRIDS[kind].reference(weight.contiguous())).numpy()
+        if not GRIDS[kind].fits(weight.shape[1]):
+            raise ExportError(f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of {GRIDS[kind].unit}")
+        return GRIDS[kind].reference(weight).numpy()
     array = weight.to(FLOATS[kind]).contiguous().numpy()
     if not np.isfinite(array).all():
         raise ExportError(f"{part} does not fit {kind}: it holds NaN, infinity or values beyond its range")

@@ -16,7 +16,7 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from torch import Tensor
 
-from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.plan import Plan
@@ -115,7 +115,7 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: str
     if kind in BYTES:
         writer.add_tensor_info(name, shape, BYTES[kind], math.prod(shape) * BYTES[kind].itemsize)
         return
-    bytes_shape = (*shape[:-1], shape[-1] // BLOCK * GRIDS[kind].block_bytes)
+    bytes_shape = (*shape[:-1], GRIDS[kind].row_bytes(shape[-1]))
     writer.add_tensor_info(
         name, bytes_shape, np.dtype(np.uint8), math.prod(bytes_shape), GGMLQuantizationType(GRIDS[kind].ggml_type)
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from birdbone.algo.equalize import column_scales, rounding_errors
 from birdbone.algo.gptq import Compensation
-from birdbone.algo.grids import Grid
+from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 
@@ -67,17 +67,18 @@ class Scales:
 
 
 def equalize(
-    checkpoint: Checkpoint, layer: int, given: dict[str, list[Compensation]], check: Named, grid: Grid
+    checkpoint: Checkpoint, layer: int, given: dict[str, list[Compensation]], check: Named, types: list[str]
 ) -> Scales:
-    """The scales of those of a block's matrices most of whose rows round better on ``grid`` with them.
+    """The scales of those of a block's matrices most of whose rows round better with them, on the coarsest type.
 
-    given, check: by module, as for ``round_best``. Matrices that share an input share their scales. Rows must
-    be multiples of the grid's blocks.
+    given, check: by module, as for ``round_best``. Matrices that share an input share their scales. Some
+    type must fit each matrix.
     """
     architecture, found = architecture_of(checkpoint.config), Scales()
     for readers in architecture.inputs_of(layer).values():
         weights = {m: checkpoint.weights[f"{m}.weight"].float() for m in readers}
         inputs = weights[readers[0]].shape[1]
+        grid = GRIDS[min(fitting(types, inputs), key=lambda t: GRIDS[t].bits_per_weight)]
         norm, feeder = _source(architecture, layer, readers)
         if not (norm or feeder):
             continue
@@ -88,7 +89,7 @@ def equalize(
         columns = scales.view(-1, 1, size).expand_as(power).flatten()
         scaled = Scales({m: columns for m in readers})
 
-        def errors(by: Scales, weights: Named = weights) -> Tensor:
+        def errors(by: Scales, weights: Named = weights, grid: Grid = grid) -> Tensor:
             parts = [
                 rounding_errors(
                     w * by.columns.get(m, 1.0), by.compensations(m, given[m])[0], by.moment(m, check[m]), grid

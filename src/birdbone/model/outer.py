@@ -12,7 +12,7 @@ from functools import partial
 from torch import Tensor
 
 from birdbone.algo.gptq import Rounded, compensation, round_best, round_nearest
-from birdbone.algo.grids import BLOCK, GRIDS, Grid
+from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.algo.moments import second_moment
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -50,7 +50,7 @@ def outer_roundings(
     the one type. Matrices whose rows no grid divides are left out.
     """
     auto, kinds = settings["embedding"] == "auto", outer_types(settings["types"], settings["embedding"])
-    names = [n for n in outer_matrices(checkpoint) if checkpoint.weights[n].shape[1] % BLOCK == 0]
+    fits = {n: fitting(kinds, checkpoint.weights[n].shape[1]) for n in outer_matrices(checkpoint)}
     fit, check = held_out(calibration)
     check = check[: -(-PRICED_TOKENS // check.shape[1])]
     network = build(checkpoint, device)
@@ -58,13 +58,13 @@ def outer_roundings(
     read = [final_states(network, w, "round: what the head reads") for w in (fit, check)] if auto or compensated else []
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
-    for name in names:
+    for name, types in fits.items():
         weight, tied = checkpoint.weights[name], len(outer_matrices(checkpoint)) == 1
         head = tied or name != outer_matrices(checkpoint)[0]
         given = []
         if compensated and head:
             given = [compensation(moments[0], max(settings["damping"], TIED_DAMPING if tied else 0.0))]
-        for kind in kinds:
+        for kind in types:
             grid = GRIDS[kind]
             use = given and _coarse(grid)
             rounded = round_best(weight, given, moments[1], grid) if use else round_nearest(weight, grid)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import fewest_bits
+from birdbone.algo.grids import BLOCK, fewest_bits
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.gguf.families import supports_uneven
@@ -120,9 +120,22 @@ def sparsity_for(target_bytes: int | None, checkpoint: Checkpoint, seed_paramete
     """
     if target_bytes is None:
         return 0.0
-    outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]))
+    embedding = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"]
+    outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
     fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
-    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, fewest_bits(quantize["types"])))
+    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, _fewest_bits(checkpoint, quantize["types"])))
+
+
+def _fewest_bits(checkpoint: Checkpoint, types: list[str]) -> float:
+    """Bits per block weight with every matrix at the fewest its rows allow; those that narrow at any width."""
+    architecture, bits, size = architecture_of(checkpoint.config), 0.0, 0
+    for layer in range(checkpoint.layers):
+        for module in architecture.linears(layer):
+            weight = checkpoint.weights[f"{module}.weight"]
+            columns = BLOCK if module == architecture.ffn_output(layer) else weight.shape[1]
+            bits += weight.numel() * fewest_bits(types, columns)
+            size += weight.numel()
+    return bits / size
 
 
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from birdbone.algo.budget import Option
 from birdbone.algo.gptq import Compensation, Rounded, compensation, masked, round_best, round_nearest
-from birdbone.algo.grids import BLOCK, GRIDS, Grid
+from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.equalize import Scales, equalize
@@ -40,12 +40,11 @@ class Rounder:
         architecture, fisher = architecture_of(checkpoint.config), narrowed_fisher(checkpoint, scores)
         weights = token_weights(scores)
         layers, changed = moments(checkpoint, calibration, weights, device, CACHE), {}
-        coarsest = min((GRIDS[t] for t in settings["types"]), key=lambda g: g.bits_per_weight)
         for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
             names, scales = architecture.linears(layer), Scales()
             given = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
             if settings["equalize"] and settings["method"] == "gptq" and len(given) == len(names):
-                scales = equalize(checkpoint, layer, given, check, coarsest)
+                scales = equalize(checkpoint, layer, given, check, settings["types"])
             new = scales.changed(checkpoint)
             changed |= new
             for name in names:
@@ -90,11 +89,9 @@ class Rounder:
             self._offer(name, grid, rounded, float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum()))
 
     def _types(self, name: str) -> list[str]:
-        """The grids that a matrix may take: none where no block divides its rows."""
-        if self.checkpoint.weights[name].shape[1] % BLOCK:
-            return []
-        masked = f"weight.{name}" in self.checkpoint.masks
-        return [t for t in self.settings["types"] if not masked or GRIDS[t].has_zero]
+        """The grids that a matrix may take: those that divide its rows, and have a zero where it has a mask."""
+        masked, columns = f"weight.{name}" in self.checkpoint.masks, self.checkpoint.weights[name].shape[1]
+        return [t for t in fitting(self.settings["types"], columns) if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
         self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)

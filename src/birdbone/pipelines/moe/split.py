@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from birdbone.algo.grids import BLOCK, GRIDS
+from birdbone.algo.grids import GRIDS
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -39,7 +39,7 @@ def split(
         {i: activations[0][f"ffn.{i}.profile"] for i in layers},
         {i: clusters[0][f"ffn.{i}"] for i in layers},
     )
-    multiple = BLOCK if kind in GRIDS else 1
+    multiple = GRIDS[kind].unit if kind in GRIDS else 1
     shape = shape_for(ffn_width(even, 0), settings["experts"], settings["shared_share"], multiple)
     windows = texts[0]["calibration"]
     windows = windows[: max(1, settings["tokens"] // windows.shape[1])]

@@ -1,0 +1,34 @@
+"""llama.cpp's own rounding, by its own library: what every rounding of ours is compared with."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import llama_cpp.llama_cpp as api
+import torch
+from torch import Tensor
+
+
+def quantized(values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor | None = None) -> Tensor:
+    """Bytes of a matrix [R, C] as ``ggml_quantize_chunk`` makes them: uint8 [R, row_bytes].
+
+    importance: mean squared input of each column [C], llama.cpp's importance matrix.
+    """
+    values = values.detach().float().cpu().contiguous()
+    out = torch.zeros(len(values), row_bytes, dtype=torch.uint8)
+    weights = None if importance is None else importance.float().cpu().contiguous()
+    written = _quantize_chunk()(
+        ggml_type, values.data_ptr(), out.data_ptr(), 0, *values.shape, None if weights is None else weights.data_ptr()
+    )
+    if written != out.numel():
+        raise ValueError(f"ggml wrote {written} bytes of type {ggml_type} for {out.numel()}")
+    return out
+
+
+@cache
+def _quantize_chunk() -> ctypes._CFuncPtr:
+    function = api._lib.ggml_quantize_chunk
+    function.restype = ctypes.c_size_t
+    function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
+    return function
