@@ -127,3 +127,8 @@ def test_rows_take_the_types_that_divide_them() -> None:
     assert fitting(GRIDS, 576) == ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"]
     assert fitting(GRIDS, 1536) == list(GRIDS)
     assert (fewest_bits(GRIDS, 576), fewest_bits(GRIDS, 1536), fewest_bits(GRIDS, 40)) == (4.5, 3.4375, 16)
+
+
+def test_rows_that_a_grid_does_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match="Q3_K needs rows of multiples of 256, not 96"):
+        GRIDS["Q3_K"].reference(torch.zeros(2, 96))

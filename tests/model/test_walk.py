@@ -5,7 +5,7 @@ import torch
 from two_layer_models import CONFIGS, family, random_model, small, tokens
 
 from birdbone.algo.moments import second_moment
-from birdbone.model.moments import fold, moments, seal, store, token_weights
+from birdbone.model.moments import fold, moments, seal, store
 from birdbone.model.network import blocks_of, build
 from birdbone.model.walk import walk
 
@@ -164,11 +164,3 @@ def test_without_weights_every_token_counts_alike():
         moments(checkpoint, windows, alike, "cpu"), moments(checkpoint, windows, {}, "cpu"), strict=True
     ):
         assert all(torch.equal(found[n], wanted[n]) for n in wanted)
-
-
-def test_tokens_weigh_by_the_root_of_their_squared_gradients():
-    squared = torch.tensor([[0.0, 1.0, 4.0], [9.0, 16.0, 36.0]])
-    found = token_weights({"tokens.up": squared, "tokens.dead": torch.zeros(2, 3), "fisher.up": torch.ones(4)})
-    assert set(found) == {"up", "dead"}
-    torch.testing.assert_close(found["up"], torch.tensor([[0.0, 1, 2], [3, 4, 6]]) * 6 / 16)
-    assert not found["dead"].any()

@@ -22,13 +22,8 @@ Moments = dict[str, Tensor]
 
 
 def token_weights(scores: dict[str, Tensor]) -> Moments:
-    """Module -> weight of each calibration token [N, T], mean 1: the root of a scan's ``tokens.<module>``.
-
-    Squared gradients themselves (GuidedQuant) leave all the weight to a few tokens, in some layers to three of
-    16,384, and what is fitted to those serves no others.
-    """
-    roots = {n.removeprefix("tokens."): t.sqrt() for n, t in scores.items() if n.startswith("tokens.")}
-    return {n: root / root.mean().clamp_min(torch.finfo(root.dtype).tiny) for n, root in roots.items()}
+    """Module -> weight of each calibration token [N, T], from a scan's ``tokens.<module>``."""
+    return {n.removeprefix("tokens."): t for n, t in scores.items() if n.startswith("tokens.")}
 
 
 def moments(
