@@ -6,6 +6,7 @@ One-shot: nothing is pruned or healed. Measured on an off-grid twin of the seed 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -48,23 +49,24 @@ def main() -> None:
 
         def measure(name: str, path: Path, role: str) -> None:
             figures = quality(path, rows_of, reference)
-            speed = llamacpp.speed(path, generated=asked.speed_tokens)
             worst = max(p / rows[0]["perplexity"][d] - 1 for d, p in figures["perplexity"].items()) if rows else 0.0
-            rows.append({"name": name, "role": role, "bytes": path.stat().st_size, **figures, **speed, "worst": worst})
+            rows.append({"name": name, "role": role, "bytes": path.stat().st_size, **figures, "worst": worst})
+            files[name] = path
             print(
-                f"{name:22} {path.stat().st_size / 1e6:7.1f} MB  worst {worst:+7.2%}  KL {figures['kl']:.4f}  "
-                f"top-1 {figures['top1']:.1%}  {speed['decode']:.0f} tokens/s",
+                f"{name:30} {path.stat().st_size / 1e6:7.1f} MB  worst {worst:+7.2%}  KL {figures['kl']:.4f}  "
+                f"top-1 {figures['top1']:.1%}",
                 flush=True,
             )
 
-        f16 = Path(temporary) / "f16.gguf"
+        folder, files = Path(temporary), {}
+        f16 = folder / "f16.gguf"
         write_gguf(f16, seed, tokenizer, default_type="f16")
         measure("f16", f16, "seed")
         smallest = sum(min(o.bytes for o in options) for options in rounder.options.values())
-        for step in map(float, asked.steps.split(",")):
-            types = assign(rounder.options, max_bytes=int(step * smallest))
+        for step in asked.steps.split(","):
+            types = assign(rounder.options, max_bytes=int(float(step) * smallest))
             packed = rounder.apply(types)[1]
-            path = Path(temporary) / "ours.gguf"
+            path = folder / f"ours-{step}.gguf"
             write_gguf(
                 path,
                 with_vectors(seed, packed, types),
@@ -72,16 +74,22 @@ def main() -> None:
                 packed={n: (types[n], p.numpy()) for n, p in packed.items() if n in types},
                 types={n: t for n, t in types.items() if n not in packed},
             )
-            measure(f"birdbone x{step:g}", path, "ours")
+            measure(f"birdbone x{step}", path, "ours")
         importance = importance_matrix(seed, texts["calibration"], device)
         for kind in asked.peers.split(","):
-            path = Path(temporary) / "peer.gguf"
+            path = folder / f"{kind}.gguf"
             substituted = llamacpp.quantize(f16, path, kind)
             name = f"{kind}{f' ({len(substituted)} other)' if substituted else ''}"
             measure(name, path, "peer")
             if kind in WITH_IMPORTANCE:
-                requantize(path, f16, importance)
-                measure(f"{name} imatrix", path, "peer with imatrix")
+                helped = folder / f"{kind}-imatrix.gguf"
+                shutil.copyfile(path, helped)
+                requantize(helped, f16, importance)
+                measure(f"{name} imatrix", helped, "peer with imatrix")
+        speeds = llamacpp.speeds(files, generated=asked.speed_tokens)
+    for row in rows:
+        row |= speeds[row["name"]]
+        print(f"{row['name']:30} {row['decode'] / rows[0]['decode']:.2f} x f16's decode, {row['decode']:.0f} tokens/s")
     save(f"frontier-{asked.grid}", asked, rows, _picture(rows))
 
 

@@ -40,9 +40,11 @@ def test_sequences_longer_than_a_batch_and_f16_caches(exported: Path) -> None:
 
 
 def test_speed_is_in_tokens_per_second(exported: Path) -> None:
-    figures = llamacpp.speed(exported, threads=1, prompt=16, generated=4, repeats=2)
-    assert figures.keys() == {"decode", "prompt"}
-    assert min(figures.values()) > 1
+    found = llamacpp.speeds({"a": exported, "b": exported}, threads=1, prompt=16, generated=4, repeats=2)
+    assert found.keys() == {"a", "b"}
+    for figures in (*found.values(), llamacpp.speed(exported, threads=1, prompt=16, generated=4, repeats=1)):
+        assert figures.keys() == {"decode", "prompt"}
+        assert min(figures.values()) > 1
 
 
 def test_peers_are_quantized_and_substitutions_reported(exported: Path, tmp_path: Path) -> None:

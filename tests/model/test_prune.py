@@ -190,3 +190,14 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
     half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize)
     assert half == pytest.approx(0.5, abs=0.01)
     assert sparsity_for(1, checkpoint, blocks, quantize) == 0.99
+
+
+def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
+    checkpoint = small("llama", hidden_size=256, intermediate_size=256)
+    blocks, embedding = block_parameters(checkpoint), 96 * 256
+    narrowing = 2 * 256 * (256 + 128)  # the FFN's and the attention's output: any width, 128 inputs
+    least = (blocks - narrowing) * 3.4375 / 8 + narrowing * 4.5 / 8
+    outside = (checkpoint.parameters - blocks) * 3.4375 / 8
+    quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
+    assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
+    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize) == pytest.approx(0.5, abs=0.01)

@@ -164,3 +164,19 @@ def test_fisher_information_follows_the_nodes_that_are_left():
         assert len(fisher) == checkpoint.weights[f"{name}.weight"].shape[0]
     up = "model.layers.0.mlp.up_proj"
     assert torch.equal(narrowed_fisher(checkpoint, scores)[up], scores[f"fisher.{up}"][32:])
+
+
+def test_super_blocks_are_offered_where_they_divide_the_rows():
+    checkpoint = small("llama", hidden_size=256, intermediate_size=256)
+    settings = {**SETTINGS, "types": ["Q3_K", "IQ4_XS", "Q4_0"], "orders": ["natural", "power"]}
+    found = Rounder(checkpoint, WINDOWS, scores_of(checkpoint), settings, "cpu")
+    for name, options in found.options.items():
+        costs = {o.type: o.cost for o in options}
+        assert list(costs) == (["Q4_0"] if name.endswith("o_proj.weight") else settings["types"])
+        assert "Q3_K" not in costs or costs["Q3_K"] > costs["IQ4_XS"] > 0
+    types = {n: options[0].type for n, options in found.options.items()}
+    applied, packed = found.apply(types)
+    for name, kind in types.items():
+        assert torch.equal(GRIDS[kind].dequantize(packed[name]), applied.weights[name])
+        exact = found.checkpoint.weights[name]
+        assert (applied.weights[name] - exact).norm() < 0.25 * exact.norm()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-import llama_cpp.llama_cpp as api
 import torch
 from torch import Tensor
 
@@ -28,6 +27,8 @@ def quantized(values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor
 
 @cache
 def _quantize_chunk() -> ctypes._CFuncPtr:
+    import llama_cpp.llama_cpp as api  # loads its libraries: only where they are used
+
     function = api._lib.ggml_quantize_chunk
     function.restype = ctypes.c_size_t
     function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]

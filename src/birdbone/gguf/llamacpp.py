@@ -15,7 +15,7 @@ import numpy as np
 
 from birdbone.errors import ExportError
 from birdbone.gguf.header import tensor_types
-from birdbone.gguf.runtime import ensure_loadable, last_lines, loaded, log, session, thread_count
+from birdbone.gguf.runtime import Session, ensure_loadable, last_lines, loaded, log, session, thread_count
 from birdbone.progress import track
 
 FILE_TYPES = {
@@ -34,6 +34,7 @@ FILE_TYPES = {
 }
 FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .*?required for type\s+(\w+)\)")
 ROWS = 64
+WARM_UP = 4
 
 
 def logits(
@@ -67,30 +68,46 @@ def perplexity(
     return sums
 
 
-def speed(
-    path: Path,
+def speed(path: Path, threads: int | None = None, **settings: int) -> dict[str, float]:
+    """Median tokens per second of one file, as ``speeds`` measures them."""
+    return speeds({path.name: path}, threads, **settings)[path.name]
+
+
+def speeds(
+    files: Mapping[str, Path],
     threads: int | None = None,
     prompt: int = 128,
     generated: int = 32,
     repeats: int = 3,
-    overrides: Mapping[str, int] | None = None,
-) -> dict[str, float]:
-    """Median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16 KV cache.
+    overrides: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Per file, median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16 KV cache.
 
-    One round of warm-up is not counted. llama.cpp's threads spin: measure on an idle machine.
+    The files take turns, so that a machine that is slower for a minute is so for all of them; the first words of
+    each turn are not counted. llama.cpp's threads spin: measure on an idle machine. overrides: as for ``logits``, by
+    name.
     """
-    figures: dict[str, list[float]] = {"decode": [], "prompt": []}
-    with session(path, prompt + generated, "f16", threads, overrides=overrides) as runtime:
-        tokens = [i % runtime.vocabulary for i in range(prompt)]
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            runtime.decode(tokens, every=False)
-            middle = time.perf_counter()
-            for position in range(prompt, prompt + generated):
-                runtime.decode([position % runtime.vocabulary], position, every=False)
-            figures["prompt"].append(prompt / (middle - start))
-            figures["decode"].append(generated / (time.perf_counter() - middle))
-    return {name: statistics.median(values[1:]) for name, values in figures.items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in files}
+    for _ in track(range(repeats), "llama.cpp speed", unit="turn"):
+        for name, path in files.items():
+            asked = (overrides or {}).get(name)
+            with session(path, prompt + generated, "f16", threads, overrides=asked) as runtime:
+                _timed(runtime, prompt, min(WARM_UP, generated))
+                found[name].append(_timed(runtime, prompt, generated))
+    return {
+        name: dict(zip(("decode", "prompt"), map(statistics.median, zip(*turns, strict=True)), strict=True))
+        for name, turns in found.items()
+    }
+
+
+def _timed(runtime: Session, prompt: int, generated: int) -> tuple[float, float]:
+    """Tokens per second of ``generated`` tokens one by one, and of the ``prompt`` before them."""
+    start = time.perf_counter()
+    runtime.decode([i % runtime.vocabulary for i in range(prompt)], every=False)
+    middle = time.perf_counter()
+    for position in range(prompt, prompt + generated):
+        runtime.decode([position % runtime.vocabulary], position, every=False)
+    return generated / (time.perf_counter() - middle), prompt / (middle - start)
 
 
 def tokenize(path: Path, texts: Sequence[str], special: bool = False) -> list[list[int]]:

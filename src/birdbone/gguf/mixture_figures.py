@@ -21,7 +21,6 @@ from birdbone.model.evaluate import compare
 from birdbone.model.judge import domains
 from birdbone.model.mixture import Mixture, set_active, stock_network
 from birdbone.model.reference import Reference
-from birdbone.progress import track
 
 EXACT_KL, EXACT_MEDIAN = 1e-7, 1e-6
 DENSE = "dense"
@@ -150,12 +149,10 @@ def speeds(
     threads: int | None,
 ) -> dict:
     """llama.cpp's tokens per second of the file at each number of experts, and of the dense model in the same type."""
-    found = {}
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         beside = Path(folder) / "dense.gguf"
         write_gguf(beside, dense, tokenizer_folder, default_type=kind)
-        runs = [(DENSE, beside, None), *((str(active), path, {USED: active}) for active in counts)]
-        for name, file, overrides in track(runs, "llama.cpp speed", unit="run"):
-            found[name] = llamacpp.speed(file, threads=threads, generated=generated, overrides=overrides)
-            found[name]["bytes"] = file.stat().st_size
-    return found
+        files = {DENSE: beside, **{str(active): path for active in counts}}
+        used = {str(active): {USED: active} for active in counts}
+        found = llamacpp.speeds(files, threads, generated=generated, overrides=used)
+        return {name: {**figures, "bytes": files[name].stat().st_size} for name, figures in found.items()}

@@ -60,7 +60,7 @@ def measure_files(
         for kind in report["peers"]:
             target = Path(temporary) / f"{kind}.gguf"
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
-        qualities, speed, reference = {}, {}, {}
+        qualities, reference = {}, {}
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
             qualities[name] = {
                 "role": role,
@@ -71,8 +71,8 @@ def measure_files(
                 "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
                 **quality(path, rows, reference, threads),
             }
-            speed[name] = llamacpp.speed(path, threads=threads, generated=export["speed_tokens"])
-    return qualities, speed
+        paths = {name: path for name, _, path, _ in found}
+        return qualities, llamacpp.speeds(paths, threads, generated=export["speed_tokens"])
 
 
 def measure_final(
