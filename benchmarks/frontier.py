@@ -29,7 +29,7 @@ from birdbone.model.rounding import Rounder, with_vectors
 from birdbone.model.scan import node_moments
 
 PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
-WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "Q4_0", "Q3_K_M"}
+WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}
 """Where llama.cpp's importance matrix is said to pay: below five bits."""
 
 

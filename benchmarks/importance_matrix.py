@@ -15,14 +15,14 @@ from torch import Tensor
 
 from birdbone.algo import ggml
 from birdbone.gguf.header import read_gguf_header
-from birdbone.gguf.plan import Plan
+from birdbone.gguf.plan import joined
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import Moments, moments
 
 
 def importance_matrix(checkpoint: Checkpoint, windows: Tensor, device: str) -> Moments:
     """GGUF name of each block matrix -> mean squared input of each of its columns [I]."""
-    names = {part: name for name, parts in Plan(checkpoint, {}, {}, "f16").names().items() for part in parts}
+    names = {part: name for name, parts in joined(checkpoint).items() for part in parts}
     found = {}
     for _, fit, check in moments(checkpoint, windows, {}, device):
         for module, moment in fit.items():

@@ -112,7 +112,9 @@ class PruneWave(Strict):
     @model_validator(mode="after")
     def _grid(self) -> PruneWave:
         if self.multiple % 32:
-            raise ValueError("multiple must be a multiple of 32: GGUF rows are stored in blocks of 32")
+            raise ValueError(
+                "multiple must be a multiple of 32: GGUF rows are stored in blocks of 32, 256 for *_K, *_XS"
+            )
         return self
 
 
@@ -278,15 +280,20 @@ def validate(tree: dict) -> Parameters:
 
 def _unregistered(checked: Parameters) -> list[str]:
     """A line per name that its registry lacks. The registries import torch: they are asked once all else is right."""
-    from birdbone.algo.grids import GRIDS
+    from birdbone.algo.grids import GRIDS, fitting
     from birdbone.algo.scores import SCORES
 
     names = [("prune_wave.score", checked.prune_wave.score, SCORES)]
     names += [("quantize.types", name, GRIDS) for name in checked.quantize.types]
     names += [("quantize.embedding", checked.quantize.embedding, ("auto", *GRIDS))]
     names += [("moe.type", checked.moe.type, ("F32", "F16", *GRIDS))]
-    return [
+    lines = [
         f"parameter {key}: should be one of {', '.join(known)} (got {name!r})"
         for key, name, known in names
         if name not in known
     ]
+    if not lines and not fitting(checked.quantize.types, checked.prune_wave.multiple):
+        lines = [
+            f"parameter prune_wave.multiple: no type of quantize.types fits multiples of {checked.prune_wave.multiple}"
+        ]
+    return lines

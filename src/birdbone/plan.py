@@ -7,7 +7,9 @@ matrix product. Predictions, not promises: the factors below are those of one qu
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +43,7 @@ K_QUANT_ROW = 256
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model decides a run's cost. rows: input width -> number of matrices."""
+    """What of a model decides a run's cost. rows: input width -> matrices; inner: -> weights inside the blocks."""
 
     config: dict
     parameters: int
@@ -49,6 +51,7 @@ class Shape:
     outer: int
     layers: int
     rows: dict[int, int]
+    inner: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,11 @@ def shape_of(source: dict) -> Shape:
         vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
         layers, inner = len(model.get_submodule(architecture.blocks)), lambda name: name.startswith(architecture.blocks)
     block = {n: s for n, s in matrices.items() if inner(n)}
-    rows: dict[int, int] = {}
-    for shape in matrices.values():
-        rows[shape[1]] = rows.get(shape[1], 0) + 1
-    size = sum(a * b for a, b in matrices.values())
-    blocks = sum(a * b for a, b in block.values())
-    return Shape(config, size + vectors, blocks, size - blocks, layers, rows)
+    rows, within = Counter(shape[1] for shape in matrices.values()), Counter()
+    for shape in block.values():
+        within[shape[1]] += shape[0] * shape[1]
+    size, blocks = sum(a * b for a, b in matrices.values()), within.total()
+    return Shape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within))
 
 
 def make_plan(parameters: Parameters) -> Plan:
@@ -129,9 +131,9 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     written = text.written_share * (text.calibration_tokens + text.heal_tokens)
     rounded, kinds = 0.0, _outer_types(p)
     if p.quantize.method == "gptq":
-        per_matrix = _coarse(p.quantize.types, _hidden(shape)) * len(p.quantize.orders)
-        rounded = per_matrix * shape.block + _coarse(kinds, _hidden(shape)) * shape.outer
-    priced = text.calibration_tokens * STATES + len(kinds) * PRICED_TOKENS * JUDGE
+        per_order = sum(_coarse(p.quantize.types, row) * weights for row, weights in shape.inner.items())
+        rounded = per_order * len(p.quantize.orders) + _coarse(kinds, _hidden(shape)) * shape.outer
+    priced = text.calibration_tokens * STATES + len(fitting(kinds, _hidden(shape))) * PRICED_TOKENS * JUDGE
     files = (3 + len(p.report.peers)) * (
         domains * p.export.perplexity_tokens * 3 + 12 * (128 + 4 * p.export.speed_tokens)
     )
@@ -173,7 +175,12 @@ def _memory(p: Parameters, shape: Shape) -> int:
     if p.micro_heal.method == "full":
         step += 4 * 4 * shape.block  # a copy that learns, its gradient and AdamW's two moments
     moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
-    return int(1950e6 + 3 * 4 * shape.parameters + max(step, moments))
+    offered = sum(
+        weights * GRIDS[t].bits_per_weight / 8
+        for row, weights in shape.inner.items()
+        for t in fitting(p.quantize.types, row)
+    )  # every type of every tensor, until one is chosen
+    return int(1950e6 + 3 * 4 * shape.parameters + max(step, moments, offered))
 
 
 def _disk(p: Parameters, shape: Shape) -> int:
@@ -183,23 +190,27 @@ def _disk(p: Parameters, shape: Shape) -> int:
 
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
-    allowed = [fitting(kinds, _hidden(shape)) for kinds in (p.quantize.types, _outer_types(p))]
-    bits = [[GRIDS[t].bits_per_weight for t in kinds] or [16.0] for kinds in allowed]
-    left = shape.block * (1 - min(_target(p, shape), reachable(p)))
-    low, high = (
-        left * min(bits[0]) + shape.outer * min(bits[1]),
-        shape.block * max(bits[0]) + shape.outer * max(bits[1]),
-    )
-    return int(low / 8), int(high / 8)
+    left = 1 - min(_target(p, shape), reachable(p))
+    low, high = _least_outer(p, shape), shape.outer * _most_bits(_outer_types(p), _hidden(shape)) / 8
+    for row, weights in shape.inner.items():
+        low += left * weights * fewest_bits(p.quantize.types, row) / 8
+        high += weights * _most_bits(p.quantize.types, row) / 8
+    return int(low), int(high)
+
+
+def _most_bits(types: list[str], columns: int) -> float:
+    return max((GRIDS[t].bits_per_weight for t in fitting(types, columns)), default=16.0)
 
 
 def _target(p: Parameters, shape: Shape) -> float:
     """Share of the block weights to remove: what is asked, or what ``target_bytes`` takes."""
     if p.target_bytes is None:
         return p.target_sparsity
-    needed = needed_sparsity(
-        p.target_bytes, _least_outer(p, shape), shape.block, fewest_bits(p.quantize.types, _hidden(shape))
+    least = sum(
+        weights * fewest_bits(p.quantize.types, row if row == _hidden(shape) else math.gcd(row, p.prune_wave.multiple))
+        for row, weights in shape.inner.items()
     )
+    needed = needed_sparsity(p.target_bytes, _least_outer(p, shape), shape.block, least / shape.block)
     return max(p.target_sparsity, needed)
 
 
@@ -230,8 +241,19 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
             f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
             f"remove {most:.1%} at most (raise waves or prune_wave.step)"
         )
-    if wide := sum(count for row, count in shape.rows.items() if not fitting(p.quantize.types, row)):
-        found.append(f"type substitution: {wide} matrices stay F16, no type of quantize.types divides their rows")
+    if wide := sum(weights for row, weights in shape.inner.items() if not fitting(p.quantize.types, row)):
+        found.append(
+            f"type substitution: {wide / shape.block:.0%} of the block weights stay F16, no type of quantize.types "
+            "divides their rows"
+        )
+    if not fitting(_outer_types(p), _hidden(shape)):
+        found.append(f"type substitution: embedding and head stay F16, {', '.join(_outer_types(p))} does not fit them")
+    fit_all = fitting(fitting(p.quantize.types, _hidden(shape)), max(shape.inner))
+    if lost := [t for t in fit_all if not GRIDS[t].fits(p.prune_wave.multiple)]:
+        found.append(
+            f"types lost to pruning: a narrowed layer's down projection can no longer be {', '.join(lost)} "
+            f"(prune_wave.multiple is {p.prune_wave.multiple}; {max(GRIDS[t].unit for t in lost)} keeps them)"
+        )
     if (kinds := [k for k in p.report.peers if "_K" in k]) and (
         odd := sum(c for r, c in shape.rows.items() if r % K_QUANT_ROW)
     ):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdbone.algo.budget import Option, assign, needed_sparsity, spread
+from birdbone.algo.budget import Option, assign, needed_sparsity, spread, summed
 
 menus = st.lists(
     st.lists(st.tuples(st.integers(1, 60), st.floats(0, 5)), min_size=1, max_size=4), min_size=1, max_size=4
@@ -100,6 +100,14 @@ def test_without_a_limit_it_is_the_smallest():
 def test_no_cost_allowed_keeps_the_best_of_each():
     options = {"a": [Option("w", 9, 0.1), Option("n", 4, 0.2)], "b": [Option("w", 9, 0.3), Option("n", 5, 0.3)]}
     assert assign(options, max_cost=0.0) == {"a": "w", "b": "n"}
+
+
+def test_tensors_of_one_type_are_one_choice_of_what_all_of_them_allow():
+    parts = [
+        [Option("w", 9, 0.1), Option("n", 4, 0.2), Option("x", 1, 9.0)],
+        [Option("n", 5, 0.3), Option("w", 8, 0.25)],
+    ]
+    assert summed(parts) == [Option("w", 17, pytest.approx(0.35)), Option("n", 9, 0.5)]
 
 
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(1, 10**9), st.sampled_from([4.5, 5.5, 8.5]))

@@ -163,6 +163,8 @@ def test_faults_are_named_before_anything_is_computed() -> None:
         split(*known, {**SPLIT, "experts": 8}, "Q8_0", "cpu", 0)
     with pytest.raises(ConfigError, match="500 experts, but a layer has 192 nodes"):
         split(*known, {**SPLIT, "experts": 500}, "Q8_0", "cpu", 0)
+    with pytest.raises(ConfigError, match=r"moe\.type: Q6_K needs rows of multiples of 256, \S+q_proj\.weight has"):
+        split(*known, SPLIT, "Q6_K", "cpu", 0)
     with pytest.raises(UnsupportedArchitectureError, match="model_type is 'qwen3'"):
         split(small_seed("qwen3"), *known[1:], SPLIT, "Q8_0", "cpu", 0)
     tree = {

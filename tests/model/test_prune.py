@@ -185,11 +185,11 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
     quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
     blocks = block_parameters(checkpoint)
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
-    assert sparsity_for(None, checkpoint, blocks, quantize) == 0
-    assert sparsity_for(10**9, checkpoint, blocks, quantize) == 0
-    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize)
+    assert sparsity_for(None, checkpoint, blocks, quantize, 32) == 0
+    assert sparsity_for(10**9, checkpoint, blocks, quantize, 32) == 0
+    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, 32)
     assert half == pytest.approx(0.5, abs=0.01)
-    assert sparsity_for(1, checkpoint, blocks, quantize) == 0.99
+    assert sparsity_for(1, checkpoint, blocks, quantize, 32) == 0.99
 
 
 def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
@@ -200,4 +200,4 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
     quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
     assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
-    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize) == pytest.approx(0.5, abs=0.01)
+    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, 32) == pytest.approx(0.5, abs=0.01)

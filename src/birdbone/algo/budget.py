@@ -16,6 +16,13 @@ class Option(NamedTuple):
     cost: float
 
 
+def summed(parts: list[list[Option]]) -> list[Option]:
+    """The options of tensors that need one type together: those that all of them have, bytes and costs summed."""
+    by_type = [{o.type: o for o in options} for options in parts]
+    shared = [o.type for o in parts[0] if all(o.type in others for others in by_type)]
+    return [Option(t, sum(p[t].bytes for p in by_type), sum(p[t].cost for p in by_type)) for t in shared]
+
+
 def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bits: float) -> float:
     """Share of the block weights that must go so that ``fixed_bytes`` and the rest at ``bits`` fit.
 

@@ -1,4 +1,4 @@
-"""Columns of equal size before rounding: a block of 32 shares one scale, which its largest column sets.
+"""Columns of equal size before rounding: a block's weights share one scale, which its largest column sets.
 
 Scales move between a matrix and what feeds it without changing the function (cross-layer equalization,
 Nagel et al. 2019, arXiv:1906.04721).

@@ -184,9 +184,13 @@ def round_best(
     """Of the compensated roundings, one per order given, the same refined, and the plain one: that of the least
     output error on ``check``.
     """
-    plain = round_searched(weight, grid)
-    found = [plain if mask is None else masked(plain, mask, grid)]
+    best = round_searched(weight, grid)
+    if mask is not None:
+        best = masked(best, mask, grid)
+    least = output_error(best.weight - weight, check)
     for each in given:
         rounded = round_compensated(weight, each, grid, mask)
-        found += [rounded, refine(weight, rounded, each.moment, grid, mask)]
-    return min(found, key=lambda r: output_error(r.weight - weight, check))
+        for candidate in (rounded, refine(weight, rounded, each.moment, grid, mask)):
+            if (error := output_error(candidate.weight - weight, check)) < least:
+                best, least = candidate, error
+    return best

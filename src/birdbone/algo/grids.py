@@ -128,11 +128,14 @@ class Grid:
         return (steps * scale).view_as(scales)
 
     def _steps(self, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps [N, blocks of a unit] and the unit's scale [N, 1], whose least step is the block of largest scale."""
+        """Steps [N, blocks of a unit] and the unit's scale [N, 1]. The block of the largest scale has the least step,
+        so that what is representable gives the same steps again.
+        """
         units = scales.float().reshape(-1, self.unit // self.block)
         scale = (_largest(units) / self.least_step).half().float()[:, None]
         steps = (units / inverse_safe(scale)).round().clamp(self.least_step, -self.least_step - 1)
-        return steps, scale
+        most = units.abs().argmax(1, keepdim=True)
+        return steps.scatter(1, most, torch.where(scale == 0, 0.0, float(self.least_step))), scale
 
     def reference(self, values: Tensor, importance: Tensor | None = None) -> Tensor:
         """GGUF's bytes of a matrix [R, C] by llama.cpp's own rounding; importance [C]: its importance matrix."""

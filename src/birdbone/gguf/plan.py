@@ -133,6 +133,11 @@ class Plan:
         return (weight + self.family.norm_shift) * factor
 
 
+def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    """GGUF name -> the canonical weights that it joins: they need one type."""
+    return Plan(checkpoint, {}, {}, "F16").names()
+
+
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
     """A matrix or vector as the bytes or numbers of a ggml type. Raises ExportError naming ``part``."""
     if kind in GRIDS:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import BLOCK, fewest_bits
+from birdbone.algo.grids import fewest_bits
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.gguf.families import supports_uneven
@@ -114,25 +116,29 @@ def target_nodes(start_parameters: int, seed_parameters: int, step: float, targe
     return max(0, min(int(step * seed_parameters), int(target * seed_parameters) - gone))
 
 
-def sparsity_for(target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict) -> float:
+def sparsity_for(
+    target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict, multiple: int
+) -> float:
     """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``quantize.types`` allows; 0 without a target.
+    ``quantize.types`` allows; 0 without a target. multiple: what widths stay multiples of.
     """
     if target_bytes is None:
         return 0.0
     embedding = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"]
     outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
     fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
-    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, _fewest_bits(checkpoint, quantize["types"])))
+    bits = _fewest_bits(checkpoint, quantize["types"], multiple)
+    return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str]) -> float:
-    """Bits per block weight with every matrix at the fewest its rows allow; those that narrow at any width."""
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], multiple: int) -> float:
+    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become."""
     architecture, bits, size = architecture_of(checkpoint.config), 0.0, 0
     for layer in range(checkpoint.layers):
         for module in architecture.linears(layer):
             weight = checkpoint.weights[f"{module}.weight"]
-            columns = BLOCK if module == architecture.ffn_output(layer) else weight.shape[1]
+            narrows = module == architecture.ffn_output(layer)
+            columns = math.gcd(weight.shape[1], multiple) if narrows else weight.shape[1]
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size

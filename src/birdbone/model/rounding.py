@@ -73,7 +73,8 @@ class Rounder:
         """One per order of the columns; none where llama.cpp's own rounding is asked for."""
         if self.settings["method"] != "gptq":
             return []
-        return [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
+        found = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
+        return [each._replace(moment=found[0].moment) for each in found]  # one copy of it
 
     def _price(self, module: str, weight: Tensor, given: list[Compensation], check: Tensor, fisher: Tensor) -> None:
         name = f"{module}.weight"

@@ -256,7 +256,7 @@ def _notes(about: dict, numbered: dict, quantize_report: dict, control: dict, pa
     if not quantize_report["target_reached"]:
         notes.append({"kind": "limit", "text": f"target_bytes {quantize_report['target_bytes']} was not reached."})
     if wide := quantize_report["counts"].get("F16"):
-        notes.append({"kind": "fallback", "text": f"{wide} tensors stay F16: their rows are no multiple of 32."})
+        notes.append({"kind": "fallback", "text": f"{wide} tensors stay F16: no type of quantize.types fits them."})
     if zeros := quantize_report["zeros"]:
         notes.append(
             {

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.algo.budget import Option, assign
+from birdbone.algo.budget import Option, assign, summed
 from birdbone.algo.perplexity import plain, worst_bound
+from birdbone.gguf.plan import joined
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.harness import guarded
@@ -48,13 +49,15 @@ def quantize(
     """
     place = resolve_device(device)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
-    options = rounder.options
-    fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in options)
+    groups = [[n for n in parts if n in rounder.options] for parts in joined(accepted).values()]
+    options = {parts[0]: summed([rounder.options[n] for n in parts]) for parts in groups if parts}
+    fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
     reference = Reference(seed, seed_states[0])
     trials: list[dict] = []
     healed = control.get("domains") if accepted.digest != seed.digest else None
 
-    def measure(types: dict[str, str]) -> dict:
+    def measure(chosen: dict[str, str]) -> dict:
+        types = {n: chosen[parts[0]] for parts in groups for n in parts}
         state, _ = rounder.apply(types)
         figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
         domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)
@@ -63,8 +66,8 @@ def quantize(
             tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
         trials.append(
             {
-                "bytes": fixed + _size(options, types),
-                "predicted": _cost(options, types),
+                "bytes": fixed + _size(options, chosen),
+                "predicted": _cost(options, chosen),
                 "worst_domain": domain,
                 "worst_change": change,
                 "bound": bound,

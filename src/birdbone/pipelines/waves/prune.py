@@ -30,9 +30,10 @@ def prune(
     wave = before["wave"] + 1
     if not may_prune(before):
         return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
-    target = max(target_sparsity, sparsity_for(target_bytes, start, seed_metrics["block_parameters"], quantize))
+    blocks = seed_metrics["block_parameters"]
+    target = max(target_sparsity, sparsity_for(target_bytes, start, blocks, quantize, settings["multiple"]))
     step = settings["step"] * 0.5 ** before["halvings"]
-    amount = target_nodes(block_parameters(start), seed_metrics["block_parameters"], step, target)
+    amount = target_nodes(block_parameters(start), blocks, step, target)
     pruned, report = prune_model(
         start,
         amount,
