@@ -179,4 +179,4 @@ def test_super_blocks_are_offered_where_they_divide_the_rows():
     for name, kind in types.items():
         assert torch.equal(GRIDS[kind].dequantize(packed[name]), applied.weights[name])
         exact = found.checkpoint.weights[name]
-        assert (applied.weights[name] - exact).norm() < 0.25 * exact.norm()
+        assert (applied.weights[name] - exact).norm() < 0.35 * exact.norm()  # three bits, few tokens
