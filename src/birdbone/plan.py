@@ -33,7 +33,7 @@ SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 1.9, 1.4, 0.85, 0.8, 1.16
 final state, and written by the seed."""
 AT_REST = 0.06
 """Share of a control's cost where healing has nothing to do."""
-ROUNDED = 2700
+ROUNDED = 3300
 """Weights rounded with error compensation in the time of one token."""
 CANARY_TOKENS = 8000
 FIXED = 4
