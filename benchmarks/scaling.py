@@ -35,9 +35,9 @@ ROUNDING = {
     "types": ["IQ4_NL"],
     "embedding": "Q8_0",
     "method": "gptq",
-    "orders": ["natural"],
+    "orders": ["natural", "power"],
     "equalize": True,
-    "damping": 0.1,
+    "damping": 1.0,
 }
 HEALING = HealSettings(4, 2, 8, 1e-4, 0.0, "float32", "weights", "auto", 100)
 
