@@ -46,6 +46,7 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from birdbone.algo.budget import bytes_allowed
     from birdbone.config import roots
     from birdbone.plan import make_plan, to_json
     from birdbone.report import numbers
@@ -70,7 +71,7 @@ def plan(env: str | None, params: str, as_json: bool) -> None:
     console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
     asked = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
     if p.target_bytes is not None:
-        asked = f"the best of at most {numbers.size(p.target_bytes)}"
+        asked = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, made.bytes_f16))}"
     console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
     where = roots(loader)
     console.print(f"results: [bold]{where['data']}/08_reporting/report.html[/], [bold]{where['models']}/export/[/]")
@@ -120,13 +121,12 @@ def verify(env: str | None, as_json: bool) -> None:
 def summary(env: str | None) -> None:
     """Print the last finished run's summary table and the paths of what it made."""
     from birdbone.config import roots
-    from birdbone.plan import read_results
 
     where = roots(_loader(env, ""))
-    text = read_results(project_root() / where["data"])
-    if not text:
+    path = project_root() / where["data"] / "08_reporting" / "summary.txt"
+    if not path.is_file():
         raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
-    click.echo(text)
+    click.echo(path.read_text())
 
 
 def project_root() -> Path:

@@ -11,12 +11,11 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from birdbone.algo.budget import needed_sparsity
+from birdbone.algo.budget import bytes_allowed, needed_sparsity
 from birdbone.algo.grids import GRIDS, fewest_bits, fitting
 from birdbone.errors import BirdboneError, SourceError
 from birdbone.gguf.families import supports_uneven
@@ -52,6 +51,11 @@ class Shape:
     layers: int
     rows: dict[int, int]
     inner: dict[int, int]
+
+    @property
+    def bytes_f16(self) -> int:
+        """Of all tensors in half precision."""
+        return 2 * self.parameters
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def make_plan(parameters: Parameters) -> Plan:
         {stage: (tokens / rate + FIXED) / 60 for stage, tokens in _forward_tokens(parameters, shape).items()},
         _memory(parameters, shape),
         _disk(parameters, shape),
-        2 * shape.parameters,
+        shape.bytes_f16,
         _export_bytes(parameters, shape),
         _warnings(parameters, shape),
     )
@@ -204,13 +208,14 @@ def _most_bits(types: list[str], columns: int) -> float:
 
 def _target(p: Parameters, shape: Shape) -> float:
     """Share of the block weights to remove: what is asked, or what ``target_bytes`` takes."""
-    if p.target_bytes is None:
+    allowed = bytes_allowed(p.target_bytes, shape.bytes_f16)
+    if allowed is None:
         return p.target_sparsity
     least = sum(
         weights * fewest_bits(p.quantize.types, row if row == _hidden(shape) else math.gcd(row, p.prune_wave.multiple))
         for row, weights in shape.inner.items()
     )
-    needed = needed_sparsity(p.target_bytes, _least_outer(p, shape), shape.block, least / shape.block)
+    needed = needed_sparsity(allowed, _least_outer(p, shape), shape.block, least / shape.block)
     return max(p.target_sparsity, needed)
 
 
@@ -233,8 +238,8 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
     target, most = _target(p, shape), reachable(p)
     if p.target_bytes is not None and target >= 1:
         found.append(
-            f"unreachable: target_bytes {p.target_bytes:,} is less than the embedding alone at "
-            f"{fewest_bits(_outer_types(p), _hidden(shape))} bits a weight ({_least_outer(p, shape):,})"
+            f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less than the embedding "
+            f"alone at {fewest_bits(_outer_types(p), _hidden(shape))} bits a weight ({_least_outer(p, shape):,})"
         )
     if target > most:
         found.append(
@@ -271,12 +276,6 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
 
 def _hidden(shape: Shape) -> int:
     return int(shape.config.get("hidden_size") or shape.config.get("n_embd") or min(shape.rows))
-
-
-def read_results(folder: Path) -> str:
-    """The summary of the last finished run in a data folder, or an empty text."""
-    path = folder / "08_reporting" / "summary.txt"
-    return path.read_text() if path.is_file() else ""
 
 
 def to_json(plan: Plan) -> str:

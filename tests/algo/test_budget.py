@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdbone.algo.budget import Option, assign, needed_sparsity, spread, summed
+from birdbone.algo.budget import Option, assign, bytes_allowed, needed_sparsity, spread, summed
 
 menus = st.lists(
     st.lists(st.tuples(st.integers(1, 60), st.floats(0, 5)), min_size=1, max_size=4), min_size=1, max_size=4
@@ -134,3 +134,7 @@ def test_a_spread_counts_weights_and_caps_each_tensor():
     found = spread({"small": cheap, "large": dear}, {"small": 100, "large": 900}, 0.5, most=0.9)
     assert found["small"] == 0.9
     assert 100 * found["small"] + 900 * found["large"] == pytest.approx(500, abs=2)
+
+
+def test_a_target_is_bytes_or_a_share_of_f16():
+    assert [bytes_allowed(target, 2000) for target in (None, 0.25, 300, 1)] == [None, 500, 300, 1]

@@ -180,16 +180,19 @@ def test_a_wave_removes_its_step_or_what_is_left_to_the_target():
     assert target_nodes(940, 1000, step=0.02, target=0.05) == 0
 
 
+CHUNKS = {"multiple": 32, "attention": False}
+
+
 def test_a_size_asks_for_the_sparsity_that_reaches_it():
     checkpoint = small()
     quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
     blocks = block_parameters(checkpoint)
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
-    assert sparsity_for(None, checkpoint, blocks, quantize, 32) == 0
-    assert sparsity_for(10**9, checkpoint, blocks, quantize, 32) == 0
-    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, 32)
+    assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS) == 0
+    assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS) == 0
+    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, CHUNKS)
     assert half == pytest.approx(0.5, abs=0.01)
-    assert sparsity_for(1, checkpoint, blocks, quantize, 32) == 0.99
+    assert sparsity_for(1, checkpoint, blocks, quantize, CHUNKS) == 0.99
 
 
 def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
@@ -200,4 +203,13 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
     quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
     assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
-    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, 32) == pytest.approx(0.5, abs=0.01)
+    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
+    checkpoint = small("llama", hidden_size=256, intermediate_size=256, head_dim=64)
+    blocks = block_parameters(checkpoint)
+    quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
+    kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS)
+    narrowed = sparsity_for(60_000, checkpoint, blocks, quantize, {"multiple": 32, "attention": True})
+    assert 0 < kept < narrowed < 0.99

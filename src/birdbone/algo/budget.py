@@ -23,6 +23,11 @@ def summed(parts: list[list[Option]]) -> list[Option]:
     return [Option(t, sum(p[t].bytes for p in by_type), sum(p[t].cost for p in by_type)) for t in shared]
 
 
+def bytes_allowed(target: float | None, bytes_f16: int) -> int | None:
+    """The ``target_bytes`` parameter in bytes: a number below 1 is a share of ``bytes_f16``."""
+    return target and int(target if target >= 1 else target * bytes_f16)
+
+
 def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bits: float) -> float:
     """Share of the block weights that must go so that ``fixed_bytes`` and the rest at ``bits`` fit.
 

@@ -12,7 +12,7 @@ from birdbone.algo.grids import fewest_bits
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.gguf.families import supports_uneven
-from birdbone.model.architecture import architecture_of
+from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.moments import CACHE, moments, token_weights
 from birdbone.model.outer import outer_types
@@ -117,31 +117,38 @@ def target_nodes(start_parameters: int, seed_parameters: int, step: float, targe
 
 
 def sparsity_for(
-    target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict, multiple: int
+    target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict, settings: dict
 ) -> float:
     """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``quantize.types`` allows; 0 without a target. multiple: what widths stay multiples of.
+    ``quantize.types`` allows; 0 without a target. settings: the ``prune_wave`` parameters.
     """
     if target_bytes is None:
         return 0.0
     embedding = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"]
     outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
     fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
-    bits = _fewest_bits(checkpoint, quantize["types"], multiple)
+    bits = _fewest_bits(checkpoint, quantize["types"], settings)
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], multiple: int) -> float:
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: dict) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become."""
     architecture, bits, size = architecture_of(checkpoint.config), 0.0, 0
     for layer in range(checkpoint.layers):
+        steps = {architecture.ffn_output(layer): settings["multiple"]}
+        if settings["attention"]:
+            steps[architecture.attention_part(layer, "output")] = _group_width(architecture, checkpoint.config)
         for module in architecture.linears(layer):
             weight = checkpoint.weights[f"{module}.weight"]
-            narrows = module == architecture.ffn_output(layer)
-            columns = math.gcd(weight.shape[1], multiple) if narrows else weight.shape[1]
+            columns = math.gcd(weight.shape[1], steps.get(module, weight.shape[1]))
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size
+
+
+def _group_width(architecture: Architecture, config: dict) -> int:
+    """Columns of the attention's output that belong to one key-value group."""
+    return architecture.heads(config) // architecture.kv_heads(config) * architecture.head_size(config)
 
 
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
@@ -167,8 +174,7 @@ def _repair(
 ) -> tuple[dict[str, Tensor], list[dict]]:
     """New output projections where nodes went, and what each gained."""
     architecture = architecture_of(start.config)
-    heads = architecture.heads(start.config) // architecture.kv_heads(start.config)
-    wide = heads * architecture.head_size(start.config)
+    wide = _group_width(architecture, start.config)
     new: dict[str, Tensor] = {}
     rows = []
     for layer, fit, check in moments(start, calibration, token_weights(scores), device, CACHE):

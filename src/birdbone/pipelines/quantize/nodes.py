@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.algo.budget import Option, assign, summed
+from birdbone.algo.budget import Option, assign, bytes_allowed, summed
 from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.gguf.plan import joined
 from birdbone.model.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ def quantize(
     verdict: dict,
     settings: dict,
     max_loss: float,
-    target_bytes: int | None,
+    target_bytes: float | None,
     device: str,
     random_seed: int,
 ) -> tuple[tuple[dict[str, Tensor], dict], dict]:
@@ -47,7 +47,7 @@ def quantize(
     that the guard watches fell by more than it may. The control counts only
     for a healed model: one that is still the seed is judged against the seed.
     """
-    place = resolve_device(device)
+    place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
     groups = [[n for n in parts if n in rounder.options] for parts in joined(accepted).values()]
     options = {parts[0]: summed([rounder.options[n] for n in parts]) for parts in groups if parts}
@@ -80,10 +80,10 @@ def quantize(
         )
         return trials[-1]
 
-    if target_bytes is None:
+    if allowed is None:
         _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings["trials"])
     else:
-        measure(assign(options, max_bytes=target_bytes - fixed))
+        measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
     best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
     types = best["types"]
@@ -96,8 +96,8 @@ def quantize(
         "limit": max_loss,
         "method": settings["method"],
         "tensor_bytes": best["bytes"],
-        "target_bytes": target_bytes,
-        "target_reached": target_bytes is None or best["bytes"] <= target_bytes,
+        "target_bytes": allowed,
+        "target_reached": allowed is None or best["bytes"] <= allowed,
         "domains": plain(best["domains"]),
         "tasks": best["tasks"],
         "tasks_lost": best["tasks_lost"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from birdbone.algo.budget import bytes_allowed
 from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -21,7 +22,7 @@ def prune(
     seed_metrics: dict,
     settings: dict,
     target_sparsity: float,
-    target_bytes: int | None,
+    target_bytes: float | None,
     widths: str,
     quantize: dict,
     device: str,
@@ -31,7 +32,8 @@ def prune(
     if not may_prune(before):
         return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
     blocks = seed_metrics["block_parameters"]
-    target = max(target_sparsity, sparsity_for(target_bytes, start, blocks, quantize, settings["multiple"]))
+    allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
+    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings))
     step = settings["step"] * 0.5 ** before["halvings"]
     amount = target_nodes(block_parameters(start), blocks, step, target)
     pruned, report = prune_model(
