@@ -26,6 +26,7 @@ def mask_weights(
     start: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], asked: dict, damping: float, device: str
 ) -> Checkpoint:
     """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
+    A mask is False wherever its weight is now 0.
 
     calibration: token windows [N, T]; scores: ``tokens.<module>`` of it (none: every token counts alike) and, for
     budgets by sensitivity, ``fisher.<module>`` over the seed's outputs; asked: the ``prune_wave.weights``
@@ -35,19 +36,20 @@ def mask_weights(
     architecture, dtype = architecture_of(start.config), compute_dtype("auto", device)
     network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
     pattern, weights = asked["pattern"] and tuple(asked["pattern"]), token_weights(scores)
-    for name in (n for layer in range(start.layers) for n in architecture.linears(layer)):
-        width = start.weights[f"{name}.weight"].shape[1]
+    names = [f"{n}.weight" for layer in range(start.layers) for n in architecture.linears(layer)]
+    for name in names:
+        width = start.weights[name].shape[1]
         if pattern and width % pattern[1]:
             raise ConfigError(
-                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} inputs of {name}"
+                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} columns of {name}"
             )
     budgets: dict[str, float] = {}
     if asked["budget"] == "sensitivity" and not pattern:
         fisher = narrowed_fisher(start, scores)
         layers = moments(start, calibration, weights, device, CACHE)
         budgets = sensitivity_budgets(start, layers, fisher, asked, damping)
-    new: dict[str, Tensor] = {}
-    masks: dict[str, Tensor] = {}
+    # Room for what stays, taken before the first block: between what comes and goes it would leave holes.
+    new = {name: torch.empty_like(start.weights[name]) for name in names}
     for layer, batches in walk(network, architecture, calibration, f"masks ({asked['method']})", settle=True):
         fit, check = fold(batches, architecture.inputs_of(layer), weights)
         for module in architecture.linears(layer):
@@ -55,11 +57,9 @@ def mask_weights(
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, asked["sparsity"])
             given = start.weights[name].to(device), moment.to(device)
-            mask, weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)
-            masks[f"weight.{name}"], new[name] = mask.cpu(), weight.cpu()
-            linear = network.get_submodule(module)
-            linear.weight = nn.Parameter(weight.to(linear.weight), requires_grad=False)
-    return start.evolve(new, masks)
+            weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)[1]
+            network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
+    return start.evolve(new, {f"weight.{name}": weight != 0 for name, weight in new.items()})
 
 
 def sensitivity_budgets(

@@ -23,16 +23,20 @@ def heal(
     device: str,
     random_seed: int,
 ) -> tuple[Checkpoint, dict, str]:
-    """Distil the seed into what is left; skipped where nothing changed since an accepted state."""
+    """Distil the seed into what is left; skipped where nothing changed since an accepted state.
+
+    Each wave goes on in the text where the one before stopped.
+    """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
     if before["stopped"] or settings["steps"] == 0 or unchanged:
         return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
+    read = (wave - 1) * settings["steps"] * settings["batch"]
     with live_log(f"wave_{wave}.heal") as on_step:
         healed, curve = heal_model(
             pruned,
             seed,
-            texts[0]["heal"],
+            texts[0]["heal"].roll(-read, 0),
             HealSettings(**settings),
             random_seed + wave,
             resolve_device(device),
