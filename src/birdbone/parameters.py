@@ -103,7 +103,7 @@ class PruneWave(Strict):
     score: str
     step: Annotated[float, Field(gt=0, lt=1)]
     clusters: Literal["layer", "model"]
-    cluster_cap: Annotated[float, Field(gt=0, le=0.1)]
+    cluster_cap: Annotated[float, Field(gt=0, lt=1)]
     attention: bool
     multiple: Positive
     damping: Annotated[float, Field(gt=0)]
