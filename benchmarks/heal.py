@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
-from workbench import Artifacts, arguments, fewer, save
+from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
@@ -42,12 +42,13 @@ def main() -> None:
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
     reference = found.reference(asked.windows)
-    settings = {**found.parameters["prune_wave"], "attention": False}
+    settings = {**found.parameters["prune_wave"], "attention": False, "cluster_cap": NO_CAP}
     if asked.mask != "none":
         settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}
     amount = int(asked.share * block_parameters(seed))
     clusters, calibration = found.clusters[0], texts["calibration"]
     pruned, _ = prune(seed, amount, scores, clusters, calibration, settings, "uneven", device)
+    print(f"{1 - block_parameters(pruned) / block_parameters(seed):.1%} of the block weights gone", flush=True)
     known = found.parameters["micro_heal"]
     plain = {"method": "lora", "ce_weight": 0.0, "state_weight": 0.0, "learning_rate": asked.rate, "base": "float32"}
     base = HealSettings(**{**known, **plain})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import torch
-from workbench import Artifacts, arguments, fewer, save
+from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.scores import SCORES
@@ -24,7 +24,6 @@ from birdbone.model.prune import choose, prune
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
 from birdbone.pipelines.topology.nodes import cluster
 
-NO_CAP = 0.99
 CAP = 2.0
 """Of the share removed: what a cluster may lose where clusters count."""
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
-from workbench import Artifacts, arguments, fewer, save
+from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
@@ -22,8 +22,6 @@ from birdbone.model.network import build
 from birdbone.model.prune import choose
 from birdbone.model.scan import node_moments
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
-
-NO_CAP = 0.99
 
 
 def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, list[Tensor]]:

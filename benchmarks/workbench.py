@@ -18,6 +18,8 @@ from birdbone.model.reference import Reference
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+NO_CAP = 0.99
+"""A cluster cap that never binds: the share asked for is the share that goes."""
 
 
 def arguments(description: str, **options: Any) -> argparse.Namespace:
