@@ -7,6 +7,7 @@ import torch
 from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
 
 from birdbone.errors import ConfigError, NumericalError
+from birdbone.model.head import hidden_states
 from birdbone.model.heal import heal
 from birdbone.model.network import build
 from birdbone.model.shrink import remove_nodes
@@ -168,6 +169,18 @@ def test_windows_are_used_in_order_and_again_from_the_start():
     once = heal(narrow(), small(), WINDOWS[:2].repeat(3, 1), replace(RECIPE, steps=3), 0, "cpu")[1]
     again = heal(narrow(), small(), WINDOWS[:2], replace(RECIPE, steps=3), 0, "cpu")[1]
     assert once == again
+
+
+def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
+    reads = []
+
+    def counted(network, ids, between):
+        reads.append("student" if torch.is_grad_enabled() else "teacher")
+        return hidden_states(network, ids, between)
+
+    monkeypatch.setattr("birdbone.model.heal.hidden_states", counted)
+    heal(narrow(), small(), WINDOWS[:2], replace(RECIPE, steps=3), 0, "cpu")
+    assert reads == ["teacher", "student", "student", "student"]
 
 
 def test_a_student_trains_without_its_familys_dropout(tmp_path):
