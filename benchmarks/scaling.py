@@ -88,6 +88,8 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
     windows = torch.randint(0, 4096, (case["tokens"] // WINDOW, WINDOW), dtype=torch.int32)
     architecture = architecture_of(seed.config)
     scores: dict[str, torch.Tensor] = {}
+    output = f"{architecture.ffn_output(0)}.weight"
+    blunted = seed.evolve({output: 0.9 * seed.weights[output]})  # the seed itself would have nothing to learn
 
     def scan() -> None:
         _, fisher, tokens = node_moments(build(seed), architecture, seed.config, windows, "scan")
@@ -104,7 +106,7 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
         "moments": observe,
         "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
         "round": lambda: Rounder(seed, windows, scores, ROUNDING, "cpu"),
-        "heal": lambda: heal(seed, seed, windows, HEALING, 0, "cpu"),
+        "heal": lambda: heal(blunted, seed, windows, HEALING, 0, "cpu"),
     }
     return {name: _measured(work) for name, work in stages.items()}
 

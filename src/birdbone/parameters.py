@@ -232,7 +232,7 @@ class Parameters(Strict):
     threads: Positive | None
     waves: Annotated[int, Field(ge=1, le=64)]
     target_sparsity: Share
-    target_bytes: Annotated[float, Field(gt=0)] | None
+    target_bytes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     max_loss: Annotated[float, Field(gt=0)]
     widths: Literal["even", "uneven"]
     text: Text

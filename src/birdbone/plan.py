@@ -42,7 +42,7 @@ K_QUANT_ROW = 256
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a model decides a run's cost. rows: input width -> matrices; inner: -> weights inside the blocks."""
+    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; neurons: those in FFNs."""
 
     config: dict
     parameters: int
@@ -51,6 +51,7 @@ class Shape:
     layers: int
     rows: dict[int, int]
     inner: dict[int, int]
+    neurons: int
 
     @property
     def bytes_f16(self) -> int:
@@ -102,7 +103,8 @@ def shape_of(source: dict) -> Shape:
     for shape in block.values():
         within[shape[1]] += shape[0] * shape[1]
     size, blocks = sum(a * b for a, b in matrices.values()), within.total()
-    return Shape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within))
+    neurons = sum(a * b for n, (a, b) in block.items() if "mlp" in n or "ffn" in n)
+    return Shape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within), neurons)
 
 
 def make_plan(parameters: Parameters) -> Plan:
@@ -176,6 +178,8 @@ def _memory(p: Parameters, shape: Shape) -> int:
     """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with all moments."""
     vocabulary = shape.config.get("vocab_size") or shape.outer // max(1, _hidden(shape))
     step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * _hidden(shape)
+    if p.micro_heal.steps * p.micro_heal.batch * p.text.window >= 2 * p.text.heal_tokens:
+        step += 4 * p.text.heal_tokens * _hidden(shape)  # the teacher's states, kept
     if p.micro_heal.method == "full":
         step += 4 * 4 * shape.block  # a copy that learns, its gradient and AdamW's two moments
     moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
@@ -194,7 +198,7 @@ def _disk(p: Parameters, shape: Shape) -> int:
 
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
-    left = 1 - min(_target(p, shape), reachable(p))
+    left = 1 - min(_target(p, shape), reachable(p, shape))
     low, high = _least_outer(p, shape), shape.outer * _most_bits(_outer_types(p), _hidden(shape)) / 8
     for row, weights in shape.inner.items():
         low += left * weights * fewest_bits(p.quantize.types, row) / 8
@@ -228,14 +232,15 @@ def _outer_types(p: Parameters) -> list[str]:
     return outer_types(p.quantize.types, p.quantize.embedding)
 
 
-def reachable(p: Parameters) -> float:
-    """The most that ``waves`` of ``step`` (or the clusters' cap) can remove."""
-    return p.waves * min(p.prune_wave.step, p.prune_wave.cluster_cap)
+def reachable(p: Parameters, shape: Shape) -> float:
+    """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each within the cap."""
+    capped = 1 - (1 - p.prune_wave.cluster_cap) ** p.waves
+    return min(p.waves * p.prune_wave.step, capped * shape.neurons / shape.block)
 
 
 def _warnings(p: Parameters, shape: Shape) -> list[str]:
     found = []
-    target, most = _target(p, shape), reachable(p)
+    target, most = _target(p, shape), reachable(p, shape)
     if p.target_bytes is not None and target >= 1:
         found.append(
             f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less than the embedding "
@@ -243,8 +248,8 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
         )
     if target > most:
         found.append(
-            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves of {p.prune_wave.step:.1%} "
-            f"remove {most:.1%} at most (raise waves or prune_wave.step)"
+            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves remove {most:.1%} at most "
+            "(raise waves, prune_wave.step or prune_wave.cluster_cap)"
         )
     if wide := sum(weights for row, weights in shape.inner.items() if not fitting(p.quantize.types, row)):
         found.append(

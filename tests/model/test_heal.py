@@ -179,8 +179,10 @@ def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
         return hidden_states(network, ids, between)
 
     monkeypatch.setattr("birdbone.model.heal.hidden_states", counted)
-    heal(narrow(), small(), WINDOWS[:2], replace(RECIPE, steps=3), 0, "cpu")
-    assert reads == ["teacher", "student", "student", "student"]
+    _, again = heal(narrow(), small(), WINDOWS, replace(RECIPE, steps=5), 0, "cpu")
+    assert reads == ["teacher", "student"] * 2 + ["student"] * 3
+    _, once = heal(narrow(), small(), WINDOWS.repeat(3, 1), replace(RECIPE, steps=5), 0, "cpu")
+    assert again == once
 
 
 def test_a_student_trains_without_its_familys_dropout(tmp_path):

@@ -143,6 +143,16 @@ def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
             assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
 
 
+@pytest.mark.parametrize("pattern", [None, [2, 4]])
+def test_a_kept_weight_that_is_zero_is_not_masked(pattern):
+    checkpoint = small()
+    name = f"{family(checkpoint).ffn_output(0)}.weight"
+    sparse = torch.where(checkpoint.weights[name] > 0, checkpoint.weights[name], 0.0)
+    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
+    result, _ = pruned(checkpoint.evolve({name: sparse}), 0, weights=weights)
+    assert (~result.masks[f"weight.{name}"]).sum() == sparse.numel() * (0.5 if pattern else 0.25)
+
+
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
 def test_budgets_by_sensitivity_spare_the_module_the_loss_minds_most(method):
     checkpoint = small()
@@ -188,11 +198,11 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
     quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
     blocks = block_parameters(checkpoint)
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
-    assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS) == 0
-    assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS) == 0
-    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, CHUNKS)
+    assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
+    assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
+    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, CHUNKS, "uneven")
     assert half == pytest.approx(0.5, abs=0.01)
-    assert sparsity_for(1, checkpoint, blocks, quantize, CHUNKS) == 0.99
+    assert sparsity_for(1, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0.99
 
 
 def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
@@ -203,13 +213,16 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
     quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
     assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
-    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS) == pytest.approx(0.5, abs=0.01)
+    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS, "uneven") == pytest.approx(
+        0.5, abs=0.01
+    )
 
 
 def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
     checkpoint = small("llama", hidden_size=256, intermediate_size=256, head_dim=64)
     blocks = block_parameters(checkpoint)
     quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
-    kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS)
-    narrowed = sparsity_for(60_000, checkpoint, blocks, quantize, {"multiple": 32, "attention": True})
-    assert 0 < kept < narrowed < 0.99
+    kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS, "uneven")
+    attention = {"multiple": 32, "attention": True}
+    narrowed, even = (sparsity_for(60_000, checkpoint, blocks, quantize, attention, w) for w in ("uneven", "even"))
+    assert 0 < even == kept < narrowed < 0.99

@@ -45,9 +45,9 @@ def heal(
 ) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and the curve: one row per step with loss, kl, ce (nats per token), states, lr.
 
-    windows [N, T] are used in order, ``batch`` a step, again from the start when they run out; where each comes
-    at least twice, the teacher's final states of it are kept. Without cross-entropy a student that is its own
-    teacher has nothing to learn, and is handed back as it came.
+    windows [N, T] are used in order, ``batch`` a step, again from the start when they run out; where each batch
+    comes at least twice, the teacher's final states of it are kept in host memory. Without cross-entropy a student
+    that is its own teacher has nothing to learn, and is handed back as it came.
     make_student: what of the checkpoint learns, the head never does. Every masked weight of the result is exactly 0.
     Raises NumericalError when the loss is not finite.
     """
@@ -62,10 +62,10 @@ def heal(
     heads = Head.of(checkpoint).to(device, dtype), Head.of(seed).sharing(teacher)
     optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
     between = settings.state_weight > 0
-    period = len(windows) // math.gcd(len(windows), settings.batch)
-    comes_again = settings.steps >= 2 * period and not between
-    taught: dict[int, tuple[Tensor, ...]] = {}
     curve = _resume(workdir, trained, optimizer)
+    round_steps, odd = divmod(len(windows), settings.batch)
+    comes_again = not odd and not between and settings.steps - len(curve) >= 2 * round_steps
+    taught: dict[int, Tensor] = {}
     if curve:
         log.info("%s: goes on after step %d of %d", label, len(curve), settings.steps)
     for step in track(range(len(curve), settings.steps), label, unit="step"):
@@ -73,12 +73,13 @@ def heal(
         for group in optimizer.param_groups:
             group["lr"] = rate
         ids = _batch(windows, step, settings.batch).to(device).long()
-        wanted = taught.get(step % period)
-        if wanted is None:
+        if comes_again and step % round_steps in taught:
+            wanted = (taught[step % round_steps].to(device),)
+        else:
             with torch.no_grad():
                 wanted = hidden_states(teacher, ids, between)
             if comes_again:
-                taught[step % period] = wanted
+                taught[step % round_steps] = wanted[-1].cpu()
         with torch.autocast(device.split(":")[0], dtype, enabled=dtype != torch.float32):
             found = hidden_states(student.network, ids, between)
         kl, ce, gradient = distil(found[-1], wanted[-1], ids, *heads, settings.ce_weight)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.budget import needed_sparsity
-from birdbone.algo.grids import fewest_bits
+from birdbone.algo.grids import fewest_bits, fitting
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.gguf.families import supports_uneven
@@ -46,7 +46,7 @@ def prune(
     of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels within a layer, and ``model.<layer>`` across layers
     where ``clusters: model`` asks for them; settings: the ``prune_wave`` parameters.
     """
-    even = widths == "even" or not supports_uneven(start.config)
+    even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
         report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
@@ -110,6 +110,11 @@ def choose(
     return neurons, groups
 
 
+def stays_even(widths: str, config: dict) -> bool:
+    """Whether all layers keep one width: asked for, or because stock llama.cpp has no uneven form of the family."""
+    return widths == "even" or not supports_uneven(config)
+
+
 def target_nodes(start_parameters: int, seed_parameters: int, step: float, target: float) -> int:
     """Block weights this wave removes: ``step`` of the seed's, or what is left to ``target``."""
     gone = seed_parameters - start_parameters
@@ -117,7 +122,12 @@ def target_nodes(start_parameters: int, seed_parameters: int, step: float, targe
 
 
 def sparsity_for(
-    target_bytes: int | None, checkpoint: Checkpoint, seed_parameters: int, quantize: dict, settings: dict
+    target_bytes: int | None,
+    checkpoint: Checkpoint,
+    seed_parameters: int,
+    quantize: dict,
+    settings: dict,
+    widths: str,
 ) -> float:
     """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
     ``quantize.types`` allows; 0 without a target. settings: the ``prune_wave`` parameters.
@@ -127,17 +137,22 @@ def sparsity_for(
     embedding = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"]
     outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
     fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
-    bits = _fewest_bits(checkpoint, quantize["types"], settings)
+    bits = _fewest_bits(checkpoint, quantize["types"], settings, widths)
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: dict) -> float:
-    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become."""
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: dict, widths: str) -> float:
+    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become.
+
+    Groups narrower than any type are not counted on: few of them go, and a matrix that lost none keeps its type.
+    """
     architecture, bits, size = architecture_of(checkpoint.config), 0.0, 0
+    group = _group_width(architecture, checkpoint.config)
+    groups_go = settings["attention"] and not stays_even(widths, checkpoint.config) and fitting(types, group)
     for layer in range(checkpoint.layers):
         steps = {architecture.ffn_output(layer): settings["multiple"]}
-        if settings["attention"]:
-            steps[architecture.attention_part(layer, "output")] = _group_width(architecture, checkpoint.config)
+        if groups_go:
+            steps[architecture.attention_part(layer, "output")] = group
         for module in architecture.linears(layer):
             weight = checkpoint.weights[f"{module}.weight"]
             columns = math.gcd(weight.shape[1], steps.get(module, weight.shape[1]))

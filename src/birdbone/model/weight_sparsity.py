@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +27,6 @@ def mask_weights(
     start: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], asked: dict, damping: float, device: str
 ) -> Checkpoint:
     """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
-    A mask is False wherever its weight is now 0.
 
     calibration: token windows [N, T]; scores: ``tokens.<module>`` of it (none: every token counts alike) and, for
     budgets by sensitivity, ``fisher.<module>`` over the seed's outputs; asked: the ``prune_wave.weights``
@@ -50,6 +50,7 @@ def mask_weights(
         budgets = sensitivity_budgets(start, layers, fisher, asked, damping)
     # Room for what stays, taken before the first block: between what comes and goes it would leave holes.
     new = {name: torch.empty_like(start.weights[name]) for name in names}
+    bits: dict[str, np.ndarray] = {}
     for layer, batches in walk(network, architecture, calibration, f"masks ({asked['method']})", settle=True):
         fit, check = fold(batches, architecture.inputs_of(layer), weights)
         for module in architecture.linears(layer):
@@ -57,9 +58,15 @@ def mask_weights(
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, asked["sparsity"])
             given = start.weights[name].to(device), moment.to(device)
-            weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)[1]
+            mask, weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)
+            bits[name] = np.packbits(mask.cpu().numpy())
             network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
-    return start.evolve(new, {f"weight.{name}": weight != 0 for name, weight in new.items()})
+    del network
+    return start.evolve(new, {f"weight.{name}": _unpacked(bits.pop(name), new[name].shape) for name in names})
+
+
+def _unpacked(bits: np.ndarray, shape: torch.Size) -> Tensor:
+    return torch.from_numpy(np.unpackbits(bits, count=shape.numel()).view(bool)).view(shape)
 
 
 def sensitivity_budgets(

@@ -33,7 +33,7 @@ def prune(
         return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
-    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings))
+    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings, widths))
     step = settings["step"] * 0.5 ** before["halvings"]
     amount = target_nodes(block_parameters(start), blocks, step, target)
     pruned, report = prune_model(
