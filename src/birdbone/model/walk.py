@@ -60,7 +60,7 @@ def walk(
             pass
         if settle:
             for i, call in enumerate(calls):
-                hidden[i] = block_output(blocks[layer], hidden[i], call)
+                hidden[i].copy_(block_output(blocks[layer], hidden[i], call))  # in its place, or memory is left in holes
 
 
 @torch.no_grad()
