@@ -60,7 +60,7 @@ def walk(
             pass
         if settle:
             for i, call in enumerate(calls):
-                hidden[i].copy_(block_output(blocks[layer], hidden[i], call))  # in its place, or memory is left in holes
+                hidden[i].copy_(block_output(blocks[layer], hidden[i], call))  # in place: no holes
 
 
 @torch.no_grad()
