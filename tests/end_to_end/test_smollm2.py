@@ -29,7 +29,7 @@ LIGHT = {
     "prune_wave": {"step": 0.02},
     "micro_heal": {"steps": 3, "checkpoint_every": 10},
     "regrow": {"tokens": 512, "heal_steps": 1},
-    "guard": {"control": False},
+    "guard": {"control": False, "wave_share": 0.5},  # on so little text a host's own rounding moves it by points
     "quantize": {"trials": 1, "types": ["Q4_0"], "embedding": "Q8_0"},
     "export": {"referee_tokens": 256, "perplexity_tokens": 256, "speed_tokens": 8},
     "report": {"peers": ["Q4_0"], "prompts": ["What is the capital of France?"], "generate_tokens": 8},
