@@ -73,13 +73,13 @@ bench-full: setup ## the same on four times the text, more of each, and without 
 	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5
 	python benchmarks/sps_variants.py --env $(ENV) --windows 16 --shares 0.05,0.1,0.2,0.3
 	python benchmarks/one_shot.py --env $(ENV) --windows 16 --tokens 16384
-	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200
+	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200 --recipes all
 	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200 --mask 2:4
 	python benchmarks/frontier.py --env $(ENV) --windows 32 --grid own
 	python benchmarks/frontier.py --env $(ENV) --windows 32
 	python benchmarks/scan.py --env $(ENV)
 	python benchmarks/streaming.py --layers 32
-	python benchmarks/scaling.py
+	python benchmarks/scaling.py --factors 1,2,4,8
 
 .venv-peers/.installed: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv --clear .venv-peers

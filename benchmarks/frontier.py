@@ -18,6 +18,7 @@ from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.budget import assign
 from birdbone.gguf import llamacpp
+from birdbone.gguf.plan import priced_together
 from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.architecture import architecture_of
@@ -40,15 +41,14 @@ def main() -> None:
     device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]
     if asked.grid == "twin":
         seed, scores = _twin(seed, texts["calibration"], device)
-    rounder = Rounder(seed, texts["calibration"], scores, settings, device)
     test = fewer(texts, "test", asked.windows)
     rows_of = {d: test[f"test.{d}"] for d in domains(test, "test")}
 
-    tokenizer, rows, reference = found.tokenizer, [], {}
+    tokenizer, rows = found.tokenizer, []
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
 
         def measure(name: str, path: Path, role: str) -> None:
-            figures = quality(path, rows_of, reference)
+            figures = quality(path, rows_of, folder)
             worst = max(p / rows[0]["perplexity"][d] - 1 for d, p in figures["perplexity"].items()) if rows else 0.0
             rows.append({"name": name, "role": role, "bytes": path.stat().st_size, **figures, "worst": worst})
             files[name] = path
@@ -62,9 +62,12 @@ def main() -> None:
         f16 = folder / "f16.gguf"
         write_gguf(f16, seed, tokenizer, default_type="f16")
         measure("f16", f16, "seed")
-        smallest = sum(min(o.bytes for o in options) for options in rounder.options.values())
+        rounder = Rounder(seed, texts["calibration"], scores, settings, device)
+        options, members = priced_together(seed, rounder.options)
+        smallest = sum(min(o.bytes for o in offered) for offered in options.values())
         for step in asked.steps.split(","):
-            types = assign(rounder.options, max_bytes=int(float(step) * smallest))
+            chosen = assign(options, max_bytes=int(float(step) * smallest))
+            types = {n: kind for first, kind in chosen.items() for n in members[first]}
             packed = rounder.apply(types)[1]
             path = folder / f"ours-{step}.gguf"
             write_gguf(

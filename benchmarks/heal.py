@@ -33,11 +33,12 @@ RECIPES = {
     "hidden states of the blocks too": {"method": "full", "learning_rate": 2e-4, "state_weight": 1.0},
     "block by block": {"method": "full", "learning_rate": 1e-4},
 }
+QUICK = ",".join(r for r in RECIPES if r != "LoRA distilled and on cross-entropy")
 MASK = {"none": None, "2:4": [2, 4]}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.1, mask="none", steps="8,24", windows=3, recipes=",".join(RECIPES), rate=0.0005)
+    asked = arguments(__doc__, share=0.1, mask="none", steps="5,15", windows=3, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
@@ -79,7 +80,7 @@ def main() -> None:
 
     measure("nothing", 0, 0.0, pruned, "healed")
     steps = [int(s) for s in asked.steps.split(",")]
-    for recipe in asked.recipes.split(","):
+    for recipe in RECIPES if asked.recipes == "all" else asked.recipes.split(","):
         chosen = replace(base, **RECIPES[recipe.strip()])
         for count in steps:
             start = time.perf_counter()

@@ -1,6 +1,7 @@
 """Which score finds the neurons that matter least: perplexity after removing a share of them by each.
 
-Every score removes the same number of neurons, model-wide, from the untouched seed, with plain
+Every score removes the same number of neurons from the untouched seed, model-wide (in families that stock
+llama.cpp has no uneven form of: as many in every layer), with plain
 deletion and with the least-squares repair; nothing is healed. Figures are of the guard's domains.
 
 The score in use is also tried with its clusters in view, those of a layer and those across layers: no
@@ -20,7 +21,7 @@ from birdbone.model.device import resolve_device
 from birdbone.model.judge import judge
 from birdbone.model.moments import remember, token_weights
 from birdbone.model.network import build
-from birdbone.model.prune import choose, prune
+from birdbone.model.prune import choose, prune, stays_even
 from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
 from birdbone.pipelines.topology.nodes import cluster
 
@@ -39,16 +40,18 @@ def main() -> None:
     one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
     guard = fewer(texts, "guard", asked.windows)
     reference = found.reference(asked.windows)
+    even = stays_even("uneven", seed.config)
     neurons = sum(ffn_width(seed, i) for i in range(seed.layers))
 
     def measure(state: Checkpoint, **row: object) -> dict:
         figures = judge(build(state, device), reference, guard, "guard", 0)
         domain, change = worst_change(figures, None)
         row |= {"worst_domain": domain, "worst_change": change}
+        row["gone"] = 1 - sum(ffn_width(state, i) for i in range(seed.layers)) / neurons
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)
         row["change"] = {d: f["change"] for d, f in figures.items()}
         print(
-            "{score:10} {share:4.0%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(
+            "{score:10} {gone:6.1%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(
                 **row
             ),
             flush=True,
@@ -56,7 +59,7 @@ def main() -> None:
         return row
 
     def removed(weights: int, used: dict, groups: dict, chosen: dict) -> dict[str, Checkpoint]:
-        masks, _ = choose(seed, weights, used, groups, chosen, even=False)
+        masks, _ = choose(seed, weights, used, groups, chosen, even)
         repaired, _ = prune(seed, weights, used, groups, texts["calibration"], chosen, "uneven", device)
         return {"deleted": remove_nodes(seed, masks, {}), "repaired": repaired}
 

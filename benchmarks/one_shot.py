@@ -35,7 +35,8 @@ def main() -> None:
     rows = []
     for method in asked.methods.split(","):
         for case, sparsity, pattern in CASES:
-            for budget in ("uniform",) if pattern else ("uniform", "sensitivity"):
+            blind = pattern or method == "magnitude"  # to what its inputs are: a sensitivity says nothing to it
+            for budget in ("uniform",) if blind else ("uniform", "sensitivity"):
                 weights = {"method": method, "sparsity": sparsity, "pattern": pattern, "budget": budget}
                 start = time.perf_counter()
                 chosen = {**settings, "weights": weights}

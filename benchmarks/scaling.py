@@ -29,13 +29,12 @@ from birdbone.model.scan import node_moments
 from birdbone.model.students import HealSettings
 
 BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
-FACTORS = {"tokens": (1, 2, 4), "layers": (1, 2, 4), "hidden": (1, 2, 4), "neurons": (1, 2, 4)}
 WINDOW, PROFILE = 256, 256
 ROUNDING = {
     "types": ["IQ4_NL"],
     "embedding": "Q8_0",
     "method": "gptq",
-    "orders": ["natural", "power"],
+    "orders": ["natural"],
     "equalize": True,
     "damping": 1.0,
 }
@@ -46,11 +45,11 @@ def main() -> None:
     if "--case" in sys.argv:
         print(json.dumps(_case(json.loads(sys.argv[-1]))))
         return
-    asked = arguments(__doc__)
+    asked = arguments(__doc__, factors="1,4")
     rows = []
-    for along, factors in FACTORS.items():
-        for factor in factors:
-            case = {**BASE, along: factor * BASE[along]}
+    for along in BASE:
+        for factor in asked.factors.split(","):
+            case = {**BASE, along: int(factor) * BASE[along]}
             command = [sys.executable, str(Path(__file__)), "--case", json.dumps(case)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             rows += [{"along": along, **case, "stage": stage, **figures} for stage, figures in found.items()]
@@ -121,8 +120,8 @@ def _measured(work: Callable[[], object]) -> dict[str, float]:
 
 
 def _picture(rows: list[dict]) -> plt.Figure:
-    figure, panels = plt.subplots(2, len(FACTORS), figsize=(13, 6), sharey="row")
-    for column, along in enumerate(FACTORS):
+    figure, panels = plt.subplots(2, len(BASE), figsize=(13, 6), sharey="row")
+    for column, along in enumerate(BASE):
         for row, what in enumerate(("seconds", "peak")):
             panel = panels[row][column]
             for stage in dict.fromkeys(r["stage"] for r in rows):

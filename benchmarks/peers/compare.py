@@ -7,7 +7,6 @@ anonymous memory count (a memory-mapped file's pages can be taken back at any ti
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +52,7 @@ def main() -> None:
         write_folder(seed, folder, torch.float32)
         for file in found.tokenizer.iterdir():
             if file.name != "manifest.json":
-                os.link(file, folder / file.name)
+                shutil.copyfile(file, folder / file.name)
         save_file({"windows": texts["calibration"]}, Path(temporary) / "windows.safetensors")
         for method, structure in product(asked.methods.split(","), asked.structures.split(",")):
             tries = [("llm-compressor", method), *(("birdbone", rival) for rival in RIVALS[method])] * asked.repeats

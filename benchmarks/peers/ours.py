@@ -13,8 +13,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
+from birdbone.model.network import canonical
 from birdbone.model.weight_sparsity import mask_weights
 
 DAMPING = 0.1
@@ -23,12 +26,15 @@ DAMPING = 0.1
 
 def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:
     config = json.loads((Path(folder) / "config.json").read_text())
-    seed = Checkpoint(config, load_file(Path(folder) / "model.safetensors"))
+    weights, architecture = load_file(Path(folder) / "model.safetensors"), architecture_of(config)
+    if architecture.fused or architecture.transposed:
+        weights = canonical(weights, config)
+    seed = Checkpoint(config, weights)
     ids = load_file(windows)["windows"]
     n, m = map(int, structure.split(":"))
     asked = {"method": method, "sparsity": 0.5, "pattern": [n, m] if m else None, "budget": "uniform"}
     start = time.perf_counter()
-    masked = mask_weights(seed, ids, {}, asked, DAMPING, "cpu")
+    masked = mask_weights(seed, ids, {}, asked, DAMPING, resolve_device("auto"))
     seconds = time.perf_counter() - start
     Path(out).mkdir(parents=True)
     write_folder(masked, Path(out), torch.float32)

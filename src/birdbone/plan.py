@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from birdbone.algo.budget import bytes_allowed, needed_sparsity
 from birdbone.algo.grids import GRIDS, fewest_bits, fitting
-from birdbone.errors import BirdboneError, SourceError
+from birdbone.errors import BirdboneError
 from birdbone.gguf.families import supports_uneven
-from birdbone.gguf.header import read_gguf_header
 from birdbone.model import sources
-from birdbone.model.architecture import architecture_of
 from birdbone.model.outer import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
+from birdbone.shapes import Shape, shape_of
 
 EFFICIENCY = 0.42
 """Share of the matrix product's speed that a whole forward pass reaches."""
@@ -41,25 +38,6 @@ K_QUANT_ROW = 256
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; neurons: those in FFNs."""
-
-    config: dict
-    parameters: int
-    block: int
-    outer: int
-    layers: int
-    rows: dict[int, int]
-    inner: dict[int, int]
-    neurons: int
-
-    @property
-    def bytes_f16(self) -> int:
-        """Of all tensors in half precision."""
-        return 2 * self.parameters
-
-
-@dataclass(frozen=True)
 class Plan:
     """Predictions: minutes per stage, memory and disk in bytes, the export's bytes, and warnings."""
 
@@ -71,40 +49,6 @@ class Plan:
     bytes_f16: int
     bytes_range: tuple[int, int]
     warnings: list[str]
-
-
-def shape_of(source: dict) -> Shape:
-    """Shapes of a model without its weights. Raises SourceError where even those are out of reach."""
-    if source["kind"] == "gguf":
-        header = read_gguf_header(source["path"])
-        matrices = {n: t.shape for n, t in header.tensors.items() if len(t.shape) == 2}
-        kind = header.metadata.get("general.architecture", "llama")
-        config, inner = {"model_type": kind}, lambda name: name.startswith("blk.")
-        vectors = sum(t.shape[0] for t in header.tensors.values() if len(t.shape) == 1)
-        layers = int(header.metadata.get(f"{kind}.block_count", 1))
-    else:
-        try:
-            config = (
-                source["config"]
-                if source["kind"] == "random"
-                else AutoConfig.from_pretrained(source.get("id") or source["path"]).to_dict()
-            )
-        except (OSError, ValueError) as error:
-            raise SourceError(f"model {source['name']}: its config.json cannot be had ({error})") from error
-        architecture = architecture_of(config)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
-        named = dict(model.named_parameters())
-        matrices = {n: tuple(p.shape) for n, p in named.items() if p.dim() == 2}
-        vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
-        layers, inner = len(model.get_submodule(architecture.blocks)), lambda name: name.startswith(architecture.blocks)
-    block = {n: s for n, s in matrices.items() if inner(n)}
-    rows, within = Counter(shape[1] for shape in matrices.values()), Counter()
-    for shape in block.values():
-        within[shape[1]] += shape[0] * shape[1]
-    size, blocks = sum(a * b for a, b in matrices.values()), within.total()
-    neurons = sum(a * b for n, (a, b) in block.items() if "mlp" in n or "ffn" in n)
-    return Shape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within), neurons)
 
 
 def make_plan(parameters: Parameters) -> Plan:
@@ -175,14 +119,13 @@ def _tokens_per_second(shape: Shape) -> float:
 
 
 def _memory(p: Parameters, shape: Shape) -> int:
-    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with all moments."""
-    vocabulary = shape.config.get("vocab_size") or shape.outer // max(1, _hidden(shape))
+    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a layer's moments."""
     step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * _hidden(shape)
     if p.micro_heal.steps * p.micro_heal.batch * p.text.window >= 2 * p.text.heal_tokens:
         step += 4 * p.text.heal_tokens * _hidden(shape)  # the teacher's states, kept
     if p.micro_heal.method == "full":
         step += 4 * 4 * shape.block  # a copy that learns, its gradient and AdamW's two moments
-    moments = 2 * 4 * sum(row * row * count / 2 for row, count in shape.rows.items() if row != vocabulary)
+    moments = 2 * 4 * shape.square / shape.layers
     offered = sum(
         weights * GRIDS[t].bits_per_weight / 8
         for row, weights in shape.inner.items()
@@ -192,8 +135,9 @@ def _memory(p: Parameters, shape: Shape) -> int:
 
 
 def _disk(p: Parameters, shape: Shape) -> int:
-    """Seed, two full states per wave, the exports and the temporary f16 and f32 files."""
-    return int(4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters)
+    """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second moments."""
+    files = 4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters
+    return files + 2 * 4 * shape.square
 
 
 def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:

@@ -79,7 +79,8 @@ def test_the_bound_adds_standard_errors_of_the_change():
     news = domains["news"]
     assert worst_bound(domains, None, 0, 0) == ("news", news["change"], news["change"])
     name, change, bound = worst_bound(domains, None, 1, 0)
-    assert name == "code" and bound == pytest.approx(change + 0.1)
+    assert domains["code"]["documents"] == 3
+    assert name == "code" and bound == pytest.approx(change + 0.1 * math.sqrt(3 / 2))
 
 
 def test_reports_leave_out_the_lists_per_document():

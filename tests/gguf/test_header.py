@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from birdbone.errors import ArtifactError
-from birdbone.gguf.header import read_gguf_header, tensor_types
+from birdbone.gguf.header import quantized_type, read_gguf_header, tensor_types
 
 ANY_BYTES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -58,6 +58,18 @@ def test_a_good_file_is_read_as_gguf_py_reads_it(good: Path) -> None:
         ours = header.tensors[tensor.name]
         assert (ours.offset, ours.nbytes) == (tensor.data_offset, tensor.n_bytes)
         assert ours.shape == tuple(tensor.shape.tolist()[::-1])
+
+
+def test_a_files_type_is_that_of_most_of_its_bytes(good: Path, tmp_path: Path) -> None:
+    assert quantized_type(good) == "Q4_0"
+    writer = gguf.GGUFWriter(tmp_path / "odd.Q4_1.gguf", "llama")
+    writer.add_tensor("a.weight", np.zeros((4, 64), np.float16))
+    writer.add_tensor("b.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert quantized_type(tmp_path / "odd.Q4_1.gguf") is None
 
 
 def test_every_truncation_is_found(good: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.pretokenizer import splitter
 from birdbone.gguf.tokenizer import PROBES, read_vocabulary
-from birdbone.gguf.writer import write_gguf
+from birdbone.gguf.writer import check_form, write_gguf
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 TEXTS = [*PROBES, "Zebras dig 12345 holes.\n\n    if x:\n\t\treturn 7", "ﬁ ∑ Ω 漢字 🦙🦙"]
@@ -104,6 +104,8 @@ def test_a_tokenizer_that_llama_cpp_would_read_differently_is_refused(tmp_path: 
     with pytest.raises(ExportError, match="Hello, world!"):
         write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), folder)
     assert not list(tmp_path.glob("*.gguf"))
+    with pytest.raises(ExportError, match="Hello, world!"):
+        check_form(checkpoint_of(random_model("llama")), folder)
 
 
 def test_missing_and_oversized_tokenizers_are_refused(byte_level: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.families import supports_fewer_heads, supports_uneven
 from birdbone.gguf.header import read_gguf_header, tensor_types
-from birdbone.gguf.writer import write_gguf
+from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
@@ -163,6 +163,12 @@ def test_types_round_as_packed_bytes_do(byte_level: Path, tmp_path: Path) -> Non
     assert types["blk.0.attn_norm.weight"] == "F32"
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_can_be_written_has_a_form(name: str, byte_level: Path) -> None:
+    form = check_form(checkpoint_of(random_model(name)), byte_level)
+    assert form["block_count"] == 3 and form["tokenizer"] == "gpt-2"
+
+
 def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> None:
     checkpoint = checkpoint_of(random_model("llama"))
     name = "model.layers.0.mlp.up_proj.weight"
@@ -172,8 +178,11 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, types={name: "Q9_9"})
     with pytest.raises(ExportError, match="up_proj"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed={name: ("Q4_0", torch.zeros(128, 8))})
+    relu = checkpoint_of(random_model("llama", hidden_act="relu"))
     with pytest.raises(ExportError, match="hidden_act"):
-        write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama", hidden_act="relu")), byte_level)
+        write_gguf(tmp_path / "m.gguf", relu, byte_level)
+    with pytest.raises(ExportError, match="hidden_act"):
+        check_form(relu, byte_level)
     narrow, down = narrowed(checkpoint, [48] * 3, [2] * 3), "model.layers.1.mlp.down_proj.weight"
     with pytest.raises(ExportError, match=r"layers\.1\.mlp\.down_proj.*multiples of 32"):
         write_gguf(tmp_path / "m.gguf", narrow, byte_level, types={down: "Q4_0"})

@@ -4,9 +4,9 @@ import pytest
 import torch
 from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
 
-from birdbone.algo.budget import assign, summed
+from birdbone.algo.budget import assign
 from birdbone.algo.grids import GRIDS
-from birdbone.gguf.plan import joined
+from birdbone.gguf.plan import priced_together
 from birdbone.model.network import build
 from birdbone.model.outer import outer_matrices
 from birdbone.model.rounding import WIDE, Rounder, dequantized, narrowed_fisher
@@ -188,14 +188,12 @@ def test_tensors_that_gguf_joins_take_one_type_where_a_free_choice_would_part_th
     checkpoint = small("gpt2", n_embd=256)
     settings = {**SETTINGS, "types": ["Q3_K", "IQ4_XS", "Q4_0", "Q5_0", "Q8_0"]}
     options = Rounder(checkpoint, WINDOWS, scores_of(checkpoint), settings, "cpu").options
-    groups = [[n for n in parts if n in options] for parts in joined(checkpoint).values()]
-    groups = [parts for parts in groups if parts]
-    together = {parts[0]: summed([options[n] for n in parts]) for parts in groups}
+    together, members = priced_together(checkpoint, options)
     least = sum(min(o.bytes for o in found) for found in options.values())
     parted = 0
     for share in (1.2, 1.4, 1.6, 1.8):
         free, chosen = (assign(each, max_bytes=int(share * least)) for each in (options, together))
-        parted += sum(len({free[n] for n in parts}) > 1 for parts in groups)
+        parted += sum(len({free[n] for n in parts}) > 1 for parts in members.values())
         sizes = (next(o.bytes for o in together[n] if o.type == t) for n, t in chosen.items())
         assert least <= sum(sizes) <= share * least
-    assert parted and any(len(parts) == 3 for parts in groups)
+    assert parted and any(len(parts) == 3 for parts in members.values())

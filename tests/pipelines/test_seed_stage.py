@@ -1,10 +1,14 @@
 """What the seed writes joins what was read, evenly, in calibration and healing alone."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from birdbone.errors import TextError
 from birdbone.pipelines.seed import nodes
+from birdbone.text.sources import Document
+from birdbone.text.splits import split
 
 TEXT = {"window": 4, "calibration_tokens": 40, "heal_tokens": 17, "written_share": 0.5}
 
@@ -55,3 +59,52 @@ def test_chat_needs_a_tokenizer_with_a_template(monkeypatch):
     monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Tokenizer())
     with pytest.raises(TextError, match=r"text\.chat.*no chat template"):
         nodes.read_text(None, {**TEXT, "chat": True}, 0)
+
+
+class Letters(Tokenizer):
+    """A token per letter."""
+
+    eos_token_id = 0
+
+    def __call__(self, string: str, **_: object) -> object:
+        return SimpleNamespace(input_ids=[ord(c) for c in string])
+
+
+READ = {
+    **TEXT,
+    "chat": False,
+    "written_share": 0.0,
+    "guard_tokens": 16,
+    "test_tokens": 16,
+}
+
+
+def library(monkeypatch, sources: dict[str, list[Document]], text: dict) -> dict[str, torch.Tensor]:
+    """The windows of a source ``mine`` and the guard domains of ``text``."""
+    monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Letters())
+    monkeypatch.setattr(nodes, "documents", lambda source, chat: sources[source])
+    return nodes.read_text(None, {**READ, "source": "mine", **text}, 0)[0]
+
+
+MINE = [Document(f"title {i}", f"{i:03d} is a text of its own") for i in range(200)]
+
+
+def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_reads(monkeypatch):
+    windows = library(monkeypatch, {"mine": MINE}, {"guard_domains": ["mine"]})
+    heads = {n: {bytes(row.tolist())[:3] for row in w} for n, w in windows.items() if not n.endswith("documents")}
+    starts = [d.text[:3].encode() for d in split(MINE, 0, nodes.HEAL_SHARES)["heal"]]
+    assert len(heads["guard.mine"]) > 1 and not (heads["guard.mine"] | heads["test.mine"]) & set(starts)
+    assert not heads["guard.mine"] & heads["test.mine"]
+
+
+def test_guard_text_that_healing_reads_under_another_name_is_refused(monkeypatch):
+    copies = {"mine": MINE, "copies": [Document(f"copy {i}", d.text) for i, d in enumerate(MINE)]}
+    with pytest.raises(TextError, match=r"text\.guard_domains: copies holds documents that text\.source \(mine\)"):
+        library(monkeypatch, copies, {"guard_domains": ["copies"]})
+    library(monkeypatch, copies, {"guard_domains": ["copies"], "written_share": 1.0})  # healing reads none of it
+
+
+def test_few_documents_are_said(monkeypatch, caplog):
+    few = {"mine": MINE, "few": [Document(f"long {i}", f"long {i} " * 40) for i in range(6)]}
+    library(monkeypatch, few, {"guard_domains": ["few"]})
+    assert "guard text few is of" in caplog.text and "intervals are rough" in caplog.text

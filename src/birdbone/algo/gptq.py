@@ -180,11 +180,11 @@ def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:
 
 def round_best(
     weight: Tensor, given: list[Compensation], check: Tensor, grid: Grid, mask: Tensor | None = None
-) -> Rounded:
+) -> tuple[Rounded, list[Compensation]]:
     """Of the compensated roundings, one per order given, the same refined, and the plain one: that of the least
-    output error on ``check``.
+    output error on ``check``; and the order it came from, which finer grids of the same matrix can go by.
     """
-    best = round_searched(weight, grid)
+    best, by = round_searched(weight, grid), given
     if mask is not None:
         best = masked(best, mask, grid)
     least = output_error(best.weight - weight, check)
@@ -192,5 +192,5 @@ def round_best(
         rounded = round_compensated(weight, each, grid, mask)
         for candidate in (rounded, refine(weight, rounded, each.moment, grid, mask)):
             if (error := output_error(candidate.weight - weight, check)) < least:
-                best, least = candidate, error
-    return best
+                best, by, least = candidate, [each], error
+    return best, by

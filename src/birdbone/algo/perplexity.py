@@ -70,12 +70,14 @@ def worst_bound(
 ) -> tuple[str, float, float]:
     """(domain, change, bound): where the change and ``errors`` of its standard errors together are largest.
 
-    The standard error is a quarter of the 95 % interval's width, as for a normal distribution.
+    The standard error is a quarter of the 95 % interval's width, as for a normal distribution, and raised
+    by √(D / (D − 1)): a bootstrap over D documents knows their spread about their own mean alone.
     """
     found = {}
     for name, figures in domains.items():
         change, low, high = judged_change(figures, (control or {}).get(name), random_seed)
-        found[name] = (change, change + errors * (high - low) / 4)
+        few = math.sqrt(figures["documents"] / max(1, figures["documents"] - 1))
+        found[name] = (change, change + errors * few * (high - low) / 4)
     name = max(found, key=lambda n: found[n][1])
     return name, *found[name]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "
 STRING, ARRAY = 8, 9
 LEAST_KEY, LEAST_TENSOR = 13, 24
 LONGEST_NAME, MOST_DIMENSIONS = 64, 4
+UNQUANTIZED = {"F64", "F32", "F16", "BF16"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ def read_gguf_header(path: Path) -> Header:
 def tensor_types(path: Path) -> dict[str, str]:
     """The ggml type of every tensor in a file: ``{"blk.0.ffn_up.weight": "Q4_0", ...}``."""
     return {name: tensor.type for name, tensor in read_gguf_header(path).tensors.items()}
+
+
+def quantized_type(path: Path) -> str | None:
+    """The ggml type that most of a file's bytes have; None where that is a whole float."""
+    sizes: Counter[str] = Counter()
+    for tensor in read_gguf_header(path).tensors.values():
+        sizes[tensor.type] += tensor.nbytes
+    most = max(sizes, key=sizes.__getitem__, default=None)
+    return None if most in UNQUANTIZED else most
 
 
 class _Damage(Exception):

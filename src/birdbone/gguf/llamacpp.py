@@ -110,9 +110,11 @@ def _timed(runtime: Session, prompt: int, generated: int) -> tuple[float, float]
     return generated / (time.perf_counter() - middle), prompt / (middle - start)
 
 
-def tokenize(path: Path, texts: Sequence[str], special: bool = False) -> list[list[int]]:
-    """llama.cpp's token ids of each text. special: add what the file says belongs around a text."""
-    with loaded(path, vocab_only=True) as model:
+def tokenize(path: Path, texts: Sequence[str], special: bool = False, repack: bool | None = None) -> list[list[int]]:
+    """llama.cpp's token ids of each text. special: add what the file says belongs around a text; repack: as for
+    ``loaded``, given where the file has no tensors to try.
+    """
+    with loaded(path, vocab_only=True, repack=repack) as model:
         vocab = api.llama_model_get_vocab(model)
         return [_ids(vocab, text.encode(), special) for text in texts]
 

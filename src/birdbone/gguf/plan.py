@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
+from birdbone.algo.budget import Option, summed
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.families import PAIRED, Family, family_of
@@ -136,6 +137,15 @@ class Plan:
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:
     """GGUF name -> the canonical weights that it joins: they need one type."""
     return Plan(checkpoint, {}, {}, "F16").names()
+
+
+def priced_together(
+    checkpoint: Checkpoint, options: dict[str, list[Option]]
+) -> tuple[dict[str, list[Option]], dict[str, list[str]]]:
+    """Options of tensors that are one in the file, summed under the first one's name, and the members of each."""
+    groups = [[n for n in parts if n in options] for parts in joined(checkpoint).values()]
+    members = {parts[0]: parts for parts in groups if parts}
+    return {first: summed([options[n] for n in parts]) for first, parts in members.items()}, members
 
 
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,24 +12,23 @@ from birdbone.algo.perplexity import perplexity
 from birdbone.gguf import llamacpp
 from birdbone.model.evaluate import kl_divergence
 
-Logits = dict[str, list[Tensor]]
 
+def quality(path: Path, rows: dict[str, Tensor], reference: Path, threads: int | None = None) -> dict:
+    """``perplexity`` per domain, ``kl`` (nats per token) and ``top1`` against the first file measured.
 
-def quality(path: Path, rows: dict[str, Tensor], reference: Logits, threads: int | None = None) -> dict:
-    """``perplexity`` per domain, ``kl`` (nats per token) and ``top1`` against ``reference``.
-
-    rows: domain -> windows [N, T]. The first call fills an empty ``reference`` with its logits.
+    rows: domain -> windows [N, T]; reference: a folder, where the first call leaves its logits for those after it
+    (they are windows x T x vocabulary floats, too many for memory).
     """
-    first = not reference
     perplexities, kl, agree, count = {}, 0.0, 0.0, 0
-    for domain, windows in rows.items():
+    for number, (domain, windows) in enumerate(rows.items()):
         nll = 0.0
         for i, ids in enumerate(windows.long()):
-            logits = torch.from_numpy(llamacpp.logits(path, ids.tolist(), kv="f16", threads=threads))
+            found = llamacpp.logits(path, ids.tolist(), kv="f16", threads=threads)
+            kept = reference / f"logits-{number}-{i}.npy"
+            if not kept.is_file():
+                np.save(kept, found)
+            logits, theirs = torch.from_numpy(found), torch.from_numpy(np.load(kept, mmap_mode="c"))
             nll += float(torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="sum"))
-            if first:
-                reference.setdefault(domain, []).append(logits)
-            theirs = reference[domain][i]
             kl += float(kl_divergence(logits[:-1], theirs[:-1]).sum())
             agree += float((logits[:-1].argmax(-1) == theirs[:-1].argmax(-1)).sum())
             count += len(ids) - 1

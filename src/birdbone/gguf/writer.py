@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,20 @@ def write_gguf(
     return write_plan(path, plan, tokenizer_folder, metadata)
 
 
+def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]:
+    """The model's GGUF keys and its tokenizer's kind. Raises ExportError where ``write_gguf`` will, by a file of
+    keys and vocabulary alone.
+    """
+    plan = Plan(checkpoint, {}, {}, "F16")
+    vocabulary = read_vocabulary(tokenizer_folder, plan.vocabulary)
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
+        path = Path(folder) / "form.gguf"
+        _write(path, plan, vocabulary, {}, tensors=False)
+        if not vocabulary.proven:
+            _check_tokenizer(path, vocabulary, repack=False)
+    return {"architecture": plan.arch, "tokenizer": vocabulary.keys["ggml.pre"], **plan.keys()}
+
+
 def write_plan(
     path: Path, plan: Contents, tokenizer_folder: Path, metadata: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -85,7 +100,9 @@ def write_plan(
     return asked
 
 
-def _write(path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str]) -> dict[str, str]:
+def _write(
+    path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str], tensors: bool = True
+) -> dict[str, str]:
     names = plan.names()
     asked = {name: plan.kind(name, parts) for name, parts in names.items()}
     writer = GGUFWriter(path, plan.arch)
@@ -95,6 +112,7 @@ def _write(path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping
         factors = plan.factors()
         if factors is not None:
             asked[FACTORS] = "F32"
+        asked = asked if tensors else {}
         for name, kind in asked.items():
             shape = factors.shape if name == FACTORS else plan.dimensions(names[name])
             _add_tensor(writer, name, shape, kind)
@@ -138,8 +156,8 @@ def _add_keys(writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadat
         add[type(value)](f"{plan.arch}.{key}", value)
 
 
-def _check_tokenizer(path: Path, vocabulary: Vocabulary) -> None:
-    found = llamacpp.tokenize(path, PROBES)
+def _check_tokenizer(path: Path, vocabulary: Vocabulary, repack: bool | None = None) -> None:
+    found = llamacpp.tokenize(path, PROBES, repack=repack)
     for text, ours, theirs in zip(PROBES, vocabulary.expected(), found, strict=True):
         if ours != theirs:
             raise ExportError(

@@ -74,20 +74,13 @@ def equalize(
     given, check: by module, as for ``round_best``. Matrices that share an input share their scales. Some
     type must fit each matrix.
     """
-    architecture, found = architecture_of(checkpoint.config), Scales()
-    for readers in architecture.inputs_of(layer).values():
-        weights = {m: checkpoint.weights[f"{m}.weight"].float() for m in readers}
-        inputs = weights[readers[0]].shape[1]
-        grid = GRIDS[min(fitting(types, inputs), key=lambda t: GRIDS[t].bits_per_weight)]
-        norm, feeder = _source(architecture, layer, readers)
-        if not (norm or feeder):
-            continue
-        rows = len(checkpoint.weights[f"{feeder}.weight"]) if feeder else inputs
-        size = architecture.head_size(checkpoint.config) if rows < inputs else rows
-        power = sum(w.square().sum(0) for w in weights.values()).view(-1, inputs // rows, size)
-        scales = column_scales(power.sum(1).flatten())
-        columns = scales.view(-1, 1, size).expand_as(power).flatten()
-        scaled = Scales({m: columns for m in readers})
+    found = Scales()
+    for feed in feeds(checkpoint, layer):
+        weights = {m: checkpoint.weights[f"{m}.weight"].float() for m in feed.readers}
+        grid = GRIDS[min(fitting(types, len(feed.columns)), key=lambda t: GRIDS[t].bits_per_weight)]
+        power = sum(w.square().sum(0) for w in weights.values())
+        scales = column_scales(power.new_zeros(feed.channels).index_add_(0, feed.columns, power))
+        scaled = feed.scaled(scales)
 
         def errors(by: Scales, weights: Named = weights, grid: Grid = grid) -> Tensor:
             parts = [
@@ -100,7 +93,44 @@ def equalize(
 
         if (errors(scaled) - errors(Scales())).mean() < 0:
             found.columns |= scaled.columns
-            (found.rows if feeder else found.norms)[feeder or norm] = 1 / scales
+            found.rows |= scaled.rows
+            found.norms |= scaled.norms
+    return found
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Matrices that read the same columns, and what may take the inverse of their scales: a norm or a linear module.
+
+    columns: the channel of the norm's or module's output that each column [in] reads, of ``channels``.
+    """
+
+    readers: list[str]
+    norm: str | None
+    module: str | None
+    columns: Tensor
+    channels: int
+
+    def scaled(self, scales: Tensor) -> Scales:
+        """The readers' columns times ``scales`` [channels], its inverse where they come from."""
+        columns = {m: scales[self.columns] for m in self.readers}
+        inverse = {self.norm or self.module: 1 / scales}
+        return Scales(columns, {}, inverse) if self.norm else Scales(columns, inverse, {})
+
+
+def feeds(checkpoint: Checkpoint, layer: int) -> list[Feed]:
+    """A block's matrices by the input they share, where its channels may be scaled."""
+    architecture, found = architecture_of(checkpoint.config), []
+    for readers in architecture.inputs_of(layer).values():
+        norm, module = _source(architecture, layer, readers)
+        inputs = checkpoint.weights[f"{readers[0]}.weight"].shape[1]
+        channels = len(checkpoint.weights[f"{module}.weight"]) if module else inputs
+        columns = torch.arange(channels)
+        if channels < inputs:  # several heads read one group's values
+            size = architecture.head_size(checkpoint.config)
+            columns = columns.view(-1, 1, size).expand(-1, inputs // channels, -1).flatten()
+        if norm or module:
+            found.append(Feed(readers, norm, module, columns, channels))
     return found
 
 

@@ -67,7 +67,7 @@ def outer_roundings(
         for kind in types:
             grid = GRIDS[kind]
             use = given and _coarse(grid)
-            rounded = round_best(weight, given, moments[1], grid) if use else round_nearest(weight, grid)
+            rounded = round_best(weight, given, moments[1], grid)[0] if use else round_nearest(weight, grid)
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)

@@ -85,7 +85,7 @@ class Rounder:
             if not given or grid.bits_per_weight > COMPENSATED_BITS:
                 rounded = _nearest(weight, grid, mask)
             else:
-                rounded = round_best(weight, given, check, grid, mask)
+                rounded, given = round_best(weight, given, check, grid, mask)
             change = rounded.weight - weight
             self._offer(name, grid, rounded, float(0.5 * (fisher * ((change @ check) * change).sum(1)).sum()))
 

@@ -44,10 +44,12 @@ def packed_windows(
     label: str,
     skip: int = 0,
     separator: int | None = None,
+    lower: str | None = None,
 ) -> Tensor:
     """Documents end to end (``separator`` between them) cut into [N, T]; ``skip`` windows passed over.
 
-    Raises TextError naming the setting when there is too little text.
+    lower: the setting that asks for less text, where it is not ``text.<label>_tokens``. Raises TextError naming
+    it when there is too little text.
     """
     need = (skip + -(-tokens // window)) * window
     stream: list[int] = []
@@ -57,8 +59,8 @@ def packed_windows(
             break
     if len(stream) < need:
         raise TextError(
-            f"text too short for {label}: {need} tokens asked, {len(stream)} there. "
-            f"Give more text or lower text.{label}_tokens"
+            f"text too short for {label}: {need} tokens asked, {len(stream)} there in {len(found)} whole documents. "
+            f"Give more text, in ten documents or more, or lower {lower or f'text.{label}_tokens'}"
         )
     return torch.tensor(stream[skip * window : need], dtype=torch.int32).view(-1, window)
 

@@ -2,14 +2,18 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.gguf.writer import check_form
 from birdbone.pipelines.export.nodes import export_folder, export_gguf, referee
 
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:
-    """export: gguf, referee; folder, which waits for the report's model card and so is in no box of the DAG."""
+    """export: form, which says early whether llama.cpp has one; gguf, referee; folder, which waits for the report's
+    model card and so is in no box of the DAG.
+    """
     model = f"wave_{waves}.accepted"
     files = Pipeline(
         [
+            Node(check_form, ["seed_model", "tokenizer"], "gguf_form", name="form"),
             Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="gguf"),
             Node(
                 referee,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.algo.budget import Option, assign, bytes_allowed, summed
+from birdbone.algo.budget import Option, assign, bytes_allowed
 from birdbone.algo.perplexity import plain, worst_bound
-from birdbone.gguf.plan import joined
+from birdbone.gguf.plan import priced_together
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.harness import guarded
@@ -49,15 +49,14 @@ def quantize(
     """
     place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
     rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
-    groups = [[n for n in parts if n in rounder.options] for parts in joined(accepted).values()]
-    options = {parts[0]: summed([rounder.options[n] for n in parts]) for parts in groups if parts}
+    options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
     reference = Reference(seed, seed_states[0])
     trials: list[dict] = []
     healed = control.get("domains") if accepted.digest != seed.digest else None
 
     def measure(chosen: dict[str, str]) -> dict:
-        types = {n: chosen[parts[0]] for parts in groups for n in parts}
+        types = {n: kind for first, kind in chosen.items() for n in members[first]}
         state, _ = rounder.apply(types)
         figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
         domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)

@@ -56,11 +56,11 @@ def measure_files(
         write_gguf(f16, seed, tokenizer_folder, default_type="f16")
         found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
         if source := _source_file(model, models):
-            found.append((f"source file ({about['dequantized_from']})", "source", source, {}))
+            found.append((f"source file ({about['dequantized_from'] or 'not quantized'})", "source", source, {}))
         for kind in report["peers"]:
             target = Path(temporary) / f"{kind}.gguf"
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
-        qualities, reference = {}, {}
+        qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
             qualities[name] = {
                 "role": role,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from birdbone.algo.perplexity import perplexity
 from birdbone.algo.stop_loss import START
 from birdbone.errors import TextError
+from birdbone.gguf.header import quantized_type
 from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer, resolve_device
@@ -28,6 +30,12 @@ from birdbone.text.splits import document_windows, packed_windows, split
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
+CHECK = 4
+"""Windows of the healing text's own kind that nothing learns from."""
+FEW = 8
+"""Documents below which a bootstrap over them says little."""
+
+log = logging.getLogger("birdbone")
 
 
 def load_seed(
@@ -47,7 +55,7 @@ def load_seed(
         "licence": source.get("licence"),
         "base_model": source.get("base_model") or source.get("id"),
         "source_bytes": os.path.getsize(path) if path and path.is_file() else None,
-        "dequantized_from": path.stem.rpartition(".")[2] if source["kind"] == "gguf" else None,
+        "dequantized_from": quantized_type(path) if source["kind"] == "gguf" else None,
         "digest": checkpoint.digest,
         "parameters": checkpoint.parameters,
         "tensors": tensors_digest(checkpoint.weights),
@@ -58,7 +66,9 @@ def load_seed(
 def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dict[str, Tensor], dict]:
     """Token windows from the sources: calibration and healing less what the seed will write, guard and test.
 
-    Whole documents go to one split, by a hash of their title; test is read by the report alone.
+    Whole documents go to one split, by a hash of their title; test is read by the report alone. A domain that
+    is the healing text's own source has its guard and test documents apart from what healing reads. Raises
+    TextError where guard or test text is among the documents that healing reads.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
 
@@ -71,17 +81,31 @@ def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dic
     if text["chat"] and not tokenizer.chat_template:
         raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
     window, end = text["window"], tokenizer.eos_token_id
-    parts = split(documents(text["source"], chat if text["chat"] else None), random_seed, HEAL_SHARES)
-    windows = {"check": packed_windows(parts["guard"], encode, 4 * window, window, "guard", separator=end)}
+    template = chat if text["chat"] else None
+    parts = split(documents(text["source"], template), random_seed, HEAL_SHARES)
+    held = packed_windows(parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window")
+    windows = {"check": held}
     read = 0
     for name, by_seed in _by_seed(text).items():
         tokens = int((~by_seed).sum()) * window
         windows[name] = packed_windows(parts["heal"], encode, tokens, window, name, skip=read, separator=end)
         read += len(windows[name])
+    healing = {document.text for document in parts["heal"]} if read else set()
     for domain in text["guard_domains"]:
-        for name, found in split(documents(domain), random_seed, DOMAIN_SHARES).items():
+        unseen = {n: parts[n] for n in DOMAIN_SHARES}
+        if domain != text["source"]:
+            unseen = split(documents(domain, template), random_seed, DOMAIN_SHARES)
+        for name, found in unseen.items():
             ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
             windows |= {f"{name}.{domain}": ids, f"{name}.{domain}.documents": numbers}
+            spoke = [found[i] for i in numbers.unique()]
+            if any(document.text in healing for document in spoke):
+                raise TextError(
+                    f"parameter text.guard_domains: {domain} holds documents that text.source ({text['source']}) gives "
+                    "to healing, so that it would judge by what was learnt. Give other text, or the very same source"
+                )
+            if len(spoke) < FEW:
+                log.warning("%s text %s is of %d documents only: its intervals are rough", name, domain, len(spoke))
     return windows, {"window": window, "source": text["source"], "domains": text["guard_domains"]}
 
 
