@@ -70,7 +70,7 @@ bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, sc
 
 bench-full: setup ## the same on four times the text, more of each, and without a limit of time
 	kedro run --env=$(ENV) --tags=look
-	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5
+	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5 --clusters layer,model
 	python benchmarks/sps_variants.py --env $(ENV) --windows 16 --shares 0.05,0.1,0.2,0.3
 	python benchmarks/one_shot.py --env $(ENV) --windows 16 --tokens 16384
 	python benchmarks/heal.py --env $(ENV) --windows 16 --steps 25,50,100,200 --recipes all

@@ -38,7 +38,7 @@ MASK = {"none": None, "2:4": [2, 4]}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.1, mask="none", steps="5,15", windows=3, recipes=QUICK, rate=0.0005)
+    asked = arguments(__doc__, share=0.1, mask="none", steps="5,15", windows=2, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
@@ -81,7 +81,7 @@ def main() -> None:
     measure("nothing", 0, 0.0, pruned, "healed")
     steps = [int(s) for s in asked.steps.split(",")]
     for recipe in RECIPES if asked.recipes == "all" else asked.recipes.split(","):
-        chosen = replace(base, **RECIPES[recipe.strip()])
+        chosen = replace(base, **RECIPES[recipe])
         for count in steps:
             start = time.perf_counter()
             healed = _healed(recipe, pruned, seed, texts["heal"], replace(chosen, steps=count), device)

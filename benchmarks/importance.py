@@ -4,7 +4,7 @@ Every score removes the same number of neurons from the untouched seed, model-wi
 llama.cpp has no uneven form of: as many in every layer), with plain
 deletion and with the least-squares repair; nothing is healed. Figures are of the guard's domains.
 
-The score in use is also tried with its clusters in view, those of a layer and those across layers: no
+The score in use is also tried with its clusters in view, those of a layer or (``model``) across layers: no
 cluster loses more than twice the share. Without (``clusters: none``) a cluster may go whole.
 """
 
@@ -30,7 +30,7 @@ CAP = 2.0
 
 
 def main() -> None:
-    asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2)
+    asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2, clusters="layer")
     found = Artifacts(asked.env)
     seed, (texts, _), (scores, _) = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])
@@ -73,7 +73,7 @@ def main() -> None:
                 chosen = {**settings, "score": score}
                 for how, state in removed(weights, used, one_cluster, chosen).items():
                     rows.append(measure(state, score=score, share=share, how=how, clusters="none", draw=draw))
-        for scope in ("layer", "model"):
+        for scope in asked.clusters.split(","):
             capped = {**settings, "clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)}
             for how, state in removed(weights, scores, clusters, capped).items():
                 rows.append(measure(state, score=settings["score"], share=share, how=how, clusters=scope, draw=0))

@@ -23,13 +23,13 @@ CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
 
 
 def main() -> None:
-    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, tokens=4096, damping=0.01)
+    asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, tokens=4096)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
     reference = found.reference(asked.windows)
     calibration = texts["calibration"][: -(-asked.tokens // texts["calibration"].shape[1])]
-    settings = {**found.parameters["prune_wave"], "attention": False, "damping": asked.damping}
+    settings = {**found.parameters["prune_wave"], "attention": False}
     clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
     remember(seed, calibration, token_weights(scores), device)
     rows = []

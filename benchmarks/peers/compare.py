@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
+from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
 from birdbone.model.judge import judge
@@ -102,7 +103,8 @@ def _anonymous(pid: int) -> int:
 
 
 def _zeros(state) -> float:
-    blocks = [w for n, w in state.weights.items() if w.dim() == 2 and "layers" in n]
+    linears = [n for layer in range(state.layers) for n in architecture_of(state.config).linears(layer)]
+    blocks = [state.weights[f"{n}.weight"] for n in linears]
     return sum(int((w == 0).sum()) for w in blocks) / max(1, sum(w.numel() for w in blocks))
 
 

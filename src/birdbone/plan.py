@@ -79,10 +79,12 @@ def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
     if p.micro_heal.ce_weight == 0 and p.micro_heal.base == "float32":
         control *= AT_REST  # the seed is already what it is healed towards
     written = text.written_share * (text.calibration_tokens + text.heal_tokens)
-    rounded, kinds = 0.0, _outer_types(p)
+    rounded, kinds = 0, _outer_types(p)
     if p.quantize.method == "gptq":
-        per_order = sum(_coarse(p.quantize.types, row) * weights for row, weights in shape.inner.items())
-        rounded = per_order * len(p.quantize.orders) + _coarse(kinds, _hidden(shape)) * shape.outer
+        rounded = _coarse(kinds, _hidden(shape)) * shape.outer
+        for row, weights in shape.inner.items():
+            if coarse := _coarse(p.quantize.types, row):  # all orders on the coarsest, the better one on the rest
+                rounded += (coarse - 1 + len(p.quantize.orders)) * weights
     priced = text.calibration_tokens * STATES + len(fitting(kinds, _hidden(shape))) * PRICED_TOKENS * JUDGE
     files = (3 + len(p.report.peers)) * (
         domains * p.export.perplexity_tokens * 3 + 12 * (128 + 4 * p.export.speed_tokens)
@@ -125,7 +127,7 @@ def _memory(p: Parameters, shape: Shape) -> int:
         step += 4 * p.text.heal_tokens * _hidden(shape)  # the teacher's states, kept
     if p.micro_heal.method == "full":
         step += 4 * 4 * shape.block  # a copy that learns, its gradient and AdamW's two moments
-    moments = 2 * 4 * shape.square / shape.layers
+    moments = (3 + len(p.quantize.orders)) * 4 * shape.square / shape.layers
     offered = sum(
         weights * GRIDS[t].bits_per_weight / 8
         for row, weights in shape.inner.items()

@@ -60,16 +60,17 @@ def test_a_good_file_is_read_as_gguf_py_reads_it(good: Path) -> None:
         assert ours.shape == tuple(tensor.shape.tolist()[::-1])
 
 
-def test_a_files_type_is_that_of_most_of_its_bytes(good: Path, tmp_path: Path) -> None:
-    assert quantized_type(good) == "Q4_0"
-    writer = gguf.GGUFWriter(tmp_path / "odd.Q4_1.gguf", "llama")
-    writer.add_tensor("a.weight", np.zeros((4, 64), np.float16))
-    writer.add_tensor("b.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+def test_a_files_type_is_that_of_most_bytes_of_its_blocks(good: Path, tmp_path: Path) -> None:
+    assert quantized_type(good) is None  # no blocks
+    writer = gguf.GGUFWriter(tmp_path / "odd-F16.gguf", "llama")
+    writer.add_tensor("token_embd.weight", np.zeros((99, 64), np.float16))
+    writer.add_tensor("blk.0.ffn_up.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    writer.add_tensor("blk.0.ffn_gate.weight", np.zeros((2, 34), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    assert quantized_type(tmp_path / "odd.Q4_1.gguf") is None
+    assert quantized_type(tmp_path / "odd-F16.gguf") == "Q4_0"
 
 
 def test_every_truncation_is_found(good: Path, tmp_path: Path) -> None:

@@ -197,3 +197,20 @@ def test_tensors_that_gguf_joins_take_one_type_where_a_free_choice_would_part_th
         sizes = (next(o.bytes for o in together[n] if o.type == t) for n, t in chosen.items())
         assert least <= sum(sizes) <= share * least
     assert parted and any(len(parts) == 3 for parts in members.values())
+
+
+def test_the_order_that_wins_on_the_coarsest_type_is_the_finer_types_only_one(monkeypatch):
+    import birdbone.model.rounding as module
+
+    tried, best = [], module.round_best
+    monkeypatch.setattr(
+        module,
+        "round_best",
+        lambda w, given, c, grid, m: tried.append((grid.name, given)) or best(w, given, c, grid, m),
+    )
+    settings = {**SETTINGS, "types": ["Q5_0", "IQ4_NL", "Q8_0"], "orders": ["natural", "power"], "equalize": False}
+    checkpoint = small("llama")
+    Rounder(checkpoint, WINDOWS, scores_of(checkpoint), settings, "cpu")
+    assert [name for name, _ in tried] == ["IQ4_NL", "Q5_0"] * 14
+    for (_, first), (_, second) in zip(tried[::2], tried[1::2], strict=True):
+        assert len(first) == 2 and len(second) == 1 and any(second[0] is each for each in first)

@@ -97,11 +97,21 @@ def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_read
     assert not heads["guard.mine"] & heads["test.mine"]
 
 
+def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_check(monkeypatch):
+    asked = {"guard_domains": ["mine"], "written_share": 1.0, "guard_tokens": 240, "test_tokens": 240}
+    windows = library(monkeypatch, {"mine": MINE}, asked)
+    parts = split(MINE, 0, nodes.HEAL_SHARES)
+    held = {d.text[:3].encode() for d in parts["guard"] + parts["test"]}
+    guard, test = ({bytes(row.tolist())[:3] for row in windows[f"{n}.mine"]} for n in ("guard", "test"))
+    assert len(guard) == len(test) == 60 and not guard & test and not (guard | test) & held
+
+
 def test_guard_text_that_healing_reads_under_another_name_is_refused(monkeypatch):
     copies = {"mine": MINE, "copies": [Document(f"copy {i}", d.text) for i, d in enumerate(MINE)]}
     with pytest.raises(TextError, match=r"text\.guard_domains: copies holds documents that text\.source \(mine\)"):
         library(monkeypatch, copies, {"guard_domains": ["copies"]})
     library(monkeypatch, copies, {"guard_domains": ["copies"], "written_share": 1.0})  # healing reads none of it
+    library(monkeypatch, {"mine": MINE + copies["copies"]}, {"guard_domains": ["mine"]})  # the copies are left out
 
 
 def test_few_documents_are_said(monkeypatch, caplog):

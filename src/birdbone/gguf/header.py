@@ -63,12 +63,12 @@ def tensor_types(path: Path) -> dict[str, str]:
 
 
 def quantized_type(path: Path) -> str | None:
-    """The ggml type that most of a file's bytes have; None where that is a whole float."""
+    """The ggml type below whole floats that most bytes of a file's blocks have; None where none has."""
     sizes: Counter[str] = Counter()
-    for tensor in read_gguf_header(path).tensors.values():
-        sizes[tensor.type] += tensor.nbytes
-    most = max(sizes, key=sizes.__getitem__, default=None)
-    return None if most in UNQUANTIZED else most
+    for name, tensor in read_gguf_header(path).tensors.items():
+        if name.startswith("blk.") and tensor.type not in UNQUANTIZED:
+            sizes[tensor.type] += tensor.nbytes
+    return max(sizes, key=sizes.__getitem__, default=None)
 
 
 class _Damage(Exception):

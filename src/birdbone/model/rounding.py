@@ -80,8 +80,7 @@ class Rounder:
         name = f"{module}.weight"
         types, mask = self._types(name), self.checkpoint.masks.get(f"weight.{name}")
         self.options[name] = []
-        for kind in types:
-            grid = GRIDS[kind]
+        for grid in sorted((GRIDS[t] for t in types), key=lambda g: g.bits_per_weight):
             if not given or grid.bits_per_weight > COMPENSATED_BITS:
                 rounded = _nearest(weight, grid, mask)
             else:

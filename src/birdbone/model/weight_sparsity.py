@@ -13,7 +13,7 @@ from birdbone.algo.weight_masks import mask_weight, saliency
 from birdbone.errors import ConfigError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import compute_dtype
+from birdbone.model.device import compute_dtype, return_memory
 from birdbone.model.moments import CACHE, Moments, fold, moments, token_weights
 from birdbone.model.network import build
 from birdbone.model.shrink import narrowed_fisher
@@ -52,6 +52,8 @@ def mask_weights(
     new = {name: torch.empty_like(start.weights[name]) for name in names}
     bits: dict[str, np.ndarray] = {}
     for layer, batches in walk(network, architecture, calibration, f"masks ({asked['method']})", settle=True):
+        if layer == 0:  # the text is embedded by now, and nobody asks for logits
+            network.get_input_embeddings().weight = network.get_output_embeddings().weight = None
         fit, check = fold(batches, architecture.inputs_of(layer), weights)
         for module in architecture.linears(layer):
             name = f"{module}.weight"
@@ -61,6 +63,7 @@ def mask_weights(
             mask, weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)
             bits[name] = np.packbits(mask.cpu().numpy())
             network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
+        return_memory()
     del network
     return start.evolve(new, {f"weight.{name}": _unpacked(bits.pop(name), new[name].shape) for name in names})
 

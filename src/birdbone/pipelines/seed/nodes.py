@@ -92,9 +92,12 @@ def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dic
         read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if read else set()
     for domain in text["guard_domains"]:
-        unseen = {n: parts[n] for n in DOMAIN_SHARES}
         if domain != text["source"]:
             unseen = split(documents(domain, template), random_seed, DOMAIN_SHARES)
+        elif read:
+            unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
+        else:
+            unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
         for name, found in unseen.items():
             ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
             windows |= {f"{name}.{domain}": ids, f"{name}.{domain}.documents": numbers}
