@@ -3,7 +3,7 @@
 import pytest
 
 from birdbone.algo.budget import Option
-from birdbone.pipelines.quantize.nodes import _cost, _search
+from birdbone.pipelines.quantize.nodes import _aim, _cost, _search
 
 LIMIT = 0.03
 OPTIONS = {
@@ -68,3 +68,12 @@ def test_a_task_that_falls_within_the_limit_is_closed_in_on_by_halves():
     _search(OPTIONS, measure, 0.0, LIMIT, 6)
     passed = [t["predicted"] for t in made if t["accepted"]]
     assert passed and 0.005 < max(passed) < 0.008 and len(made) <= 6
+
+
+def test_after_a_failure_past_a_cliff_it_goes_half_way_where_the_line_would_go_over_again():
+    """As measured on the default: .0151 gave .022 and passed, but .0168 .0319, .0177 .0309, .0181 .0303."""
+    passed, failed = [(0.001, 0.001), (0.0151, 0.022)], [(0.0266, 0.0399), (0.0181, 0.0303)]
+    line = _aim(passed, failed, LIMIT, again=False)
+    assert 0.0175 < line < 0.0181
+    assert _aim(passed, [*failed, (line, 0.0309)], LIMIT, again=True) == pytest.approx((0.0151 + line) / 2)
+    assert _aim(passed[:1], failed[:1], LIMIT, again=True) > (0.001 + 0.0266) / 2  # nothing measured has passed

@@ -119,9 +119,10 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
     no trial has passed, one more measures the finest types.
     """
     smallest, floor = _cost(options, assign(options, max_bytes=0)), _cost(options, assign(options, max_cost=0.0))
-    passed, failed = [(floor, spent)], []
+    passed, failed, again = [(floor, spent)], [], False
     for _ in range(trials):
-        trial = measure(assign(options, max_cost=_aim(passed, failed, limit)))
+        trial = measure(assign(options, max_cost=_aim(passed, failed, limit, again)))
+        again = not trial["accepted"]
         (passed if trial["accepted"] else failed).append((trial["predicted"], trial["bound"]))
         if trial["accepted"] and trial["predicted"] >= smallest:
             break
@@ -129,11 +130,12 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
         measure(assign(options, max_cost=floor))
 
 
-def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float) -> float:
+def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool) -> float:
     """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
 
-    Between the dearest that passed and the cheapest that failed; on past the last two where none failed, at first
-    as if predicted and measured were one; after two failures and nothing measured
+    Between the dearest that passed and the cheapest that failed, by their line, or half way where the last step
+    failed: measured changes are no smooth line, which may lead over a cliff ``again``. On past the last two where
+    none failed, at first as if predicted and measured were one; after two failures and nothing measured
     that passed, by the line through those two, for the guess was too low. What failed within the limit
     failed by a benchmark task, which no line foretells: half way.
     """
@@ -149,7 +151,8 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
         slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)
         return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
     slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
-    return low[0] + AIM * max(limit - low[1], 0.0) / slope
+    line = low[0] + AIM * max(limit - low[1], 0.0) / slope
+    return (low[0] + high[0]) / 2 if again and len(passed) > 1 else line
 
 
 def _size(options: dict[str, list[Option]], types: dict[str, str]) -> int:
