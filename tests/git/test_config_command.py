@@ -47,27 +47,27 @@ def diff(project: Repo, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 def test_the_workspace_is_compared_with_any_revision_and_profile(project: Repo) -> None:
     assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == ""
-    edit(project, "trials: 3 ", "trials: 4 ")
+    edit(project, "trials: 6 ", "trials: 7 ")
     edit(project, "models: models/tiny", "models: elsewhere", "conf/tiny/globals.yml")
-    assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == "~ quantize.trials: 3 → 4\n"
+    assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == "~ quantize.trials: 6 → 7\n"
 
     tiny = config_text(resolved(project.root, "HEAD", "tiny"), resolved(project.root, None, "tiny"))
     lines = tiny.splitlines()
-    assert "~ quantize.trials: 3 → 4" in lines
+    assert "~ quantize.trials: 6 → 7" in lines
     assert '~ catalog.seed_model.filepath: "models/tiny/seed" → "elsewhere/seed"' in lines
     assert all(line.startswith(("~ quantize.trials", "~ catalog.")) for line in lines)
 
     project.git("commit", "-qam", "second")
     assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == ""
-    assert config_text(resolved(project.root, "HEAD~1"), resolved(project.root)) == "~ quantize.trials: 3 → 4\n"
+    assert config_text(resolved(project.root, "HEAD~1"), resolved(project.root)) == "~ quantize.trials: 6 → 7\n"
 
 
 def test_a_revision_with_parameters_of_another_time_can_still_be_compared(project: Repo) -> None:
-    edit(project, "trials: 3 ", "attempts: 3 ")
+    edit(project, "trials: 6 ", "attempts: 6 ")
     project.git("commit", "-qam", "not what the schema says")
-    edit(project, "attempts: 3 ", "trials: 3 ")
+    edit(project, "attempts: 6 ", "trials: 6 ")
     text = config_text(resolved(project.root, "HEAD"), resolved(project.root))
-    assert text == "- quantize.attempts: 3\n+ quantize.trials: 3\n"
+    assert text == "- quantize.attempts: 6\n+ quantize.trials: 6\n"
 
 
 def test_local_settings_count_unless_a_profile_is_named(project: Repo) -> None:
@@ -87,19 +87,19 @@ def test_a_revision_before_the_configuration_has_none_and_an_unknown_one_is_refu
 
 
 def test_it_is_a_command_of_kedros(project: Repo) -> None:
-    edit(project, "trials: 3 ", "trials: 3.5 ")
+    edit(project, "trials: 6 ", "trials: 6.5 ")
     found = project.run("kedro", "config", "diff")
-    assert (found.returncode, found.stdout) == (0, "~ quantize.trials: 3 (int) → 3.5 (float)\n")
+    assert (found.returncode, found.stdout) == (0, "~ quantize.trials: 6 (int) → 6.5 (float)\n")
 
 
 def test_on_the_command_line(project: Repo, diff: Callable[..., Result]) -> None:
     same = diff("--exit-code")
     assert (same.exit_code, same.stdout) == (0, "")
 
-    edit(project, "trials: 3 ", "trials: 3.5 ")
+    edit(project, "trials: 6 ", "trials: 6.5 ")
     found = diff("--exit-code", "--json", "--env=tiny")
     assert found.exit_code == 1
-    assert [(c["key"], c["old"], c["new"]) for c in json.loads(found.stdout)] == [("quantize.trials", 3, 3.5)]
+    assert [(c["key"], c["old"], c["new"]) for c in json.loads(found.stdout)] == [("quantize.trials", 6, 6.5)]
 
     wrong = diff("--from=nowhere", "--exit-code")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
@@ -110,19 +110,19 @@ def test_a_rollback_restores_conf_whole_and_never_overwrites_what_no_commit_has(
     project: Repo, diff: Callable[..., Result]
 ) -> None:
     first = project.git("rev-parse", "HEAD:conf").strip()
-    edit(project, "trials: 3 ", "trials: 4 ")
+    edit(project, "trials: 6 ", "trials: 7 ")
     project.stage("conf/base/parameters_local.yml", "unused: 1\n")
     project.git("commit", "-qam", "second")
-    edit(project, "trials: 4 ", "trials: 5 ")
+    edit(project, "trials: 7 ", "trials: 8 ")
 
     refused = diff("--rollback=HEAD~1")
     assert refused.exit_code == 2
     assert "not committed: conf/base/parameters_quantize.yml" in refused.stderr and "--force" in refused.stderr
-    assert "trials: 5 " in (project.root / "conf/base/parameters_quantize.yml").read_text()
+    assert "trials: 8 " in (project.root / "conf/base/parameters_quantize.yml").read_text()
 
     done = diff("--rollback=HEAD~1", "--force")
     assert done.exit_code == 0, done.stderr
-    assert "~ quantize.trials: 5 → 3" in done.stdout and "- unused: 1" in done.stdout
+    assert "~ quantize.trials: 8 → 6" in done.stdout and "- unused: 1" in done.stdout
     assert "conf/base/parameters_local.yml, conf/base/parameters_quantize.yml" in done.stdout
     project.git("commit", "-qm", "back")
     assert project.git("rev-parse", "HEAD:conf").strip() == first
