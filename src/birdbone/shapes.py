@@ -57,7 +57,8 @@ def shape_of(source: dict) -> Shape:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
         named = dict(model.named_parameters())
-        matrices = {n: tuple(p.shape) for n, p in named.items() if p.dim() == 2}
+        turned = tuple(f"{name}.weight" for name in architecture.transposed)  # no name ends with an empty tuple's
+        matrices = {n: tuple(p.shape)[:: -1 if n.endswith(turned) else 1] for n, p in named.items() if p.dim() == 2}
         vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
         layers, inner = len(model.get_submodule(architecture.blocks)), lambda name: name.startswith(architecture.blocks)
     block = {n: s for n, s in matrices.items() if inner(n)}
