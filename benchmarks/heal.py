@@ -40,7 +40,7 @@ MASK = {"none": None, "2:4": [2, 4]}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.1, mask="none", steps="4,12", windows=2, recipes=QUICK, rate=0.0005)
+    asked = arguments(__doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
