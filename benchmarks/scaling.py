@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -46,14 +47,11 @@ def main() -> None:
         print(json.dumps(_case(json.loads(sys.argv[-1]))))
         return
     asked = arguments(__doc__, factors="1,4")
-    rows, known = [], {}
+    rows = []
     for along in BASE:
         for factor in asked.factors.split(","):
             case = {**BASE, along: int(factor) * BASE[along]}
-            command = [sys.executable, str(Path(__file__)), "--case", json.dumps(case)]
-            if command[-1] not in known:  # the smallest case is the same along every axis
-                known[command[-1]] = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found = json.loads(known[command[-1]])
+            found = _in_a_process(json.dumps(case))
             rows += [{"along": along, **case, "stage": stage, **figures} for stage, figures in found.items()]
         for stage in found:
             mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
@@ -65,6 +63,13 @@ def main() -> None:
             )
             last["exponent"] = exponent
     save("scaling", asked, rows, _picture(rows))
+
+
+@cache
+def _in_a_process(case: str) -> dict[str, dict[str, float]]:
+    """Figures of one case; the smallest is the same along every axis and measured once."""
+    command = [sys.executable, str(Path(__file__)), "--case", case]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _case(case: dict) -> dict[str, dict[str, float]]:
