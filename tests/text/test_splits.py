@@ -75,7 +75,7 @@ def test_too_little_text_names_the_setting_and_both_counts():
 
 
 def test_document_windows_never_cross_a_document_and_take_turns():
-    ids, numbers = document_windows(TEXTS, encode, tokens=160, window=20, label="guard")
+    ids, numbers = document_windows(TEXTS, encode, tokens=160, window=20, label="guard", domain="code")
     assert ids.shape == (8, 20) and ids.dtype == numbers.dtype == torch.int32
     assert all(len(set(row.tolist())) == 1 for row in ids)
     assert [chr(row[0]) for row in ids] == [TEXTS[d].title for d in numbers]
@@ -84,20 +84,20 @@ def test_document_windows_never_cross_a_document_and_take_turns():
 
 def test_documents_shorter_than_a_window_are_passed_over():
     found = [Document("s", "s" * 5), *TEXTS]
-    ids, numbers = document_windows(found, encode, 60, 20, "guard")
+    ids, numbers = document_windows(found, encode, 60, 20, "guard", "code")
     assert 0 not in numbers and len(numbers) == 3
 
 
 def test_too_few_windows_name_the_settings():
     with pytest.raises(TextError, match=r"guard: 20 windows of 20 tokens asked, 12 there.*text\.guard_tokens"):
-        document_windows(TEXTS, encode, 400, 20, "guard")
+        document_windows(TEXTS, encode, 400, 20, "guard", "code")
 
 
 def test_one_document_alone_is_too_few():
     with pytest.raises(TextError, match="at least two documents of 20 tokens"):
-        document_windows([Document("a", "a" * 400)], encode, 100, 20, "guard")
+        document_windows([Document("a", "a" * 400)], encode, 100, 20, "guard", "code")
     with pytest.raises(TextError, match="at least two documents"):
-        document_windows(TEXTS, encode, 20, 20, "guard")
+        document_windows(TEXTS, encode, 20, 20, "guard", "code")
 
 
 def test_excerpts_come_from_the_middle_of_each_document_in_turn():

@@ -66,12 +66,12 @@ def packed_windows(
 
 
 def document_windows(
-    found: list[Document], encode: Encode, tokens: int, window: int, label: str
+    found: list[Document], encode: Encode, tokens: int, window: int, label: str, domain: str
 ) -> tuple[Tensor, Tensor]:
     """Windows that never cross a document: [N, T] and the document's number per window [N].
 
     Takes one window from each document in turn until ``tokens`` are reached, so that many
-    documents speak. Raises TextError naming the setting when there is too little text.
+    documents speak. Raises TextError naming the domain and the setting when there is too little text.
     """
     want = -(-tokens // window)
     cut: list[list[list[int]]] = []
@@ -84,11 +84,11 @@ def document_windows(
     rows = sorted(rows, key=lambda row: (row[1], row[0]))[:want]
     if len(rows) < want:
         raise TextError(
-            f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there. "
-            "Give more text, or lower text.guard_tokens, text.test_tokens or text.window"
+            f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there in {domain}. "
+            f"Give more text, or lower text.{label}_tokens to {window * len(rows)} at most, or text.window"
         )
     if len({row[0] for row in rows}) < 2:
-        raise TextError(f"text for {label}: needs at least two documents of {window} tokens, found one")
+        raise TextError(f"text for {label}: {domain} needs at least two documents of {window} tokens, found one")
     ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)
     return ids, torch.tensor([row[0] for row in rows], dtype=torch.int32)
 

@@ -99,7 +99,7 @@ def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dic
         else:
             unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
         for name, found in unseen.items():
-            ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name)
+            ids, numbers = document_windows(found, encode, text[f"{name}_tokens"], window, name, domain)
             windows |= {f"{name}.{domain}": ids, f"{name}.{domain}.documents": numbers}
             spoke = [found[i] for i in numbers.unique()]
             if any(document.text in healing for document in spoke):
