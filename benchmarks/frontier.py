@@ -113,23 +113,33 @@ def _twin(seed, calibration: torch.Tensor, device: str):
 
 
 def _picture(rows: list[dict]) -> plt.Figure:
-    figure, panel = plt.subplots(figsize=(8, 5))
-    styles = {
-        "ours": ("o-", "birdbone"),
-        "peer": ("s", "llama.cpp"),
-        "peer with imatrix": ("D", "llama.cpp, importance matrix"),
-    }
-    for role, (marker, label) in styles.items():
-        mine = [r for r in rows if r["role"] == role]
-        panel.plot([r["bytes"] / 1e6 for r in mine], [r["kl"] for r in mine], marker, label=label)
-    for row in rows:
-        if row["role"].startswith("peer"):
-            panel.annotate(
-                row["name"].split(" ")[0], (row["bytes"] / 1e6, row["kl"]), xytext=(5, 5), textcoords="offset points"
-            )
-    panel.set(xlabel="file, MB", ylabel="KL to f16, nats per token", yscale="log")
-    panel.grid(alpha=0.3)
-    panel.legend()
+    """KL against bytes and against decoding speed; a colour for each type of llama.cpp's, filled with an importance
+    matrix."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+    f16 = next(r for r in rows if r["role"] == "seed")
+    types = list(dict.fromkeys(r["name"].split(" ")[0] for r in rows if r["role"].startswith("peer")))
+    ours = sorted((r for r in rows if r["role"] == "ours"), key=lambda r: r["bytes"])
+    axes = (
+        ("file, MB", lambda r: r["bytes"] / 1e6),
+        ("decoding, times f16's tokens/s", lambda r: r["decode"] / f16["decode"]),
+    )
+    for panel, (label, value) in zip(panels, axes, strict=True):
+        panel.plot([value(r) for r in ours], [r["kl"] for r in ours], "o-", color="black", label="birdbone")
+        for row in rows:
+            if row["role"].startswith("peer"):
+                name, imatrix = row["name"].split(" ")[0], row["role"] == "peer with imatrix"
+                panel.plot(
+                    value(row),
+                    row["kl"],
+                    "D",
+                    color=f"C{types.index(name)}",
+                    fillstyle="full" if imatrix else "none",
+                    label=f"{name}, importance matrix" if imatrix else name,
+                )
+        panel.set(xlabel=label, yscale="log")
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("KL to f16, nats per token")
+    panels[0].legend(fontsize=8)
     return figure
 
 

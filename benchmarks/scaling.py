@@ -17,6 +17,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.ticker import NullLocator, ScalarFormatter
 from workbench import arguments, save
 
 from birdbone.algo.topology import cluster_layer
@@ -127,18 +128,21 @@ def _measured(work: Callable[[], object]) -> dict[str, float]:
 
 
 def _picture(rows: list[dict]) -> plt.Figure:
-    figure, panels = plt.subplots(2, len(BASE), figsize=(13, 6), sharey="row")
+    figure, panels = plt.subplots(2, len(BASE), figsize=(13, 6), sharey="row", layout="constrained")
     for column, along in enumerate(BASE):
-        for row, what in enumerate(("seconds", "peak")):
+        for row, (what, unit) in enumerate((("seconds", 1), ("peak", 1e6))):
             panel = panels[row][column]
             for stage in dict.fromkeys(r["stage"] for r in rows):
                 mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
-                panel.plot([r[along] for r in mine], [r[what] for r in mine], marker="o", label=stage)
+                panel.plot([r[along] for r in mine], [r[what] / unit for r in mine], marker="o", label=stage)
             panel.set(xscale="log", yscale="log", xlabel=along)
+            panel.set_xticks(sorted({r[along] for r in rows if r["along"] == along}))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.xaxis.set_major_formatter(ScalarFormatter())
             panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("seconds")
-    panels[1][0].set_ylabel("peak memory, bytes")
-    panels[0][-1].legend(fontsize=7)
+    panels[1][0].set_ylabel("peak memory, MB")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
