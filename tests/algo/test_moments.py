@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from birdbone.algo.moments import damped, output_error, second_moment
+from birdbone.algo.moments import damped, inverse_factor, output_error, second_moment
 
 
 def some(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,6 +19,21 @@ def test_the_output_error_is_that_of_the_inputs_behind_the_moment():
 def test_moments_of_parts_add_up():
     x = some(40, 12)
     torch.testing.assert_close(second_moment(x[:7]) + second_moment(x[7:]), second_moment(x))
+
+
+def test_a_moment_of_any_width_is_whole():
+    for width in (1, 2, 5, 37):
+        x = some(50, width)
+        found = second_moment(x)
+        torch.testing.assert_close(found, x.T @ x)
+        torch.testing.assert_close(found, found.T)
+
+
+def test_the_inverse_factor_is_upper_and_multiplies_to_the_inverse():
+    moment = second_moment(some(60, 9))
+    factor = inverse_factor(moment, 0.1)
+    assert torch.equal(factor, factor.triu()) and (factor.diagonal() > 0).all()
+    torch.testing.assert_close(factor.T @ factor @ damped(moment, 0.1), torch.eye(9), atol=1e-4, rtol=0)
 
 
 def test_half_precision_inputs_are_summed_in_float32():

@@ -107,6 +107,13 @@ def test_moments_sum_three_batches_of_four_to_fit_and_the_fourth_to_check():
     assert fit["y"].item() == 4 * (1 + 9 + 25 + 36 + 49) and torch.equal(check["y"], check["x"])
 
 
+def test_modules_of_one_input_share_a_moment_where_every_token_counts_alike():
+    batches = [{"x": torch.full((4, 1), float(i + 1))} for i in range(4)]
+    fit, check = fold(iter(batches), {"x": ["x", "y"]}, {})
+    assert fit["x"].item() == 4 * (1 + 4 + 9) and check["y"].item() == 4 * 16
+    assert fit["y"] is fit["x"] and check["y"] is check["x"]
+
+
 def test_moments_are_those_of_the_inputs():
     checkpoint, windows = small(), tokens(rows=16)
     network, architecture = build(checkpoint), family(checkpoint)

@@ -28,19 +28,19 @@ def sparsegpt(
     mask = torch.ones_like(weight, dtype=torch.bool)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        w, u = weight[:, start:stop], factor[start:stop, start:stop]
-        importance = (w / u.diagonal()).square()
+        u, w = factor[start:stop, start:stop], weight[:, start:stop].T.contiguous()  # columns lie together
+        spread = u.diagonal()[:, None]
+        kept, errors = torch.ones_like(w, dtype=torch.bool), torch.empty_like(w)
         if pattern is None:
-            mask[:, start:stop] = keep_largest(importance, sparsity, None, per_row=False)
-        errors = torch.zeros_like(w)
+            kept = keep_largest((w / spread).square(), sparsity, None, per_row=False)
+        passed_on = ~kept / spread
         for j in range(stop - start):
             if pattern is not None and j % pattern[1] == 0:
                 group = slice(j, j + pattern[1])
-                now = (w[:, group] / u.diagonal()[group]).square()
-                mask[:, start + j : start + j + pattern[1]] = keep_largest(now, 0.0, pattern, per_row=True)
-            column = w[:, j].clone()
-            w[:, j] = torch.where(mask[:, start + j], column, 0.0)
-            errors[:, j] = (column - w[:, j]) / u[j, j]
-            w[:, j + 1 :] -= errors[:, j : j + 1] @ u[j : j + 1, j + 1 :]
-        weight[:, stop:] -= errors @ factor[start:stop, stop:]
+                kept[group] = keep_largest((w[group] / spread[group]).square().T, 0.0, pattern, per_row=True).T
+                passed_on[group] = ~kept[group] / spread[group]
+            torch.mul(w[j], passed_on[j], out=errors[j])
+            w[j + 1 :].addr_(u[j, j + 1 :], errors[j], alpha=-1)
+        mask[:, start:stop], weight[:, start:stop] = kept.T, w.T
+        weight[:, stop:] -= errors.T @ factor[start:stop, stop:]
     return mask, weight * mask

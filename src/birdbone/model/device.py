@@ -10,6 +10,9 @@ from transformers import AutoTokenizer
 
 from birdbone.errors import ConfigError
 
+BFLOAT16_UNITS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+"""torch.cpu's questions for units that multiply bfloat16: Intel's since 2020, AMD's since 2022."""
+
 
 def resolve_device(device: str) -> str:
     """``auto`` to cuda where there is one, else cpu. Raises ConfigError for a device that is not there."""
@@ -26,7 +29,7 @@ def compute_dtype(compute: str, device: str) -> torch.dtype:
         return getattr(torch, compute)
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    native = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    native = any(getattr(torch.cpu, name, bool)() for name in BFLOAT16_UNITS)
     return torch.bfloat16 if native else torch.float32
 
 

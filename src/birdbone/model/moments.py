@@ -60,16 +60,14 @@ def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Mome
     """
     sums: tuple[Moments, Moments] = ({}, {})
     for i, batch in enumerate(batches):
-        into = sums[i % 4 == 3]
+        into, rows = sums[i % 4 == 3], slice(BATCH * i, BATCH * (i + 1))
         for first, modules in inputs.items():
-            alike = second_moment(batch[first]) if not weights else None
-            for name in modules:
-                moment = alike
-                if weights:
-                    moment = second_moment(batch[first], weights[name][BATCH * i : BATCH * (i + 1)].flatten())
-                into[name] = into[name] + moment if name in into else moment
-    fit, check = sums
-    return {n: m.cpu() for n, m in fit.items()}, {n: m.cpu() for n, m in (check or fit).items()}
+            for name in modules if weights else [first]:
+                moment = second_moment(batch[first], weights[name][rows].flatten() if weights else None)
+                into[name] = into[name].add_(moment) if name in into else moment
+    summed = {name: name if weights else first for first, modules in inputs.items() for name in modules}
+    fit, check = ({n: m.cpu() for n, m in found.items()} for found in (sums[0], sums[1] or sums[0]))
+    return {n: fit[of] for n, of in summed.items()}, {n: check[of] for n, of in summed.items()}
 
 
 def held_out(windows: Tensor) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ def walk(
         yield layer, run
         for _ in run:
             pass
-        if settle:
+        if settle and layer + 1 < len(blocks):
             for i, call in enumerate(calls):
                 hidden[i].copy_(block_output(blocks[layer], hidden[i], call))  # in place: no holes
 
