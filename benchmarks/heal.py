@@ -86,19 +86,19 @@ def main() -> None:
         chosen = replace(base, **RECIPES[recipe])
         for count in steps:
             start = time.perf_counter()
-            healed = _healed(recipe, pruned, seed, texts["heal"], replace(chosen, steps=count), device)
+            healed = _healed(recipe, pruned, seed, texts, replace(chosen, steps=count), device)
             measure(recipe, count, time.perf_counter() - start, healed, "healed")
         start = time.perf_counter()
-        control = _healed(recipe, seed, seed, texts["heal"], replace(chosen, steps=steps[-1]), device)
+        control = _healed(recipe, seed, seed, texts, replace(chosen, steps=steps[-1]), device)
         measure(recipe, steps[-1], time.perf_counter() - start, control, "control")
     save("heal" if asked.mask == "none" else f"heal-{asked.mask.replace(':', '-')}", asked, rows, _picture(rows))
 
 
-def _healed(recipe: str, state, seed, windows, settings: HealSettings, device: str):
+def _healed(recipe: str, state, seed, texts, settings: HealSettings, device: str):
     if recipe == "block by block":
-        used = windows[: settings.steps * settings.batch]
+        used = texts["heal"][: settings.steps * settings.batch]
         return reconstruct(state, seed, used, settings, 0, device)[0]
-    return heal(state, seed, windows, settings, 0, device)[0]
+    return heal(state, seed, texts["heal"], texts["check"], settings, 0, device).checkpoint
 
 
 def _picture(rows: list[dict]) -> plt.Figure:

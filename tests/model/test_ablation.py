@@ -6,7 +6,7 @@ from two_layer_models import CONFIGS, all_but, family, logits, shape_of, small, 
 from two_layer_models import silenced as zeroed
 
 from birdbone.errors import NumericalError
-from birdbone.model.ablation import ablated_losses, silenced
+from birdbone.model.ablation import ablated_divergences, ablated_losses, silenced
 from birdbone.model.evaluate import losses
 from birdbone.model.network import build
 
@@ -26,6 +26,18 @@ def test_a_pass_without_nodes_is_one_through_zeroed_columns(name):
     for row, state in zip(found, states, strict=True):
         assert torch.allclose(row, losses(build(state), WINDOWS), rtol=1e-5)
     assert (found[1:] != found[0]).any(1).all()
+
+
+def test_divergences_are_from_the_intact_network():
+    checkpoint = small()
+    sets = [{0: torch.tensor([1, 5])}, {1: torch.arange(40)}]
+    found = ablated_divergences(build(checkpoint), family(checkpoint), WINDOWS, sets, "test")
+    whole = logits(build(checkpoint), WINDOWS.long())[:, :-1].log_softmax(-1)
+    for row, chosen in zip(found, sets, strict=True):
+        gone = {i: all_but(shape_of(checkpoint)[i][0], *nodes.tolist()) for i, nodes in chosen.items()}
+        ours = logits(build(zeroed(checkpoint, gone, {})), WINDOWS.long())[:, :-1].log_softmax(-1)
+        expected = (whole.exp() * (whole - ours)).sum((-1, -2)).double()
+        assert torch.allclose(row, expected, rtol=1e-3, atol=1e-5) and (row > 0).all()
 
 
 def test_the_network_is_as_before_afterwards():

@@ -8,7 +8,7 @@ from two_layer_models import CONFIGS, all_but, family, logits, random_masks, sha
 
 from birdbone.errors import ConfigError, NumericalError
 from birdbone.model.head import hidden_states
-from birdbone.model.heal import heal
+from birdbone.model.heal import FULL_RATE_LOSS, heal, loss_on
 from birdbone.model.network import build
 from birdbone.model.shrink import remove_nodes
 from birdbone.model.students import HealSettings, merge, with_lora
@@ -25,6 +25,7 @@ RECIPE = HealSettings(
     checkpoint_every=3,
 )
 WINDOWS = tokens(rows=4, length=16)
+CHECK = tokens(rows=3, length=16, seed=5)
 
 
 def narrow(name: str = "llama"):
@@ -33,8 +34,8 @@ def narrow(name: str = "llama"):
     return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
 
 
-def healed(checkpoint, settings=RECIPE, **how):
-    return heal(checkpoint, small(), WINDOWS, settings, 0, "cpu", **how)
+def healed(checkpoint, settings=RECIPE, check=WINDOWS, **how):
+    return heal(checkpoint, small(), WINDOWS, check, settings, 0, "cpu", **how)
 
 
 def trained(checkpoint, settings):
@@ -65,7 +66,9 @@ def test_a_merged_model_has_its_students_logits(name, masked):
 
 def test_masked_weights_are_exactly_zero_after_a_heal():
     checkpoint = random_masks(narrow())
-    result, _ = healed(checkpoint)
+    found = healed(checkpoint)
+    assert found.kept > 0
+    result = found.checkpoint
     for name in linear_names(checkpoint):
         mask = checkpoint.masks[f"weight.{name}"]
         assert (result.weights[name][~mask] == 0).all()
@@ -73,7 +76,7 @@ def test_masked_weights_are_exactly_zero_after_a_heal():
 
 
 def test_the_loss_goes_down():
-    _, curve = healed(narrow(), replace(RECIPE, steps=20))
+    curve = healed(narrow(), replace(RECIPE, steps=20)).curve
     start, end = (sum(row["loss"] for row in rows) / 4 for rows in (curve[:4], curve[-4:]))
     assert end < 0.9 * start
     assert [row["step"] for row in curve] == list(range(20))
@@ -83,7 +86,8 @@ def test_the_loss_goes_down():
 def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
     checkpoint = random_masks(narrow())
     before = {n: w.clone() for n, w in checkpoint.weights.items()}
-    result, curve = healed(checkpoint, replace(RECIPE, method="full", steps=20, learning_rate=1e-3))
+    found = healed(checkpoint, replace(RECIPE, method="full", steps=20, learning_rate=1e-3))
+    result, curve = found.checkpoint, found.curve
     start, end = (sum(r["loss"] for r in part) for part in (curve[:4], curve[-4:]))
     assert end < start
     assert all(torch.equal(checkpoint.weights[n], w) for n, w in before.items())
@@ -97,32 +101,72 @@ def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
 def test_hidden_states_are_drawn_towards_the_seeds(name):
     recipe = replace(RECIPE, method="full", steps=20, learning_rate=1e-3, ce_weight=0)
     start, seed = narrow(name), small(name)
-    alone, with_states = (heal(start, seed, WINDOWS, replace(recipe, state_weight=w), 0, "cpu")[1] for w in (0.0, 5.0))
+    alone, with_states = (
+        heal(start, seed, WINDOWS, CHECK, replace(recipe, state_weight=w), 0, "cpu").curve for w in (0.0, 5.0)
+    )
     assert all(row["states"] == 0 for row in alone) and with_states[-1]["states"] < 0.9 * with_states[0]["states"]
     assert all(row["loss"] == pytest.approx(row["kl"] + 5 * row["states"], rel=1e-5) for row in with_states)
 
 
 def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came():
     seed = small()
-    result, curve = healed(seed, replace(RECIPE, ce_weight=0))
-    assert result is seed and curve == []
-    assert healed(seed)[1] != []  # cross-entropy pulls it away from itself
+    found = healed(seed, replace(RECIPE, ce_weight=0))
+    assert found.checkpoint is seed and found.curve == [] and found.kept == 0
+    assert healed(seed).curve != []  # cross-entropy pulls it away from itself
 
 
 def test_healing_changes_linear_layers_alone_and_not_its_inputs():
     checkpoint = narrow()
     before = checkpoint.digest
-    result, _ = healed(checkpoint)
+    result = healed(checkpoint).checkpoint
     assert checkpoint.digest == before
     changed = {n for n, w in result.weights.items() if not torch.equal(w, checkpoint.weights[n])}
     assert changed == set(linear_names(checkpoint))
 
 
 def test_the_rate_warms_up_and_falls_to_a_tenth():
-    _, curve = healed(narrow(), replace(RECIPE, steps=20))
+    curve = healed(narrow(), replace(RECIPE, steps=20)).curve
     rates = [row["lr"] for row in curve]
     assert rates[0] == pytest.approx(RECIPE.learning_rate / 2) and max(rates) == RECIPE.learning_rate
     assert rates[2:] == sorted(rates[2:], reverse=True) and rates[-1] < 0.15 * RECIPE.learning_rate
+
+
+def check_loss(checkpoint, ce_weight: float) -> float:
+    return loss_on(CHECK, checkpoint, small(), ce_weight, "cpu")(build(checkpoint))
+
+
+def test_check_text_is_read_at_the_start_at_every_checkpoint_and_at_the_end():
+    start = narrow()
+    found = healed(start, check=CHECK)
+    assert [steps for steps, _ in found.checks] == [0, 3, 6, 8]
+    assert {row["step"] + 1: row["check"] for row in found.curve if "check" in row} == dict(found.checks[1:])
+    assert found.checks[0][1] == pytest.approx(check_loss(start, RECIPE.ce_weight), rel=1e-5)
+
+
+@pytest.mark.parametrize("how", [{"learning_rate": 1e-2}, {"method": "full"}])
+def test_the_state_that_check_text_likes_best_is_kept(how):
+    found = healed(narrow(), replace(RECIPE, steps=40, ce_weight=0.0, **how), check=CHECK)
+    losses = dict(found.checks)
+    assert 0 < found.kept < 40 and losses[found.kept] == min(losses.values()) < losses[40]
+    assert losses[found.kept] == pytest.approx(check_loss(found.checkpoint, 0.0), rel=1e-4)
+
+
+def test_a_heal_that_does_harm_hands_back_what_came():
+    start = narrow()
+    found = healed(start, replace(RECIPE, method="full", learning_rate=3.0))
+    assert all(loss > found.checks[0][1] for _, loss in found.checks[1:])
+    assert found.kept == 0 and found.checkpoint is start
+
+
+def test_the_nearer_the_teacher_the_smaller_the_rate():
+    seed = small()
+    near = seed.evolve({n: w * (1 + 1e-3) for n, w in seed.weights.items() if n in linear_names(seed)})
+    recipe = replace(RECIPE, ce_weight=0.0)
+    found = healed(near, recipe)
+    peak = max(row["lr"] for row in found.curve)
+    assert 0 < peak == pytest.approx(recipe.learning_rate * (found.checks[0][1] / FULL_RATE_LOSS) ** 0.5)
+    assert peak < 0.1 * recipe.learning_rate
+    assert min(loss for _, loss in found.checks) < found.checks[0][1]
 
 
 class Killed(Exception):
@@ -135,7 +179,7 @@ def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
     if "base" in how:
         pytest.importorskip("bitsandbytes")
     settings, checkpoint = replace(RECIPE, **how), random_masks(narrow())
-    expected, curve = healed(checkpoint, settings, workdir=tmp_path / "whole")
+    expected = healed(checkpoint, settings, workdir=tmp_path / "whole")
     seen = []
 
     def stop(row):
@@ -146,17 +190,15 @@ def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
     with pytest.raises(Killed):
         healed(checkpoint, settings, workdir=tmp_path / "killed", on_step=stop)
     seen.clear()
-    result, resumed = healed(
-        checkpoint, settings, workdir=tmp_path / "killed", on_step=lambda r: seen.append(r["step"])
-    )
+    resumed = healed(checkpoint, settings, workdir=tmp_path / "killed", on_step=lambda r: seen.append(r["step"]))
     assert seen == list(range(at // 3 * 3, 8))
-    assert resumed == curve
-    assert all(torch.equal(result.weights[n], w) for n, w in expected.weights.items())
+    assert (resumed.curve, resumed.checks) == (expected.curve, expected.checks)
+    assert all(torch.equal(resumed.checkpoint.weights[n], w) for n, w in expected.checkpoint.weights.items())
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
-    first, again = (healed(narrow())[0].digest for _ in range(2))
-    other = heal(narrow(), small(), WINDOWS, RECIPE, 1, "cpu")[0].digest
+    first, again = (healed(narrow()).checkpoint.digest for _ in range(2))
+    other = heal(narrow(), small(), WINDOWS, CHECK, RECIPE, 1, "cpu").checkpoint.digest
     assert first == again != other
 
 
@@ -166,29 +208,31 @@ def test_a_loss_that_is_not_finite_names_the_setting():
 
 
 def test_windows_are_used_in_order_and_again_from_the_start():
-    once = heal(narrow(), small(), WINDOWS[:2].repeat(3, 1), replace(RECIPE, steps=3), 0, "cpu")[1]
-    again = heal(narrow(), small(), WINDOWS[:2], replace(RECIPE, steps=3), 0, "cpu")[1]
+    recipe = replace(RECIPE, steps=3)
+    once = heal(narrow(), small(), WINDOWS[:2].repeat(3, 1), CHECK, recipe, 0, "cpu").curve
+    again = heal(narrow(), small(), WINDOWS[:2], CHECK, recipe, 0, "cpu").curve
     assert once == again
 
 
 def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
     reads = []
 
-    def counted(network, ids, between):
-        reads.append("student" if torch.is_grad_enabled() else "teacher")
-        return hidden_states(network, ids, between)
+    def counted(network, ids, *between):
+        if between:  # check text is read without
+            reads.append("student" if torch.is_grad_enabled() else "teacher")
+        return hidden_states(network, ids, *between)
 
     monkeypatch.setattr("birdbone.model.heal.hidden_states", counted)
-    _, again = heal(narrow(), small(), WINDOWS, replace(RECIPE, steps=5), 0, "cpu")
+    again = heal(narrow(), small(), WINDOWS, CHECK, replace(RECIPE, steps=5), 0, "cpu").curve
     assert reads == ["teacher", "student"] * 2 + ["student"] * 3
-    _, once = heal(narrow(), small(), WINDOWS.repeat(3, 1), replace(RECIPE, steps=5), 0, "cpu")
+    once = heal(narrow(), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5), 0, "cpu").curve
     assert again == once
 
 
 def test_a_student_trains_without_its_familys_dropout(tmp_path):
     seed = small("gpt2")
     assert seed.config["resid_pdrop"] == 0.1
-    _, curve = heal(seed, seed, WINDOWS, replace(RECIPE, steps=1), 0, "cpu")
+    curve = heal(seed, seed, WINDOWS, CHECK, replace(RECIPE, steps=1), 0, "cpu").curve
     assert curve[0]["kl"] < 1e-6
 
 
@@ -245,7 +289,8 @@ class TestOnAnNF4Base:
     @pytest.mark.parametrize("onto", ["weights", "base"])
     def test_it_heals(self, onto):
         checkpoint = random_masks(narrow())
-        result, curve = healed(checkpoint, replace(self.settings, steps=12, merge_onto=onto))
+        found = healed(checkpoint, replace(self.settings, steps=12, merge_onto=onto))
+        result, curve = found.checkpoint, found.curve
         assert curve[-1]["loss"] < curve[0]["loss"]
         for name in linear_names(checkpoint):
             assert (result.weights[name][~checkpoint.masks[f"weight.{name}"]] == 0).all()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from birdbone.model.heal import Healed
 from birdbone.pipelines.waves import heal as stage
 
 SETTINGS = {
@@ -24,13 +25,18 @@ def read(monkeypatch, tmp_path):
     """wave -> numbers of the windows that its healing reads, in order."""
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(
-        stage, "heal_model", lambda checkpoint, seed, windows, settings, *rest: (seen.append(windows), [])
-    )
+
+    def noted(checkpoint, seed, windows, check, *_):
+        seen.append(windows)
+        return Healed(checkpoint, [], [])
+
+    monkeypatch.setattr(stage, "heal_model", noted)
 
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
-        stage.heal("pruned", {"changed": True}, before, "seed", ({"heal": WINDOWS}, {}), SETTINGS, "cpu", 0)
+        stage.heal(
+            "pruned", {"changed": True}, before, "seed", ({"heal": WINDOWS, "check": WINDOWS}, {}), SETTINGS, "cpu", 0
+        )
         return seen[-1][:4, 0].tolist()
 
     return numbers

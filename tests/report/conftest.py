@@ -183,6 +183,11 @@ def example() -> ReportData:
             },
         ],
         healing=healing,
+        healing_checks=[
+            {"wave": wave, "steps": steps, "loss": loss / wave}
+            for wave in (1, 2)
+            for steps, loss in ((0, 0.2), (20, 0.11), (40, 0.12))
+        ],
         layers=layers,
         importance={
             "score": "taylor",

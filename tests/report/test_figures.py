@@ -58,6 +58,14 @@ def test_healing_has_one_pair_of_lines_per_wave(report):
     assert np.std(np.diff(smooth)) < np.std(np.diff(raw))
 
 
+def test_check_text_has_points_of_its_own_and_the_kept_one_stands_out(report):
+    figure = figures.healing_curve(report.healing, report.healing_checks)
+    points = [trace for trace in figure.data if trace.name and "check" in trace.name]
+    assert [trace.name for trace in points] == ["wave 1, check text", "wave 2, check text"]
+    assert list(points[0].x) == [0, 20, 40] and list(points[0].y) == [0.2, 0.11, 0.12]
+    assert points[0].marker.size[1] > points[0].marker.size[0] == points[0].marker.size[2]
+
+
 @pytest.mark.parametrize("never", [None, float("inf"), float("-inf")])
 def test_a_feature_that_never_dies_is_a_cluster_on_the_edge(never):
     figure = figures.persistence_diagram([[1.0, 0.9], [0.8, 0.1], [0.95, never]], threshold=0.3)

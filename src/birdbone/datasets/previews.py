@@ -58,10 +58,10 @@ class CurveFile(TextFile):
     def preview(self) -> PlotlyPreview:
         from birdbone.report.figures import healing_curve
 
-        rows = csv.DictReader(io.StringIO(self.load()))
-        return _plotly(
-            healing_curve([{"step": int(r["step"]), "loss": float(r["loss"]), "kl": float(r["kl"])} for r in rows])
-        )
+        rows = list(csv.DictReader(io.StringIO(self.load())))
+        steps = [{"step": int(r["step"]), "loss": float(r["loss"]), "kl": float(r["kl"])} for r in rows]
+        checks = [{"steps": int(r["step"]) + 1, "loss": float(r["check"])} for r in rows if r["check"]]
+        return _plotly(healing_curve(steps, checks))
 
 
 def _plotly(figure) -> dict:

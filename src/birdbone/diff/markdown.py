@@ -128,8 +128,11 @@ def _pruned(report: dict) -> str:
 def _healed(report: dict) -> str:
     if not report.get("steps"):
         return f"nothing ({plain(report.get('why', ''))})"
-    curve = report.get("curve", [])
-    return f"{report['steps']} steps" + (f", loss {curve[0]['loss']:.4f} → {curve[-1]['loss']:.4f}" if curve else "")
+    words, checks = f"{report['steps']} steps", report.get("checks", [])
+    if not checks:
+        return words
+    before, after = checks[0][1], min(loss for _, loss in checks)
+    return f"{words}, loss on check text {before:.4f} → {after:.4f} after {report['kept']}"
 
 
 def _regrown(report: dict) -> str:

@@ -105,5 +105,6 @@ def _json(read: Read, name: str) -> dict:
 
 
 def _rows(text: str) -> list[dict]:
+    """Rows of a CSV as numbers; a cell that is empty is left out."""
     lines = [line.split(",") for line in text.strip().splitlines()]
-    return [dict(zip(lines[0], map(float, line), strict=True)) for line in lines[1:]] if lines else []
+    return [{n: float(cell) for n, cell in zip(lines[0], line, strict=True) if cell} for line in lines[1:]]

@@ -5,7 +5,7 @@ Legend: N windows, T tokens, H hidden size. A set of nodes is ``layer -> numbers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from birdbone.errors import NumericalError
 from birdbone.model.architecture import Architecture
-from birdbone.model.evaluate import window_nll
+from birdbone.model.evaluate import kl_divergence, window_nll
 from birdbone.model.network import blocks_of
 from birdbone.model.walk import BATCH
 from birdbone.progress import track
@@ -48,14 +48,44 @@ def silenced(network: nn.Module, architecture: Architecture, nodes: dict[int, Te
         yield
 
 
-@torch.no_grad()
 def ablated_losses(
     network: nn.Module, architecture: Architecture, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
 ) -> Tensor:
     """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then without each set.
 
+    Raises NumericalError where a loss is not finite.
+    """
+    return _ablated(network, architecture, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids))
+
+
+def ablated_divergences(
+    network: nn.Module, architecture: Architecture, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+) -> Tensor:
+    """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats, float64).
+
+    Raises NumericalError where one is not finite.
+    """
+    return _ablated(network, architecture, windows, sets, label, _divergences)[1:]
+
+
+def _divergences(logits: Tensor, intact: Tensor, ids: Tensor) -> Tensor:
+    rows = zip(logits[:, :-1], intact[:, :-1], strict=True)
+    return torch.stack([kl_divergence(ours, theirs).double().sum().cpu() for ours, theirs in rows])
+
+
+@torch.no_grad()
+def _ablated(
+    network: nn.Module,
+    architecture: Architecture,
+    windows: Tensor,
+    sets: Sequence[dict[int, Tensor]],
+    label: str,
+    measure: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """``measure`` of (logits, the intact network's logits, ids) per window: [1 + sets, N].
+
     A pass without a set begins at its first layer, from the intact network's hidden states there; only
-    those of one batch of windows are held. Raises NumericalError where a loss is not finite.
+    those of one batch of windows are held.
     """
     device = next(network.parameters()).device
     starts = sorted({min(nodes) for nodes in sets})
@@ -63,20 +93,17 @@ def ablated_losses(
     for ids in track(windows.split(BATCH), label, unit="batch"):
         ids = ids.to(device).long()
         with _noted(network, architecture, starts) as hidden:
-            losses = [_loss(network, ids)]
+            intact = network(ids, use_cache=False).logits
+            found = [measure(intact, intact, ids)]
         for nodes in sets:
             first = min(nodes)
             with _from(network, architecture, first, hidden[first]), silenced(network, architecture, nodes):
-                losses.append(_loss(network, ids))
-        rows.append(torch.stack(losses))
-    found = torch.cat(rows, 1)
-    if not found.isfinite().all():
+                found.append(measure(network(ids, use_cache=False).logits, intact, ids))
+        rows.append(torch.stack(found))
+    whole = torch.cat(rows, 1)
+    if not whole.isfinite().all():
         raise NumericalError("a loss is not finite with nodes silenced: look at the model's weights")
-    return found
-
-
-def _loss(network: nn.Module, ids: Tensor) -> Tensor:
-    return window_nll(network(ids, use_cache=False).logits, ids)
+    return whole
 
 
 @contextmanager

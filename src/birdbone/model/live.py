@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FOLDER = Path(".birdbone/live")
-COLUMNS = ("step", "loss", "kl", "ce", "states", "lr")
+COLUMNS = ("step", "loss", "kl", "ce", "states", "lr", "check")
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def live_log(name: str) -> Iterator[Callable[[dict], None]]:
 
         def log(row: dict) -> None:
             live.step = row["step"]
-            for key in COLUMNS[1:]:
+            for key in row.keys() - {"step"}:
                 live.log_metric(key, row[key])
             live.make_summary()
 
@@ -33,5 +33,6 @@ def live_log(name: str) -> Iterator[Callable[[dict], None]]:
 
 
 def curve_csv(curve: list[dict]) -> str:
-    """One line per step; the header alone where nothing was healed."""
-    return "\n".join([",".join(COLUMNS), *(",".join(str(row[c]) for c in COLUMNS) for row in curve)]) + "\n"
+    """One line per step, ``check`` empty where it was not measured; the header alone where nothing was healed."""
+    lines = [",".join(str(row.get(column, "")) for column in COLUMNS) for row in curve]
+    return "\n".join([",".join(COLUMNS), *lines]) + "\n"

@@ -12,6 +12,7 @@ from birdbone.report.data import (
     Canaries,
     Domain,
     File,
+    HealingCheck,
     HealingStep,
     Importance,
     Layer,
@@ -73,6 +74,7 @@ def assemble(
         canaries=_canaries(seed_metrics, control, final),
         waves=[wave_row(i, w) for i, w in numbered.items()],
         healing=_healing(numbered),
+        healing_checks=_checks(numbered),
         layers=_layers(accepted, quantize_report),
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
         generations=final["generations"],
@@ -206,6 +208,14 @@ def _healing(numbered: dict[int, dict]) -> list[HealingStep]:
         {"wave": i, "step": row["step"], "loss": row["loss"], "kl": row["kl"], "cross_entropy": row["ce"]}
         for i, w in numbered.items()
         for row in w["heal_report"].get("curve", [])
+    ]
+
+
+def _checks(numbered: dict[int, dict]) -> list[HealingCheck]:
+    return [
+        {"wave": i, "steps": steps, "loss": loss}
+        for i, w in numbered.items()
+        for steps, loss in w["heal_report"].get("checks", [])
     ]
 
 

@@ -107,6 +107,14 @@ class HealingStep(TypedDict):
     cross_entropy: NotRequired[float]
 
 
+class HealingCheck(TypedDict):
+    """Loss on check text, which nothing learns from, of the model after so many steps."""
+
+    wave: NotRequired[int]
+    steps: int
+    loss: float
+
+
 class Layer(TypedDict):
     """One decoder block before and after."""
 
@@ -161,7 +169,7 @@ class ReportData:
     architecture: the family as exported (``llama``, ``deci`` …). baseline: see ``Baseline``.
     verdict: ``accepted`` or ``rejected`` for the export, with ``reason`` in a sentence and
     ``limit``, the worst perplexity change allowed. kl, top1: against the seed over all test text.
-    parameters_seed, parameters_left: weights held. waves, healing: in order. target and reached:
+    parameters_seed, parameters_left: weights held. waves, healing, healing_checks: in order. target and reached:
     share of block parameters asked and removed.
     settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the commands.
     """
@@ -185,6 +193,7 @@ class ReportData:
     canaries: list[Canaries] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
     healing: list[HealingStep] = field(default_factory=list)
+    healing_checks: list[HealingCheck] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     importance: Importance | None = None
     generations: list[Generation] = field(default_factory=list)

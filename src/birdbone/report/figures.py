@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from birdbone.report.data import File, HealingStep, Wave, value
+from birdbone.report.data import File, HealingCheck, HealingStep, Wave, value
 from birdbone.report.look import (
     BAD,
     CONTROL,
@@ -116,8 +116,8 @@ def wave_chart(waves: Sequence[Wave], limit: float | None = None) -> go.Figure:
     return figure.update_layout(barmode="group", bargap=0.7, legend={"y": 0.36})
 
 
-def healing_curve(rows: Sequence[HealingStep]) -> go.Figure:
-    """Loss over healing steps, one line per wave."""
+def healing_curve(rows: Sequence[HealingStep], checks: Sequence[HealingCheck] = ()) -> go.Figure:
+    """Loss over healing steps, one line per wave; on check text as points, the kept state ringed."""
     figure = go.Figure()
     palette = [OURS, SEED, CONTROL, BAD, "#7a5ea8", PEER]
     waves = sorted({row.get("wave", 1) for row in rows})
@@ -142,7 +142,28 @@ def healing_curve(rows: Sequence[HealingStep]) -> go.Figure:
             line={"color": colour, "width": 2.5},
             hovertemplate=f"wave {wave}, step %{{x}}: %{{y:.4f}}<extra></extra>",
         )
+        if own := [check for check in checks if check.get("wave", 1) == wave]:
+            _add_checks(figure, own, f"wave {wave}, check text", colour)
     return dressed(figure, 340, "step", "loss (nats)")
+
+
+def _add_checks(figure: go.Figure, checks: Sequence[HealingCheck], name: str, colour: str) -> None:
+    steps, losses = [check["steps"] for check in checks], [check["loss"] for check in checks]
+    kept = losses.index(min(losses))
+    figure.add_scatter(
+        x=steps,
+        y=losses,
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": 1.5, "dash": "dot"},
+        marker={
+            "color": colour,
+            "size": [12 if i == kept else 7 for i in range(len(steps))],
+            "symbol": ["circle-open-dot" if i == kept else "circle" for i in range(len(steps))],
+            "line": {"width": 2, "color": colour},
+        },
+        hovertemplate="after %{x} steps: %{y:.4f}" + "<extra></extra>",
+    )
 
 
 def persistence_diagram(points: Sequence[Sequence[float | None]], threshold: float | None = None) -> go.Figure:

@@ -120,7 +120,7 @@ def plots(data: ReportData) -> dict[str, go.Figure]:
     if data.waves:
         made["waves"] = figures.wave_chart(data.waves, data.limit)
     if data.healing:
-        made["healing"] = figures.healing_curve(data.healing)
+        made["healing"] = figures.healing_curve(data.healing, data.healing_checks)
     if data.layers:
         made["widths"] = charts.width_chart(data.layers)
         made["sparsity"] = charts.sparsity_chart(data.layers)

@@ -38,19 +38,19 @@ def measure_control(
         return {"measured": False}
     place = resolve_device(device)
     settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})
-    healed, curve = heal(
-        seed, seed, texts[0]["heal"], settings, random_seed, place, workdir(), label="control: heal the seed"
-    )
-    network, reference = build(healed, place), Reference(seed, seed_states[0])
+    heal_text, check = texts[0]["heal"], texts[0]["check"]
+    healed = heal(seed, seed, heal_text, check, settings, random_seed, place, workdir(), label="control: heal the seed")
+    network, reference = build(healed.checkpoint, place), Reference(seed, seed_states[0])
 
     def figures(split: str) -> dict:
-        if not curve:
+        if not healed.kept:
             return judge_itself(reference, texts[0], split, random_seed)
         return judge(network, reference, texts[0], split, random_seed)
 
     return {
         "measured": True,
-        "steps": len(curve),
+        "steps": len(healed.curve),
+        "kept": healed.kept,
         "domains": figures("guard"),
         "test": figures("test"),
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),

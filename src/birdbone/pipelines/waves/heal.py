@@ -25,7 +25,8 @@ def heal(
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
-    Each wave goes on in the text where the one before stopped.
+    The state that check text likes best is handed on, the pruned one included. Each wave goes on in the healing
+    text where the one before stopped.
     """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
@@ -33,10 +34,11 @@ def heal(
         return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
     read = (wave - 1) * settings["steps"] * settings["batch"]
     with live_log(f"wave_{wave}.heal") as on_step:
-        healed, curve = heal_model(
+        healed = heal_model(
             pruned,
             seed,
             texts[0]["heal"].roll(-read, 0),
+            texts[0]["check"],
             HealSettings(**settings),
             random_seed + wave,
             resolve_device(device),
@@ -44,4 +46,5 @@ def heal(
             on_step,
             f"wave {wave}: heal",
         )
-    return healed, {"wave": wave, "steps": len(curve), "curve": curve}, curve_csv(curve)
+    report = {"wave": wave, "steps": len(healed.curve), "kept": healed.kept, "checks": healed.checks}
+    return healed.checkpoint, {**report, "curve": healed.curve}, curve_csv(healed.curve)

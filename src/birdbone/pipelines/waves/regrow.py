@@ -10,7 +10,7 @@ from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.evaluate import losses
-from birdbone.model.heal import heal
+from birdbone.model.heal import heal, loss_on
 from birdbone.model.network import build
 from birdbone.model.regrow import regrow as regrow_model
 from birdbone.model.students import HealSettings
@@ -28,7 +28,10 @@ def regrow(
     device: str,
     random_seed: int,
 ) -> tuple[Checkpoint, dict]:
-    """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value."""
+    """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
+
+    They stay only where check text likes the model better with them.
+    """
     wave, place = before["wave"] + 1, resolve_device(device)
     if before["stopped"] or settings["share"] == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
@@ -42,16 +45,20 @@ def regrow(
     grown, returned = regrow_model(healed, seed, texts[0]["heal"][:rows], settings["share"], multiple, place)
     if not returned:
         return healed, {**report, "why": f"{settings['share']:.0%} of what is gone is less than one step of {multiple}"}
-    if settings["heal_steps"]:
-        brief = HealSettings(**{**recipe, "steps": settings["heal_steps"]})
-        grown, _ = heal(
-            grown,
-            seed,
-            texts[0]["heal"].flip(0),
-            brief,
-            random_seed + wave,
-            place,
-            workdir(),
-            label=f"wave {wave}: heal what returned",
-        )
-    return grown, {**report, "returned": returned}
+    brief = HealSettings(**{**recipe, "steps": settings["heal_steps"]})
+    again = heal(
+        grown,
+        seed,
+        texts[0]["heal"].flip(0),
+        check,
+        brief,
+        random_seed + wave,
+        place,
+        workdir(),
+        label=f"wave {wave}: heal what returned",
+    )
+    before_kl = loss_on(check, healed, seed, brief.ce_weight, place)(build(healed, place))
+    report["checks"] = [before_kl, min(value for _, value in again.checks)]
+    if report["checks"][1] >= before_kl:
+        return healed, {**report, "why": "what returned would not lower the loss on check text"}
+    return again.checkpoint, {**report, "returned": returned, "kept": again.kept}
