@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
 import shutil
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,10 +17,9 @@ from kedro.pipeline import Pipeline
 
 from birdbone.config import roots, state_folder
 from birdbone.errors import RunLockedError, TextError
+from birdbone.processes import die_with_parent
 
 log = logging.getLogger("birdbone")
-
-_PR_SET_PDEATHSIG = 1
 
 
 class RunHooks:
@@ -153,16 +149,6 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-def die_with_parent() -> None:
-    """End this process when its parent ends (Linux): `dvc repro`, killed, leaves its child running."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> set[Path]:

@@ -29,6 +29,7 @@ class Family:
     fixed_heads: bool = False
     rope: bool = True
     windowed: bool = False
+    softcap: bool = False
     norm_shift: float = 0.0
     float32: list[str] = field(default_factory=list)
 

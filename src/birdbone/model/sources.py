@@ -22,6 +22,7 @@ from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.pretokenizer import splitter
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.generation import beside, folder_generation, gguf_generation
 from birdbone.model.network import canonical
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
@@ -74,10 +75,13 @@ def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tup
         if rule := splitter(header.metadata.get("tokenizer.ggml.pre", "")):
             tokenizer.backend_tokenizer.pre_tokenizer = rule
         tokenizer = _own_tokens(tokenizer, len(header.metadata.get("tokenizer.ggml.tokens", ())))
-        return _fitting(source["path"], checkpoint, tokenizer)
+        checkpoint, write = _fitting(source["path"], checkpoint, tokenizer)
+        return checkpoint, beside(write, gguf_generation(header.metadata))
     folder = _download(source) if source["kind"] == "hub" else source["path"]
     _check_folder(folder)
-    return _fitting(folder, *_pretrained(folder, folder))
+    generation = folder_generation(folder, _json_object(folder / "config.json"))
+    checkpoint, write = _fitting(folder, *_pretrained(folder, folder))
+    return checkpoint, beside(write, generation)
 
 
 def _preset(name: str, preset: dict) -> dict:
