@@ -22,6 +22,7 @@ class Family:
     model_types: list[str]
     arch: str
     activation: dict[str, str]
+    sizes: dict[str, str]
     floats: dict[str, str]
     modules: dict[str, str]
     block: dict[str, str]
