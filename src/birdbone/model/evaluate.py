@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
+from jinja2 import TemplateError
 from torch import Tensor, nn
 
 from birdbone.errors import TextError
@@ -96,24 +97,41 @@ def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dic
 def generate(network: nn.Module, tokenizer, prompt: str, ends: Collection[int], tokens: int = 48) -> str:
     """Greedy continuation of a prompt, to one of the tokens in ``ends`` or the end of the context.
 
-    Through the chat template where the tokenizer has one. Raises TextError for a prompt that the model's context
-    is too short for.
+    Raises TextError as ``prompt_ids`` does.
     """
-    if tokenizer.chat_template:
-        prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-    device = next(network.parameters()).device
-    ids = torch.tensor([tokenizer(prompt, add_special_tokens=False).input_ids], device=device)
-    start, positions = ids.shape[1], network.config.max_position_embeddings
-    if start > positions:
-        raise TextError(f"parameter report.prompts: {prompt!r} has {start} tokens, the model {positions} positions")
+    positions = network.config.max_position_embeddings
+    given = prompt_ids(tokenizer, prompt, positions)
+    ids, start = torch.tensor([given], device=next(network.parameters()).device), len(given)
     for _ in range(min(tokens, positions - start + 1)):
         following = network(ids, use_cache=False).logits[0, -1].argmax()
         if following.item() in ends:
             break
         ids = torch.cat([ids, following.view(1, 1)], dim=1)
     return tokenizer.decode(ids[0, start:], skip_special_tokens=True)
+
+
+def prompt_ids(tokenizer, prompt: str, positions: int) -> list[int]:
+    """The token ids of a plain question, through the chat template where the tokenizer has one.
+
+    Raises TextError where the template refuses it, or where it is empty or does not fit the model's positions.
+    """
+    text = prompt
+    if tokenizer.chat_template:
+        try:
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise TextError(
+                f"parameter report.prompts: the model's chat template refuses a plain question ({error}). Mend or "
+                "remove it in the model's folder, or set report.prompts: []"
+            ) from error
+    ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    if not 0 < len(ids) <= positions:
+        raise TextError(
+            f"parameter report.prompts: {prompt!r} comes to {len(ids)} tokens, the model has {positions} positions"
+        )
+    return ids
 
 
 def window_nll(logits: Tensor, ids: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import yaml
 
+from birdbone.errors import TextError
 from birdbone.text.splits import share_of
 
 ANSWER = "\x00answer\x00"
@@ -42,6 +43,12 @@ def turns(tokenizer, ends: Collection[int], opening: str, number: int) -> list[l
         text = "".join(f"{m['role'].title()}: {m['content']}\n" for m in messages)
     parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]]
     return [part[1:] if part and part[0] in ends else part for part in parts]
+
+
+def check_chat(tokenizer) -> None:
+    """Raises TextError for a tokenizer without a chat template, where ``text.chat`` asks for one."""
+    if not tokenizer.chat_template:
+        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
 
 
 def shared_start(scripts: list[list[list[int]]]) -> int:

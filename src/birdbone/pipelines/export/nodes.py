@@ -15,8 +15,9 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
 from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.context import within
-from birdbone.model.evaluate import kl_divergence, losses
+from birdbone.model.context import positions_of, within
+from birdbone.model.device import read_tokenizer
+from birdbone.model.evaluate import kl_divergence, losses, prompt_ids
 from birdbone.model.folder import check_range, copy_tokenizer, write_folder
 from birdbone.model.judge import domains
 from birdbone.model.network import build
@@ -28,10 +29,15 @@ SAME_PERPLEXITY = 0.01
 GGUF_NAME = "model.gguf"
 
 
-def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str) -> dict:
-    """What the GGUF file will be called and keyed by; see ``check_form``. Raises ExportError, before anything is
-    computed, for a seed that the export's files cannot hold.
+def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:
+    """What the GGUF file will be called and keyed by; see ``check_form``.
+
+    What only weights and the tokenizer can tell of the last stages is checked here, before anything is computed:
+    raises ExportError for a seed that the export's files cannot hold, TextError for prompts that cannot be asked.
     """
+    tokenizer = read_tokenizer(tokenizer_folder)
+    for prompt in prompts:
+        prompt_ids(tokenizer, prompt, positions_of(seed.config))
     check_range(seed, getattr(torch, dtype))
     return check_form(seed, tokenizer_folder)
 

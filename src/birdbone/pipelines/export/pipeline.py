@@ -12,7 +12,12 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
     model = f"wave_{waves}.accepted"
     files = Pipeline(
         [
-            Node(export_form, ["seed_model", "tokenizer", "params:export.dtype"], "gguf_form", name="form"),
+            Node(
+                export_form,
+                ["seed_model", "tokenizer", "params:export.dtype", "params:report.prompts"],
+                "gguf_form",
+                name="form",
+            ),
             Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="gguf"),
             Node(
                 referee,
