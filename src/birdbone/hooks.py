@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
 import shutil
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,11 +16,10 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from birdbone.config import roots, state_folder
-from birdbone.errors import RunLockedError, TextError
+from birdbone.errors import RunLockedError
+from birdbone.processes import die_with_parent
 
 log = logging.getLogger("birdbone")
-
-_PR_SET_PDEATHSIG = 1
 
 
 class RunHooks:
@@ -81,8 +77,8 @@ class RunHooks:
 
 
 class ComputeHooks:
-    """Device and files that the parameters name are there; threads and seed are set, so that equal runs
-    on one machine give equal bits.
+    """All that can be known before is checked; threads and seed are set, so that equal runs on one machine give
+    equal bits.
     """
 
     @hook_impl
@@ -90,37 +86,16 @@ class ComputeHooks:
         self._parameters = context.params
 
     @hook_impl
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
         import torch
 
+        from birdbone.checks import check_start
+
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-        check_outside(self._parameters)
+        check_start(self._parameters, {node.name for node in pipeline.nodes})
         if threads := self._parameters.get("threads"):
             torch.set_num_threads(threads)
         torch.manual_seed(self._parameters.get("random_seed", 0))
-
-
-def check_outside(parameters: dict) -> None:
-    """What only this machine can say of the parameters, said before any compute: device, texts, canaries.
-
-    Raises ConfigError or TextError naming the parameter or file.
-    """
-    from birdbone.model.device import resolve_device
-    from birdbone.text.canaries import load_canaries
-    from birdbone.text.sources import SEED_CHAT, check_source
-
-    if "device" in parameters:
-        resolve_device(parameters["device"])
-    if text := parameters.get("text"):
-        load_canaries(text["canaries"])
-        for source in (text["source"], *text["guard_domains"]):
-            check_source(source)
-    for label, source in parameters.get("domains", {}).get("sets", {}).items():
-        if source != SEED_CHAT:
-            try:
-                check_source(source)
-            except TextError as error:
-                raise TextError(f"parameter domains.sets.{label}: {error}, or {SEED_CHAT}") from None
 
 
 def take_lock(state: Path) -> TextIO:
@@ -153,16 +128,6 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-def die_with_parent() -> None:
-    """End this process when its parent ends (Linux): `dvc repro`, killed, leaves its child running."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> set[Path]:

@@ -282,11 +282,15 @@ def _unregistered(checked: Parameters) -> list[str]:
     """A line per name that its registry lacks. The registries import torch: they are asked once all else is right."""
     from birdbone.algo.grids import GRIDS, fitting
     from birdbone.algo.scores import SCORES
+    from birdbone.gguf.llamacpp import FILE_TYPES
+    from birdbone.text.benchmarks import forms
 
     names = [("prune_wave.score", checked.prune_wave.score, SCORES)]
     names += [("quantize.types", name, GRIDS) for name in checked.quantize.types]
     names += [("quantize.embedding", checked.quantize.embedding, ("auto", *GRIDS))]
     names += [("moe.type", checked.moe.type, ("F32", "F16", *GRIDS))]
+    names += [("report.peers", name, FILE_TYPES) for name in checked.report.peers]
+    names += [(f"evaluate.files.{n}.form", file.form, forms()) for n, file in checked.evaluate.files.items()]
     lines = [
         f"parameter {key}: should be one of {', '.join(known)} (got {name!r})"
         for key, name, known in names

@@ -15,9 +15,11 @@ import torch
 
 from birdbone.algo.budget import bytes_allowed, needed_sparsity
 from birdbone.algo.grids import GRIDS, fewest_bits, fitting
-from birdbone.errors import BirdboneError
-from birdbone.gguf.families import supports_uneven
+from birdbone.checks import check_model, check_outside, quick_tokenizer
+from birdbone.gguf.families import family_of, supports_uneven
+from birdbone.gguf.keys import shorter_context
 from birdbone.model import sources
+from birdbone.model.network import hf_config
 from birdbone.model.outer import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 from birdbone.shapes import Shape, shape_of
@@ -52,11 +54,13 @@ class Plan:
 
 
 def make_plan(parameters: Parameters) -> Plan:
-    """The plan of a whole run under these parameters."""
-    source = sources.locate(
-        parameters.model, {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()}
-    )
+    """The plan of a whole run under these parameters. Raises what that run would at its start."""
+    presets = {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()}
+    tree = {**parameters.model_dump(), "models": presets}
+    check_outside(tree)
+    source = sources.locate(parameters.model, presets)
     shape = shape_of(source)
+    check_model(tree, (), shape.config, quick_tokenizer(source))
     rate = _tokens_per_second(shape)
     return Plan(
         source["name"],
@@ -217,11 +221,10 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
             f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
             f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}"
         )
-    try:
-        if p.widths == "uneven" and not supports_uneven(shape.config):
-            found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
-    except BirdboneError as error:
-        found.append(str(error))
+    if p.widths == "uneven" and not supports_uneven(shape.config):
+        found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
+    if shorter := shorter_context(family_of(shape.config), hf_config(shape.config)):
+        found.append(shorter)
     return found
 
 

@@ -40,6 +40,8 @@ def refused(run: Command, *wanted: str) -> None:
         ("text.source=novels", ["novels", "wikipedia", "folder of .txt"]),
         ("text.canaries=mine.yml", ["mine.yml", "No such file"]),
         ("device=cuda", ["device", "no CUDA"]),
+        ("report.peers=[Q4_K]", ["report.peers", "Q4_K_M"]),
+        ("text.window=512", ["text.window", "256 positions"]),
     ],
 )
 def test_a_wrong_setting_is_named(workspace: Workspace, params: str, wanted: list[str]) -> None:

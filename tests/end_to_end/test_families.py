@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import corpus, save_model
+from small_models import FAMILIES, corpus, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import LIGHT, Workspace
 
@@ -67,6 +67,22 @@ def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: 
         assert widths == [352, 352]
         assert "widths stay even" in removed["fallback"]
     assert exported(workspace)["general.architecture"] == (uneven or family.removesuffix("_text"))
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "context"),
+    [("gpt2", {"n_positions": 64}, 64), ("mistral", {"sliding_window": 32}, 32)],
+)
+def test_a_context_no_longer_than_the_windows_goes_through(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, family: str, setting: dict, context: int
+) -> None:
+    """The referee, the speeds and the report's files read as far as the file is the model."""
+    monkeypatch.setitem(FAMILIES, family, {**FAMILIES[family], **setting})
+    workspace.profile("own", LIGHT, ONE_WAVE)
+    workspace.session("own", model=str(save_model(family, workspace.root / family)))
+    referee = workspace.json("own", "referee")
+    assert referee["context"] == referee["exact"]["tokens"] == context
+    assert referee["exact"]["kl"] < 1e-7 and abs(referee["difference"]) < 0.01
 
 
 def test_an_export_is_a_source_again(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tiny_models import checkpoint_of, mean_kl, random_model, some_tokens, torch_logits
 
 from birdbone.errors import ArtifactError, ExportError
-from birdbone.gguf import llamacpp
+from birdbone.gguf import child, llamacpp
 from birdbone.gguf.header import tensor_types
 from birdbone.gguf.runtime import BATCH
 from birdbone.gguf.writer import write_gguf
@@ -72,6 +73,40 @@ def test_a_file_that_crashes_llama_cpp_is_an_error_too(exported: Path, tmp_path:
     (tmp_path / "twins.gguf").write_bytes(data.replace(b"[PAD510]", b"[PAD511]"))
     with pytest.raises(ExportError, match=r"twins\.gguf[\s\S]*GGML_ASSERT"):
         llamacpp.tokenize(tmp_path / "twins.gguf", ["text"])
+
+
+def test_reading_past_the_context_ends_llama_cpps_process_and_not_ours(byte_level: Path, tmp_path: Path) -> None:
+    """GPT-2 has no positions past its context: llama.cpp aborts."""
+    path = tmp_path / "short.gguf"
+    write_gguf(path, checkpoint_of(random_model("gpt2", n_positions=48)), byte_level)
+    with pytest.raises(
+        ExportError, match=r"llama.cpp died of .*short\.gguf \(logits, signal SIGABRT\)[\s\S]*GGML_ASSERT"
+    ):
+        llamacpp.logits(path, some_tokens(64))
+
+
+def test_speed_is_measured_within_the_shortest_context(exported: Path, byte_level: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.gguf"
+    write_gguf(path, checkpoint_of(random_model("gpt2", n_positions=48)), byte_level)
+    found = llamacpp.speeds({"short": path, "long": exported}, threads=1, generated=30, repeats=1)
+    assert min(rate for figures in found.values() for rate in figures.values()) > 1
+
+
+def test_an_illegal_instruction_is_tried_again_without_repacking(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, answered = [], child._results
+
+    def dies_of_repacking(request: dict):
+        wanted.append(request["repack"])
+        if request["repack"]:
+            raise child._Died(-signal.SIGILL, "")
+        return answered(request)
+
+    monkeypatch.setattr(child, "_cpu", {"repack": True})
+    monkeypatch.setattr(child, "_results", dies_of_repacking)
+    assert llamacpp.logits(exported, [1, 2]).shape == (2, 512)
+    assert wanted == [True, False]
 
 
 def test_a_truncated_file_never_reaches_llama_cpp(exported: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,26 @@ def test_llama_cpp_finds_the_same_ids(kind: str, request: pytest.FixtureRequest,
     for special in (False, True):
         ours = [tokenizer.encode(text, add_special_tokens=special) for text in TEXTS]
         assert llamacpp.tokenize(tmp_path / "m.gguf", TEXTS, special=special) == ours
+
+
+@pytest.mark.parametrize(("ends", "stops"), [(0, {0}), ([0, 300], {0, 300}), ([300, 0, 301], {0, 300, 301})])
+def test_llama_cpp_stops_at_every_end_token(
+    ends: int | list[int], stops: set[int], byte_level: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(byte_level, tmp_path / "tokenizer")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "temperature": 0.6}))
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), folder)
+    assert llamacpp.end_tokens(tmp_path / "m.gguf") == stops
+    assert read_gguf_header(tmp_path / "m.gguf").metadata["tokenizer.ggml.eos_token_id"] == 0
+
+
+def test_end_tokens_that_a_file_has_no_key_for_are_said(
+    byte_level: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(byte_level, tmp_path / "tokenizer")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 300, 301, 302]}))
+    check_form(checkpoint_of(random_model("llama")), folder)
+    assert "will not stop at tokens [302]" in caplog.text
 
 
 def test_a_byte_level_files_keys(byte_level: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import (
     FAMILIES,
+    LLAMA3_ROPE,
     checkpoint_of,
     clear_top1_agreement,
     mean_kl,
@@ -21,6 +22,7 @@ from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.families import supports_fewer_heads, supports_uneven
 from birdbone.gguf.header import read_gguf_header, tensor_types
+from birdbone.gguf.plan import beyond_half
 from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -129,6 +131,71 @@ def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
 def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_path: Path) -> None:
     write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level)
     assert read_gguf_header(tmp_path / "m.gguf").metadata["llama.context_length"] == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "positions"),
+    [
+        ("mistral", {"sliding_window": 32}, 32),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1}, 32),
+        ("qwen2", {"use_sliding_window": False, "sliding_window": 32}, 512),
+        ("gemma3", {"sliding_window": 32}, 512),
+    ],
+)
+def test_within_its_context_a_file_is_the_windowed_model(
+    name: str, setting: dict, positions: int, byte_level: Path, tmp_path: Path
+) -> None:
+    model = random_model(name, **setting)
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(model), byte_level)
+    assert llamacpp.context_length(tmp_path / "m.gguf") == positions
+    tokens = some_tokens()[:positions]
+    assert mean_kl(torch_logits(model, tokens), llamacpp.logits(tmp_path / "m.gguf", tokens)) < 1e-7
+
+
+@pytest.mark.parametrize("layers", [["full_attention"] * 3, ["sliding_attention"] * 3])
+def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
+    layers: list[str], byte_level: Path, tmp_path: Path
+) -> None:
+    capped = random_model("gemma3", final_logit_softcapping=2.0, layer_types=layers)
+    assert torch_logits(capped, some_tokens()).max() < 2
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(capped), byte_level)
+    assert_same_logits(tmp_path / "m.gguf", capped)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "wanted"),
+    [
+        ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("gemma3", {"attn_logit_softcapping": 5.0}, "attn_logit_softcapping"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ("qwen2", {"rope_parameters": LLAMA3_ROPE}, "rope_type 'llama3'"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+            "rope_type 'dynamic'",
+        ),
+        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        ("qwen3", {"attention_bias": True}, "wrong number of tensors"),
+        ("gemma3", {"attention_bias": True}, "wrong number of tensors"),
+    ],
+)
+def test_a_setting_that_would_not_reach_llama_cpp_is_refused(
+    name: str, setting: dict, wanted: str, byte_level: Path
+) -> None:
+    with pytest.raises(ExportError, match=wanted):
+        check_form(checkpoint_of(random_model(name, **setting)), byte_level)
+
+
+def test_a_matrix_that_half_precision_cannot_hold_stays_float32_with_those_it_is_joined_to(
+    byte_level: Path, tmp_path: Path
+) -> None:
+    checkpoint, name = checkpoint_of(random_model("gpt2")), "transformer.h.1.attn.c_attn.key.weight"
+    checkpoint = checkpoint.evolve({name: checkpoint.weights[name] + 1e5})
+    kept = beyond_half(checkpoint)
+    assert sorted(n.split(".")[-2] for n in kept if n.endswith("weight")) == ["key", "query", "value"]
+    write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, default_type="f16", types=kept)
+    types = tensor_types(tmp_path / "m.gguf")
+    assert (types["blk.1.attn_qkv.weight"], types["blk.0.attn_qkv.weight"]) == ("F32", "F16")
 
 
 @pytest.mark.parametrize(("name", "kind"), [*(("llama", kind) for kind in GRIDS), ("gpt2", "Q4_0")])

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from two_layer_models import CONFIGS, all_but, checkpoint_of, logits, random_model, shape_of, small, tokens
 
+from birdbone.errors import ExportError
 from birdbone.model.folder import write_folder
 from birdbone.model.network import build
 from birdbone.model.shrink import remove_nodes
@@ -79,3 +80,13 @@ def test_an_untied_head_that_equals_the_embedding_reloads(tmp_path):
 def test_the_dtype_is_the_one_asked_for(tmp_path):
     write_folder(small(), tmp_path, torch.float16)
     assert AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.float16
+
+
+def test_weights_beyond_float16_are_refused_and_fit_bfloat16(tmp_path):
+    checkpoint = small("llama")
+    beyond = checkpoint.evolve({"model.norm.weight": checkpoint.weights["model.norm.weight"] + 1e5})
+    with pytest.raises(ExportError, match=r"export\.dtype: float16 ends at 65504, but model\.norm\.weight .*bfloat16"):
+        write_folder(beyond, tmp_path, torch.float16)
+    assert not list(tmp_path.iterdir())
+    write_folder(beyond, tmp_path, torch.bfloat16)
+    assert all(weight.isfinite().all() for weight in reloaded(tmp_path).state_dict().values())

@@ -5,9 +5,9 @@ import torch
 from small_scans import model, tokenizer_folder
 
 from birdbone import ledger
+from birdbone.checks import check_outside
 from birdbone.datasets.mscan import MscanFile, Scan
 from birdbone.errors import ConfigError, NumericalError, TextError
-from birdbone.hooks import check_outside
 from birdbone.model.network import build
 from birdbone.model.scan import gradients
 from birdbone.pipelines.domains.nodes import read_texts, scan

@@ -17,20 +17,20 @@ def words(template=None):
 
 def test_turns_are_what_the_template_puts_around_the_models_answers():
     tokenizer = words(TEMPLATE)
-    first, second = (tokenizer.decode(ids) for ids in turns(tokenizer, "Hello!", 0)[:2])
+    first, second = (tokenizer.decode(ids) for ids in turns(tokenizer, [0], "Hello!", 0)[:2])
     assert first == f"<s>system\nBe kind{END}\n<s>user\nHello!{END}\n<s>assistant\n"
     assert second.startswith("\n<s>user\n") and second.endswith(f"{END}\n<s>assistant\n")
 
 
 def test_without_a_template_the_speakers_are_named():
     tokenizer = words()
-    first, second = (tokenizer.decode(ids) for ids in turns(tokenizer, "Hello!", 0)[:2])
+    first, second = (tokenizer.decode(ids) for ids in turns(tokenizer, [0], "Hello!", 0)[:2])
     assert first == "User: Hello!\nAssistant: " and second.startswith("\nUser: ")
 
 
 def test_the_system_message_is_what_all_talks_begin_with():
     tokenizer = words(TEMPLATE)
-    scripts = [turns(tokenizer, line, 0) for line in ("Hello!", "What now?")]
+    scripts = [turns(tokenizer, [0], line, 0) for line in ("Hello!", "What now?")]
     assert tokenizer.decode(scripts[0][0][: shared_start(scripts)]) == f"<s>system\nBe kind{END}\n<s>user\n"
 
 

@@ -22,6 +22,7 @@ class Family:
     model_types: list[str]
     arch: str
     activation: dict[str, str]
+    sizes: dict[str, str]
     floats: dict[str, str]
     modules: dict[str, str]
     block: dict[str, str]
@@ -29,6 +30,7 @@ class Family:
     fixed_heads: bool = False
     rope: bool = True
     windowed: bool = False
+    softcap: bool = False
     norm_shift: float = 0.0
     float32: list[str] = field(default_factory=list)
 

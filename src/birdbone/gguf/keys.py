@@ -11,7 +11,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from birdbone.errors import ExportError
-from birdbone.gguf.families import Family
+from birdbone.gguf.families import PAIRED, Family
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 
@@ -80,11 +80,11 @@ def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape
 
     Raises ExportError for settings that llama.cpp does not compute for this family.
     """
-    _check(family, config)
+    check_settings(family, config)
     uneven = not shape.even or arch != family.arch
     keys: dict[str, Any] = {
         "block_count": len(shape.widths),
-        "context_length": _context_length(family, config),
+        "context_length": context_length(family, config),
         "embedding_length": shape.hidden,
         "feed_forward_length": shape.widths if uneven else shape.widths[0],
         "attention.head_count": shape.heads if uneven else shape.heads[0],
@@ -98,6 +98,8 @@ def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape
         keys |= {"rope.dimension_count": shape.head_size, **rope_keys(config)}
     if family.windowed:
         keys |= _window_keys(config)
+    if family.softcap and config.final_logit_softcapping:
+        keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
     return keys
 
 
@@ -121,26 +123,45 @@ def query_factor(config: PretrainedConfig, shape: Shape) -> float:
     return (assumed / scalar) ** 0.5
 
 
-def _check(family: Family, config: PretrainedConfig) -> None:
+def check_settings(family: Family, config: PretrainedConfig) -> None:
+    """Raises ExportError for a setting, known from ``config.json`` alone, that llama.cpp does not compute."""
     activation = getattr(config, family.activation["key"])
-    if activation != family.activation["value"]:
-        raise ExportError(
-            f"{family.activation['key']} is {activation!r}; llama.cpp's {family.arch} "
-            f"computes {family.activation['value']!r}"
-        )
-    if getattr(config, "attn_logit_softcapping", None):
-        raise ExportError(f"llama.cpp's {family.arch} has no attn_logit_softcapping")
-    by_layer = getattr(config, "scale_attn_by_inverse_layer_idx", False)
-    if by_layer or not getattr(config, "scale_attn_weights", True):
-        raise ExportError(f"llama.cpp's {family.arch} scales attention by the head size alone")
+    refused = {
+        f"{family.activation['key']} is {activation!r}, not {family.activation['value']!r}": (
+            activation != family.activation["value"]
+        ),
+        "attn_logit_softcapping is set": getattr(config, "attn_logit_softcapping", None),
+        "scale_attn_by_inverse_layer_idx is set": getattr(config, "scale_attn_by_inverse_layer_idx", False),
+        "scale_attn_weights is off": not getattr(config, "scale_attn_weights", True),
+        "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", False),
+    }
+    if found := [fault for fault, is_so in refused.items() if is_so]:
+        raise ExportError(f"config.json: {found[0]}: llama.cpp's {family.arch} does not compute it")
+    if family.rope:
+        rope_keys(config)
+        if _full_rope(config).get("rope_type") == "llama3" and family.arch not in PAIRED:
+            raise ExportError(f"config.json: rope_type 'llama3' is not computed by llama.cpp's {family.arch}")
+    if family.windowed:
+        _window_keys(config)
 
 
-def _context_length(family: Family, config: PretrainedConfig) -> int:
+def context_length(family: Family, config: PretrainedConfig) -> int:
     """Positions that behave as in PyTorch: a window that llama.cpp does not know ends them."""
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
     windowed = window and not family.windowed and (kinds is None or "sliding_attention" in kinds)
     return min(config.max_position_embeddings, window) if windowed else config.max_position_embeddings
+
+
+def shorter_context(family: Family, config: PretrainedConfig) -> str | None:
+    """What to say where the file's context is shorter than the model's."""
+    length = context_length(family, config)
+    if length == config.max_position_embeddings:
+        return None
+    return (
+        f"llama.cpp's {family.arch} has no sliding window: the GGUF file's context ends with the window, at {length} "
+        f"tokens (the folder's at {config.max_position_embeddings}), and files are compared within it"
+    )
 
 
 def _full_rope(config: PretrainedConfig) -> dict[str, Any]:
@@ -152,8 +173,10 @@ def rope_keys(config: PretrainedConfig) -> dict[str, Any]:
     """Keys of the rotary positions. Raises ExportError for a kind that has no GGUF form here."""
     rope = _full_rope(config)
     kind = rope.get("rope_type", "default")
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ExportError("config.json: partial_rotary_factor is not 1, which has no GGUF form here")
     if kind not in ("default", "linear", "llama3"):
-        raise ExportError(f"rope_type {kind!r} has no GGUF form here; default, linear and llama3 have")
+        raise ExportError(f"config.json: rope_type {kind!r} has no GGUF form here; default, linear and llama3 have")
     keys: dict[str, Any] = {"rope.freq_base": float(rope["rope_theta"])}
     if kind == "linear":
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
@@ -167,11 +190,8 @@ def _window_keys(config: PretrainedConfig) -> dict[str, Any]:
     local = config.rope_parameters["sliding_attention"]
     if local.get("rope_type", "default") != "default":
         raise ExportError("llama.cpp does not scale the positions of sliding_attention layers")
-    keys: dict[str, Any] = {
+    return {
         "attention.sliding_window": int(config.sliding_window),
         "attention.sliding_window_pattern": sliding,
         "rope.freq_base_swa": float(local["rope_theta"]),
     }
-    if config.final_logit_softcapping:
-        keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
-    return keys

@@ -1,21 +1,18 @@
-"""llama.cpp as referee: what a stock runtime computes from a GGUF file."""
+"""llama.cpp as referee: what a stock runtime computes from a GGUF file, each call in a process of its own."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import re
 import statistics
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import llama_cpp.llama_cpp as api
 import numpy as np
 
 from birdbone.errors import ExportError
-from birdbone.gguf.header import tensor_types
-from birdbone.gguf.runtime import Session, ensure_loadable, last_lines, loaded, log, session, thread_count
+from birdbone.gguf.child import ask
+from birdbone.gguf.header import read_gguf_header, tensor_types
 from birdbone.progress import track
 
 FILE_TYPES = {
@@ -32,9 +29,12 @@ FILE_TYPES = {
     "IQ4_NL": 25,
     "IQ4_XS": 30,
 }
-FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .*?required for type\s+(\w+)\)")
-ROWS = 64
-WARM_UP = 4
+
+
+def context_length(path: Path) -> int:
+    """Positions at which the file is the model: beyond them llama.cpp computes something else, or aborts."""
+    metadata = read_gguf_header(path).metadata
+    return int(metadata[f"{metadata['general.architecture']}.context_length"])
 
 
 def logits(
@@ -48,24 +48,31 @@ def logits(
 
     overrides: keys of the file that shall have another value.
     """
-    with session(path, len(tokens), kv, threads, overrides=overrides) as runtime:
-        return runtime.decode(tokens)
+    (found,) = logits_of(path, [tokens], kv, threads, overrides)
+    return found
+
+
+def logits_of(
+    path: Path,
+    windows: Iterable[Sequence[int]],
+    kv: str = "f32",
+    threads: int | None = None,
+    overrides: Mapping[str, int] | None = None,
+) -> Iterator[np.ndarray]:
+    """``logits`` of each window, one after the other; windows are independent."""
+    yield from ask("logits", path, windows=_plain(windows), kv=kv, threads=threads, overrides=dict(overrides or {}))
 
 
 def perplexity(
-    path: Path, windows: Sequence[Sequence[int]], kv: str = "f32", threads: int | None = None
+    path: Path, windows: Iterable[Sequence[int]], kv: str = "f32", threads: int | None = None
 ) -> list[tuple[float, int]]:
     """Per window: summed negative log-likelihood (nats) and number of scored tokens.
 
     Every token after a window's first is scored; windows are independent.
     """
-    sums = []
-    with session(path, max(map(len, windows)), kv, threads) as runtime:
-        for window in track(windows, "llama.cpp perplexity", unit="window"):
-            found = runtime.decode(window)[:-1]
-            parts = (_loss(found[i : i + ROWS], window[1 + i : 1 + i + ROWS]) for i in range(0, len(found), ROWS))
-            sums.append((sum(parts), len(found)))
-    return sums
+    asked = _plain(windows)
+    found = ask("perplexity", path, windows=asked, kv=kv, threads=threads)
+    return [tuple(one) for one in track(found, "llama.cpp perplexity", len(asked), unit="window")]
 
 
 def speed(path: Path, threads: int | None = None, **settings: int) -> dict[str, float]:
@@ -84,39 +91,38 @@ def speeds(
     """Per file, median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16 KV cache.
 
     The files take turns, so that a machine that is slower for a minute is so for all of them; the first words of
-    each turn are not counted. llama.cpp's threads spin: measure on an idle machine. overrides: as for ``logits``, by
-    name.
+    each turn are not counted. llama.cpp's threads spin: measure on an idle machine. Both lengths are cut to the
+    shortest context among the files. overrides: as for ``logits``, by name.
     """
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in files}
-    for _ in track(range(repeats), "llama.cpp speed", unit="turn"):
-        for name, path in files.items():
-            asked = (overrides or {}).get(name)
-            with session(path, prompt + generated, "f16", threads, overrides=asked) as runtime:
-                _timed(runtime, prompt, min(WARM_UP, generated))
-                found[name].append(_timed(runtime, prompt, generated))
+    room = min(map(context_length, files.values()))
+    generated = min(generated, room // 2)
+    turns = ask(
+        "speeds",
+        *files.values(),
+        threads=threads,
+        prompt=min(prompt, room - generated),
+        generated=generated,
+        repeats=repeats,
+        overrides=[dict((overrides or {}).get(name, {})) for name in files],
+    )
+    found = zip(*track(turns, "llama.cpp speed", repeats, unit="turn"), strict=True)
     return {
         name: dict(zip(("decode", "prompt"), map(statistics.median, zip(*turns, strict=True)), strict=True))
-        for name, turns in found.items()
+        for name, turns in zip(files, found, strict=True)
     }
 
 
-def _timed(runtime: Session, prompt: int, generated: int) -> tuple[float, float]:
-    """Tokens per second of ``generated`` tokens one by one, and of the ``prompt`` before them."""
-    start = time.perf_counter()
-    runtime.decode([i % runtime.vocabulary for i in range(prompt)], every=False)
-    middle = time.perf_counter()
-    for position in range(prompt, prompt + generated):
-        runtime.decode([position % runtime.vocabulary], position, every=False)
-    return generated / (time.perf_counter() - middle), prompt / (middle - start)
+def tokenize(path: Path, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+    """llama.cpp's token ids of each text. special: add what the file says belongs around a text.
 
-
-def tokenize(path: Path, texts: Sequence[str], special: bool = False, repack: bool | None = None) -> list[list[int]]:
-    """llama.cpp's token ids of each text. special: add what the file says belongs around a text; repack: as for
-    ``loaded``, given where the file has no tensors to try.
+    Raises ExportError too where llama.cpp has no place for one of the file's tensors; it reads none.
     """
-    with loaded(path, vocab_only=True, repack=repack) as model:
-        vocab = api.llama_model_get_vocab(model)
-        return [_ids(vocab, text.encode(), special) for text in texts]
+    return [*ask("tokenize", path, texts=list(texts), special=special)]
+
+
+def end_tokens(path: Path) -> set[int]:
+    """The tokens that end a text, as llama.cpp reads the file: those it names, and some known by their text."""
+    return {*ask("end_tokens", path)}
 
 
 def quantize(source: Path, target: Path, kind: str, threads: int | None = None) -> dict[str, tuple[str, str]]:
@@ -126,15 +132,9 @@ def quantize(source: Path, target: Path, kind: str, threads: int | None = None) 
     """
     if kind not in FILE_TYPES:
         raise ExportError(f"unknown GGUF file type {kind!r}; known: {', '.join(FILE_TYPES)}")
-    ensure_loadable(source)
-    params = api.llama_model_quantize_default_params()
-    params.ftype, params.nthread = FILE_TYPES[kind], thread_count(threads)
     partial = target.with_name(f".{target.name}.partial")
-    log.clear()
     try:
-        if api.llama_model_quantize(os.fsencode(source), os.fsencode(partial), ctypes.byref(params)):
-            raise ExportError(f"llama.cpp cannot quantize {source} to {kind}:\n{last_lines()}")
-        substituted = FALLBACK.findall("".join(log))
+        substituted = [*ask("quantize", source, target=str(partial), ftype=FILE_TYPES[kind], threads=threads)]
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -142,14 +142,5 @@ def quantize(source: Path, target: Path, kind: str, threads: int | None = None) 
     return {name: (asked.upper(), written[name]) for name, asked in substituted}
 
 
-def _loss(found: np.ndarray, right: Sequence[int]) -> float:
-    found = found.astype(np.float64)
-    highest = found.max(1)
-    total = np.log(np.exp(found - highest[:, None]).sum(1)) + highest
-    return float((total - found[np.arange(len(found)), np.asarray(right)]).sum())
-
-
-def _ids(vocab: api.llama_vocab_p, text: bytes, special: bool) -> list[int]:
-    room = len(text) + 8
-    ids = (api.llama_token * room)()
-    return list(ids[: api.llama_tokenize(vocab, text, len(text), ids, room, special, False)])
+def _plain(windows: Iterable[Sequence[int]]) -> list[list[Any]]:
+    return [[int(token) for token in window] for window in windows]

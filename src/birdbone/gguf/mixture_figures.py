@@ -36,14 +36,17 @@ def quality(
 ) -> dict:
     """Figures over all guard domains together, as ``domain_figures`` has them, and per domain under ``domains``.
 
-    tokens: of each domain's windows, at most. Documents of different domains stay different documents.
+    tokens: of each domain's windows, at most, each read as far as the network's context goes. Documents of
+    different domains stay different documents.
     """
     device, found, parts, places, first = next(network.parameters()).device, {}, [], [], 0
+    context = network.config.max_position_embeddings
     for domain in domains(texts, "guard"):
         name = f"guard.{domain}"
         windows = texts[name][: max(2, tokens // texts[name].shape[1])]
         documents = texts[f"{name}.documents"][: len(windows)].long()
-        seen = compare(network, partial(reference.logits, name, device=device), windows, f"{label}: {domain}")
+        windows = windows[:, :context]
+        seen = compare(network, partial(_within, reference, name, device, context), windows, f"{label}: {domain}")
         scored = windows.shape[1] - 1
         found[domain] = domain_figures(seen, documents, scored, random_seed)
         parts.append(seen)
@@ -51,6 +54,10 @@ def quality(
         first += int(documents.max()) + 1
     pooled = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     return {**domain_figures(pooled, torch.cat(places), scored, random_seed), "domains": plain(found)}
+
+
+def _within(reference: Reference, name: str, device: torch.device, context: int, rows: slice) -> Tensor:
+    return reference.logits(name, rows, device)[:, :context]
 
 
 def active_shares(
@@ -105,6 +112,7 @@ def against_others(rows: list[dict], random_seed: int) -> list[dict]:
 
 def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: int | None) -> list[dict]:
     """llama.cpp's logits of an f32 file beside stock transformers', all experts on and ``mixture.active`` of them.
+    ids are read within the file's context.
 
     Raises ExportError where they differ. With some experts off the median token counts: near ties between
     experts fall either way, in each runtime's own rounding.
@@ -113,6 +121,7 @@ def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: i
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
         write_mixture(path, mixture, tokenizer_folder)
+        ids = ids[: llamacpp.context_length(path)]
         for active in sorted({mixture.shape.experts, mixture.active}, reverse=True):
             set_active(network, active)
             with torch.no_grad():

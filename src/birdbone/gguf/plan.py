@@ -17,6 +17,7 @@ from birdbone.gguf.families import PAIRED, Family, family_of
 from birdbone.gguf.keys import Shape, architecture_name, model_keys, query_factor, rope_factors, shape_of
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.folder import beyond
 from birdbone.model.network import hf_config
 
 FLOATS = {"F32": torch.float32, "F16": torch.float16}
@@ -137,6 +138,12 @@ class Plan:
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:
     """GGUF name -> the canonical weights that it joins: they need one type."""
     return Plan(checkpoint, {}, {}, "F16").names()
+
+
+def beyond_half(checkpoint: Checkpoint) -> dict[str, str]:
+    """F32 for each matrix that F16 cannot hold, and for those that are one with it in the file."""
+    lost = set(beyond(checkpoint.weights, torch.float16))
+    return {n: "F32" for parts in joined(checkpoint).values() if lost & set(parts) for n in parts}
 
 
 def priced_together(

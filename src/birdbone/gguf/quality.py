@@ -22,8 +22,8 @@ def quality(path: Path, rows: dict[str, Tensor], reference: Path, threads: int |
     perplexities, kl, agree, count = {}, 0.0, 0.0, 0
     for number, (domain, windows) in enumerate(rows.items()):
         nll = 0.0
-        for i, ids in enumerate(windows.long()):
-            found = llamacpp.logits(path, ids.tolist(), kv="f16", threads=threads)
+        told = llamacpp.logits_of(path, windows.tolist(), kv="f16", threads=threads)
+        for i, (ids, found) in enumerate(zip(windows.long(), told, strict=True)):
             kept = reference / f"logits-{number}-{i}.npy"
             if not kept.is_file():
                 np.save(kept, found)

@@ -1,42 +1,36 @@
-"""llama.cpp's model, context and decoding, silent and behind typed errors.
+"""llama.cpp's model, context and decoding, behind typed errors. Its log goes to standard error.
 
-Some broken files make llama.cpp abort the whole process, so each new file is first loaded in a
-child process (``python -m birdbone.gguf.runtime FILE repack``). The child also finds out whether
-llama.cpp may repack weights for this CPU: on some virtual machines the CPU claims AMX tiles, the
-build uses them, and the first batch ends in an illegal instruction.
+Some broken files make llama.cpp abort the whole process: import this in a child process alone (see ``child``).
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import llama_cpp.llama_cpp as api
 import numpy as np
 
 from birdbone.errors import ExportError
-from birdbone.gguf.header import read_gguf_header
 
 BATCH = 512
-TRIED = 64
 KV_TYPES = {"f32": 0, "f16": 1}
-LINES_SHOWN = 6
+DEBUG = 1
 
+repack = True
+"""Whether llama.cpp may repack weights for this CPU: faster, the same results."""
 log: deque[str] = deque(maxlen=20_000)
 
 
 @api.llama_log_callback
 def _keep(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
-    log.append(text.decode("utf-8", "replace"))
+    if level != DEBUG:
+        log.append(text.decode("utf-8", "replace"))
+        os.write(2, text)
 
 
 api.llama_log_set(_keep, ctypes.c_void_p(0))
@@ -47,7 +41,7 @@ api.llama_backend_init()
 class Session:
     """A loaded model with a KV cache. vocabulary: number of logits per token."""
 
-    path: Path
+    path: str
     context: api.llama_context_p
     vocabulary: int
 
@@ -74,41 +68,30 @@ class Session:
                 batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
                 batch.logits[i] = every or i == len(tokens) - 1
             if api.llama_decode(self.context, batch):
-                raise ExportError(f"llama.cpp fails to run {self.path}:\n{last_lines()}")
+                raise ExportError(f"llama.cpp fails to run {self.path}")
         finally:
             api.llama_batch_free(batch)
         rows = len(tokens) if every else 1
         return np.ctypeslib.as_array(api.llama_get_logits(self.context), (rows, self.vocabulary)).copy()
 
 
-def ensure_loadable(path: Path) -> bool:
-    """Load the file and run a few tokens in a child process, once per file.
-
-    Returns whether weights may be repacked for this CPU (faster, the same results).
-    Raises ArtifactError for a damaged file, ExportError with llama.cpp's last log lines for one
-    that it refuses or crashes on.
-    """
-    read_gguf_header(path)
-    found = Path(path).stat()
-    return _try_in_child(str(path), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
-
-
 @contextmanager
 def loaded(
-    path: Path, vocab_only: bool = False, repack: bool | None = None, overrides: Mapping[str, int] | None = None
+    path: str, no_alloc: bool = False, overrides: Mapping[str, int] | None = None
 ) -> Iterator[api.llama_model_p]:
-    """A model that llama.cpp loaded, freed at the end. repack: as ``ensure_loadable`` finds it.
+    """A model that llama.cpp loaded, freed at the end. no_alloc: all but the tensors' data.
 
     overrides: whole-number keys of the file that shall have another value.
     """
     params = api.llama_model_default_params()
-    params.use_extra_bufts = ensure_loadable(path) if repack is None else repack
-    params.vocab_only, params.n_gpu_layers = vocab_only, 0
+    params.use_extra_bufts = repack
+    params.n_gpu_layers = 0
+    if no_alloc:
+        params.no_alloc, params.load_mode = True, api.LLAMA_LOAD_MODE_NONE
     params.kv_overrides = _overrides(overrides or {})
-    log.clear()
     model = api.llama_model_load_from_file(os.fsencode(path), params)
     if not model:
-        raise ExportError(f"llama.cpp does not load {path}:\n{last_lines()}")
+        raise ExportError(f"llama.cpp does not load {path}")
     try:
         yield model
     finally:
@@ -117,12 +100,7 @@ def loaded(
 
 @contextmanager
 def session(
-    path: Path,
-    length: int,
-    kv: str = "f32",
-    threads: int | None = None,
-    repack: bool | None = None,
-    overrides: Mapping[str, int] | None = None,
+    path: str, length: int, kv: str, threads: int | None, overrides: Mapping[str, int] | None = None
 ) -> Iterator[Session]:
     """A session for sequences of up to ``length`` tokens. kv: precision of the KV cache; overrides: see ``loaded``."""
     params = api.llama_context_default_params()
@@ -133,10 +111,10 @@ def session(
     params.swa_full = True
     if kv == "f32":
         params.flash_attn_type = 0
-    with loaded(path, repack=repack, overrides=overrides) as model:
+    with loaded(path, overrides=overrides) as model:
         context = api.llama_init_from_model(model, params)
         if not context:
-            raise ExportError(f"llama.cpp makes no context for {path}:\n{last_lines()}")
+            raise ExportError(f"llama.cpp makes no context for {path}")
         try:
             yield Session(path, context, api.llama_vocab_n_tokens(api.llama_model_get_vocab(model)))
         finally:
@@ -154,39 +132,3 @@ def _overrides(values: Mapping[str, int]) -> ctypes.Array:
     for entry, (key, value) in zip(found, values.items(), strict=False):
         entry.key, entry.tag, entry.value.val_i64 = key.encode(), api.LLAMA_KV_OVERRIDE_TYPE_INT, value
     return found
-
-
-def last_lines(text: str | None = None) -> str:
-    """The last lines of llama.cpp's log, or of a child's standard error."""
-    lines = ("".join(log) if text is None else text).splitlines()
-    return "\n".join([line for line in lines if line.strip(" .")][-LINES_SHOWN:])
-
-
-@cache
-def _try_in_child(path: str, identity: tuple[int, ...]) -> bool:
-    search = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, "PYTHONPATH": search, "GGML_NO_BACKTRACE": "1"}
-    for repack in ("repack", "plain"):
-        command = [sys.executable, "-m", "birdbone.gguf.runtime", path, repack]
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode != -signal.SIGILL:
-            break
-    if done.returncode:
-        raise ExportError(f"llama.cpp refuses {path}:\n{last_lines(done.stderr)}")
-    return repack == "repack"
-
-
-if __name__ == "__main__":
-    try:
-        with session(Path(sys.argv[1]), TRIED, "f16", 1, repack=sys.argv[2] == "repack") as tried:
-            tried.decode([0] * TRIED)
-    except ExportError as error:
-        sys.exit(str(error))

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from birdbone.errors import ExportError
 from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
+from birdbone.model.generation import OTHER_ENDS, end_tokens
 
 SPACE = "\u2581"
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}
@@ -36,7 +37,9 @@ PROBES = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way."""
+    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way; ends: the tokens
+    that end a text.
+    """
 
     keys: dict[str, Any]
     tokens: list[str]
@@ -45,6 +48,7 @@ class Vocabulary:
     merges: list[str] | None
     proven: bool
     backend: Tokenizer
+    ends: list[int]
 
     def add_to(self, writer: GGUFWriter) -> None:
         """Write every tokenizer key."""
@@ -78,11 +82,12 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         raise ExportError(f"{folder}: a {model['type']} tokenizer; only BPE can be written to GGUF")
     tokens, types = _tokens(folder, tokenizer, data, size)
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
-    keys = _special(folder, tokenizer, backend)
+    ends = end_tokens(folder, tokenizer)
+    keys = _special(folder, tokenizer, backend) | _end_keys(ends)
     if is_byte_level(data):
         pre, proven = split_name(folder, backend, data)
         keys |= {"ggml.model": "gpt2", "ggml.pre": pre}
-        return Vocabulary(keys, tokens, types, None, merges, proven, backend)
+        return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends)
     if not model.get("byte_fallback"):
         raise ExportError(
             f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
@@ -90,7 +95,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]
     scores = _scores(tokens, types, model["merges"])
-    return Vocabulary(keys, tokens, types, scores, None, False, backend)
+    return Vocabulary(keys, tokens, types, scores, None, False, backend, ends)
 
 
 def _load(folder: Path) -> PreTrainedTokenizerFast:
@@ -146,6 +151,11 @@ def _special(folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenize
     if isinstance(template, dict):
         template = template.get("default")
     return keys | ({"chat_template": template} if template else {})
+
+
+def _end_keys(ends: list[int]) -> dict[str, int]:
+    """llama.cpp's keys for the tokens that end a text: eos, and two more."""
+    return {f"ggml.{name}_token_id": i for name, i in zip(("eos", *OTHER_ENDS), ends, strict=False)}
 
 
 def _adds_space(data: dict) -> bool:

@@ -6,6 +6,7 @@ architecture with per-layer widths and heads.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import tempfile
@@ -20,14 +21,19 @@ from torch import Tensor
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
+from birdbone.gguf.keys import shorter_context
 from birdbone.gguf.plan import Plan
 from birdbone.gguf.tokenizer import PROBES, Vocabulary, read_vocabulary
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.generation import OTHER_ENDS
 
 BYTES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}
 FACTORS = "rope_freqs.weight"
 QUANTIZATION_VERSION = 2
 Packed = Mapping[str, tuple[str, Any]]
+
+
+log = logging.getLogger("birdbone")
 
 
 class Contents(Protocol):
@@ -68,16 +74,22 @@ def write_gguf(
 
 
 def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]:
-    """The model's GGUF keys and its tokenizer's kind. Raises ExportError where ``write_gguf`` will, by a file of
-    keys and vocabulary alone.
+    """The model's GGUF keys and its tokenizer's kind. Raises ExportError where ``write_gguf`` will, and where
+    llama.cpp has no place for a tensor, by a file whose tensors take no room.
+
+    Says in the log what the file cannot hold: positions past a window that llama.cpp does not know, further end tokens.
     """
     plan = Plan(checkpoint, {}, {}, "F16")
     vocabulary = read_vocabulary(tokenizer_folder, plan.vocabulary)
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "form.gguf"
-        _write(path, plan, vocabulary, {}, tensors=False)
-        if not vocabulary.proven:
-            _check_tokenizer(path, vocabulary, repack=False)
+        _write(path, plan, vocabulary, {}, hollow=True)
+        _check_tokenizer(path, vocabulary)
+        told = len(OTHER_ENDS) + 1
+        if len(vocabulary.ends) > told and (lost := set(vocabulary.ends) - llamacpp.end_tokens(path)):
+            log.warning("the GGUF file will not stop at tokens %s: it has keys for %d end tokens", sorted(lost), told)
+    if said := shorter_context(plan.family, plan.config):
+        log.warning(said)
     return {"architecture": plan.arch, "tokenizer": vocabulary.keys["ggml.pre"], **plan.keys()}
 
 
@@ -101,8 +113,9 @@ def write_plan(
 
 
 def _write(
-    path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str], tensors: bool = True
+    path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str], hollow: bool = False
 ) -> dict[str, str]:
+    """hollow: zeros that the disk does not hold in place of the tensors."""
     names = plan.names()
     asked = {name: plan.kind(name, parts) for name, parts in names.items()}
     writer = GGUFWriter(path, plan.arch)
@@ -112,13 +125,17 @@ def _write(
         factors = plan.factors()
         if factors is not None:
             asked[FACTORS] = "F32"
-        asked = asked if tensors else {}
         for name, kind in asked.items():
             shape = factors.shape if name == FACTORS else plan.dimensions(names[name])
             _add_tensor(writer, name, shape, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
+        if hollow:
+            size = sum(writer.ggml_pad(t.nbytes, writer.data_alignment) for t in writer.tensors[0].values())
+            file = writer.fout[0]
+            file.truncate(writer.ggml_pad(file.tell(), writer.data_alignment) + size)
+            return asked
         for name, kind in asked.items():
             found = factors.numpy() if name == FACTORS else plan.data(names[name], kind)
             writer.write_tensor_data(np.ascontiguousarray(found))
@@ -156,8 +173,8 @@ def _add_keys(writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadat
         add[type(value)](f"{plan.arch}.{key}", value)
 
 
-def _check_tokenizer(path: Path, vocabulary: Vocabulary, repack: bool | None = None) -> None:
-    found = llamacpp.tokenize(path, PROBES, repack=repack)
+def _check_tokenizer(path: Path, vocabulary: Vocabulary) -> None:
+    found = llamacpp.tokenize(path, PROBES)
     for text, ours, theirs in zip(PROBES, vocabulary.expected(), found, strict=True):
         if ours != theirs:
             raise ExportError(

@@ -30,6 +30,11 @@ class Architecture:
     transposed: tuple[str, ...] = ()
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def prefix(self) -> str:
+        """What the names of all but the head begin with; files of the bare network leave it out."""
+        return self.blocks.partition(".")[0]
+
     def part(self, layer: int, name: str) -> str:
         """Full module name of a block's part: ``part(0, "mlp.up_proj")``."""
         return f"{self.block.format(layer=layer)}.{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from torch import nn
@@ -101,19 +102,10 @@ def run_tasks(
     limit: questions per task. Raises ConfigError where the harness is not installed, TextError naming a task that
     it does not know; a hub that gives no data raises the harness's own errors.
     """
-    if importlib.util.find_spec("lm_eval") is None:
-        raise ConfigError("benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'")
+    known = _known_tasks([t for t in tasks if isinstance(t, str)])
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    named = [t for t in tasks if isinstance(t, str)]
-    known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
-    if unknown := [t for t in named if t not in known.all_tasks]:
-        raise TextError(
-            f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
-        )
     found = simple_evaluate(
         model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch),
         tasks=tasks,
@@ -130,6 +122,29 @@ def run_tasks(
         task: {**_plain(figures), "samples": found["n-samples"].get(task, {}).get("effective", 0)}
         for task, figures in found["results"].items()
     }
+
+
+def check_tasks(tasks: list[str], files: Collection[str]) -> None:
+    """Raises ConfigError where tasks are asked for and the harness is not installed, TextError naming one that it
+    does not know; those in ``files`` are the user's own.
+    """
+    if tasks:
+        _known_tasks([t for t in tasks if t not in files])
+
+
+def _known_tasks(named: list[str]):
+    """The harness's registry, which holds every task in ``named``."""
+    if importlib.util.find_spec("lm_eval") is None:
+        raise ConfigError("benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'")
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
+    if unknown := [t for t in named if t not in known.all_tasks]:
+        raise TextError(
+            f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
+        )
+    return known
 
 
 def _plain(figures: dict) -> dict[str, float]:

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from birdbone.errors import NumericalError, SourceError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.fitting import ignorable
 from birdbone.model.streaming import stream, too_large
 
 
@@ -35,6 +36,28 @@ def hf_config(config: dict) -> AutoConfig:
     return AutoConfig.for_model(**config)
 
 
+def stock_network(config: dict, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The family's own transformers class for a checkpoint's configuration, in the attention that everything uses."""
+    stock = hf_config(config)
+    stock._attn_implementation = "sdpa"
+    return AutoModelForCausalLM.from_config(stock, dtype=dtype, trust_remote_code=False)
+
+
+def stock_shapes(config: dict) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that the stock class has, head included, by its name there; nothing is allocated."""
+    with torch.device("meta"):
+        network = stock_network(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def canonical_shapes(config: dict) -> dict[str, tuple[int, ...]]:
+    """The same by canonical names: split, turned to [out, in]."""
+    with torch.device("meta"):
+        network = stock_network(config)
+        _to_linear(network, architecture_of(config))
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
 def build(
     checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torch.float32, streamed: bool | None = None
 ) -> nn.Module:
@@ -45,10 +68,8 @@ def build(
     Raises SourceError when weights are missing or do not fit the architecture.
     """
     architecture = architecture_of(checkpoint.config)
-    config = hf_config(checkpoint.config)
-    config._attn_implementation = "sdpa"
     with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        network = stock_network(checkpoint.config, dtype)
     _to_linear(network, architecture)
     _narrow(network, checkpoint, architecture)
     if streamed is None:
@@ -66,7 +87,7 @@ def build(
         raise SourceError(f"weights do not fit {architecture.name}: missing {missing[:3]}, unexpected {unexpected[:3]}")
     if tied:
         network.get_output_embeddings().weight = network.get_input_embeddings().weight
-    _fill_buffers(network, config, device)
+    _fill_buffers(network, network.config, device)
     if streamed:
         stream(blocks_of(network, architecture), device, dtype)
     network.requires_grad_(False)
@@ -79,8 +100,22 @@ def weights_of(network: nn.Module, like: Checkpoint) -> dict[str, Tensor]:
     return {n: state[n].detach().to("cpu", like.weights[n].dtype, copy=True) for n in like.weights}
 
 
+def as_checkpoint(weights: dict[str, Tensor], config: dict) -> Checkpoint:
+    """A checkpoint of canonical weights. They decide of the head: one equal to the embedding is left out, and the
+    configuration's ``tie_word_embeddings`` says what is.
+    """
+    weights = _without_tied_head(weights, architecture_of(config))
+    tied = f"{architecture_of(config).head}.weight" not in weights
+    return Checkpoint({**config, "tie_word_embeddings": tied}, weights)
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same numbers in the same shape."""
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+
+
 def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """A transformers state dict under canonical names: split, turned to [out, in], head untied.
+    """A transformers state dict under canonical names: split, turned to [out, in], a head of its own kept.
 
     ``state`` is emptied on the way, so that two copies never stand side by side where nobody else holds the first.
     Raises NumericalError naming the first tensor that holds NaN or infinity.
@@ -89,9 +124,10 @@ def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch
     out: dict[str, Tensor] = {}
     for name in list(state):
         tensor = state.pop(name)
-        if name.endswith((".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq")):
+        if ignorable(name):
             continue
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        tensor = tensor.to(dtype)
+        if not torch.isfinite(tensor).all():
             raise NumericalError(f"tensor {name} holds NaN or infinite values: the model file is damaged")
         module, _, kind = name.rpartition(".")
         if module.endswith(architecture.transposed) and architecture.transposed and kind == "weight":
@@ -100,11 +136,8 @@ def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch
         parts = architecture.fused.get(fused, ())
         names = [f"{module.removesuffix(fused)}{part}.{kind}" for part in parts] if parts else [name]
         for part_name, part in zip(names, tensor.chunk(len(names)), strict=True):
-            out[part_name] = part.to(dtype).contiguous().clone()
-    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
-    if head in out and (config.get("tie_word_embeddings", True) or torch.equal(out[head], out[embedding])):
-        del out[head]
-    return out
+            out[part_name] = part.contiguous().clone()
+    return _without_tied_head(out, architecture)
 
 
 def stock_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -128,6 +161,13 @@ def stock_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def blocks_of(network: nn.Module, architecture: Architecture) -> nn.ModuleList:
     """The list of decoder blocks."""
     return network.get_submodule(architecture.blocks)
+
+
+def _without_tied_head(weights: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
+    if head not in weights or not same(weights[head], weights[embedding]):
+        return weights
+    return {name: weight for name, weight in weights.items() if name != head}
 
 
 def _to_linear(network: nn.Module, architecture: Architecture) -> None:

@@ -8,6 +8,7 @@ the model, so that its mean square is the true Fisher information and not the em
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -30,24 +31,24 @@ def write_windows(seed: Checkpoint, starts: Tensor, count: int, length: int, ran
     """
     generator = torch.Generator().manual_seed(random_seed)
     first = starts[torch.randint(len(starts), (count,), generator=generator)]
-    return _write(seed, [[[token]] for token in first.tolist()], None, length, generator, device)
+    return _write(seed, [[[token]] for token in first.tolist()], (), length, generator, device)
 
 
 @torch.no_grad()
 def write_talks(
-    seed: Checkpoint, turns: list[list[list[int]]], end: int | None, length: int, random_seed: int, device: str
+    seed: Checkpoint, turns: list[list[list[int]]], ends: Collection[int], length: int, random_seed: int, device: str
 ) -> Tensor:
     """Windows sampled from the seed, one per list of ``turns``, int32 [count, length].
 
-    Of one's turns (token ids) the first opens the window; each time the seed says ``end``, the next is put in.
+    Of one's turns (token ids) the first opens the window; each time the seed says one of ``ends``, the next is put in.
     """
-    return _write(seed, turns, end, length, torch.Generator().manual_seed(random_seed), device)
+    return _write(seed, turns, ends, length, torch.Generator().manual_seed(random_seed), device)
 
 
 def _write(
     seed: Checkpoint,
     turns: list[list[list[int]]],
-    end: int | None,
+    ends: Collection[int],
     length: int,
     generator: torch.Generator,
     device: str,
@@ -67,7 +68,7 @@ def _write(
             for row, own in enumerate(given):
                 if own:
                     drawn[row] = own.popleft()
-                elif drawn[row] == end and left[row]:
+                elif int(drawn[row]) in ends and left[row]:
                     own.extend(left[row].popleft())
             tokens.append(drawn)
         written.append(torch.stack(tokens, 1))

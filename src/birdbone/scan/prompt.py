@@ -10,6 +10,7 @@ from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import TextError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.context import positions_of
 from birdbone.model.network import build
 from birdbone.model.scan import gradients
 from birdbone.model.shrink import node_axes, node_masks
@@ -26,7 +27,7 @@ def scan_prompt(
     NumericalError naming the module when gradients are not finite. The file appears only when it is whole.
     """
     ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-    context = checkpoint.config.get("max_position_embeddings") or checkpoint.config.get("n_positions")
+    context = positions_of(checkpoint.config)
     if len(ids) < 2:
         raise TextError(
             f"the prompt has {len(ids)} token{'s' * (len(ids) != 1)}: give at least two, since each is scored by its "

@@ -6,10 +6,12 @@ the seed's own answers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files
 
 import yaml
 
+from birdbone.errors import TextError
 from birdbone.text.splits import share_of
 
 ANSWER = "\x00answer\x00"
@@ -24,10 +26,12 @@ def openings(share: float, count: dict[str, int], random_seed: int) -> dict[str,
     return {side: [own[i % len(own)] for i in range(count[side])] for side, own in sides.items()}
 
 
-def turns(tokenizer, opening: str, number: int) -> list[list[int]]:
+def turns(tokenizer, ends: Collection[int], opening: str, number: int) -> list[list[int]]:
     """Token ids of a person's turns: the opening with all before it, then each follow-up with what the template
-    puts between two turns. ``number`` says with which follow-up to begin. A tokenizer without a chat template
-    gets plain "User:" and "Assistant:".
+    puts between two turns, less the one of ``ends`` (token ids) that the seed says itself.
+
+    ``number`` says with which follow-up to begin. A tokenizer without a chat template gets plain "User:" and
+    "Assistant:".
     """
     follow_ups = _lines()["follow_ups"]
     own = [opening, *(follow_ups[(number + i) % len(follow_ups)] for i in range(len(follow_ups)))]
@@ -37,9 +41,14 @@ def turns(tokenizer, opening: str, number: int) -> list[list[int]]:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
     else:
         text = "".join(f"{m['role'].title()}: {m['content']}\n" for m in messages)
-    end = tokenizer.eos_token or ""
-    parts = [part.removeprefix(end) for part in text.split(ANSWER)[:-1]]
-    return [tokenizer(part, add_special_tokens=False).input_ids for part in parts]
+    parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]]
+    return [part[1:] if part and part[0] in ends else part for part in parts]
+
+
+def check_chat(tokenizer) -> None:
+    """Raises TextError for a tokenizer without a chat template, where ``text.chat`` asks for one."""
+    if not tokenizer.chat_template:
+        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
 
 
 def shared_start(scripts: list[list[list[int]]]) -> int:

@@ -11,6 +11,7 @@ from birdbone.ledger import workdir
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.generation import end_tokens
 from birdbone.model.network import build
 from birdbone.model.written import write_talks
 from birdbone.scan.domains import profile_tensors, sample_tokens, scan_label
@@ -32,7 +33,8 @@ def read_texts(
     windows: dict[str, Tensor] = {}
     for label, source in settings["sets"].items():
         if source == SEED_CHAT:
-            found = _talks(seed, tokenizer, tokens, window, device, random_seed)
+            ends = end_tokens(tokenizer_folder, tokenizer)
+            found = _talks(seed, tokenizer, ends, tokens, window, device, random_seed)
         else:
             parts = split(documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE})
             found = {
@@ -51,15 +53,20 @@ def read_texts(
 
 
 def _talks(
-    seed: Checkpoint, tokenizer, tokens: dict[str, int], window: int, device: str, random_seed: int
+    seed: Checkpoint,
+    tokenizer,
+    ends: list[int],
+    tokens: dict[str, int],
+    window: int,
+    device: str,
+    random_seed: int,
 ) -> dict[str, Tensor]:
     """Dialogues that the seed writes; the template's system message, alike in all, is cut off in front."""
     counts = {side: -(-count // window) for side, count in tokens.items()}
     lines = openings(SCAN_SHARE, counts, random_seed)
-    scripts = [turns(tokenizer, line, i) for side in counts for i, line in enumerate(lines[side])]
+    scripts = [turns(tokenizer, ends, line, i) for side in counts for i, line in enumerate(lines[side])]
     skip = shared_start(scripts)
-    end = tokenizer.eos_token_id
-    written = write_talks(seed, scripts, end, skip + window, random_seed, resolve_device(device))[:, skip:]
+    written = write_talks(seed, scripts, ends, skip + window, random_seed, resolve_device(device))[:, skip:]
     return dict(zip(counts, (part.contiguous() for part in written.split(list(counts.values()))), strict=True))
 
 

@@ -13,10 +13,12 @@ from birdbone.algo.perplexity import perplexity
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
-from birdbone.gguf.writer import write_gguf
+from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.evaluate import kl_divergence, losses
-from birdbone.model.folder import write_folder
+from birdbone.model.context import positions_of, within
+from birdbone.model.device import read_tokenizer
+from birdbone.model.evaluate import kl_divergence, losses, prompt_ids
+from birdbone.model.folder import check_range, copy_tokenizer, write_folder
 from birdbone.model.judge import domains
 from birdbone.model.network import build
 from birdbone.model.rounding import dequantized, with_vectors
@@ -27,13 +29,26 @@ SAME_PERPLEXITY = 0.01
 GGUF_NAME = "model.gguf"
 
 
+def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:
+    """What the GGUF file will be called and keyed by; see ``check_form``.
+
+    What only weights and the tokenizer can tell of the last stages is checked here, before anything is computed:
+    raises ExportError for a seed that the export's files cannot hold, TextError for prompts that cannot be asked.
+    """
+    tokenizer = read_tokenizer(tokenizer_folder)
+    for prompt in prompts:
+        prompt_ids(tokenizer, prompt, positions_of(seed.config))
+    check_range(seed, getattr(torch, dtype))
+    return check_form(seed, tokenizer_folder)
+
+
 def export_folder(
     accepted: Checkpoint, tokenizer_folder: Path, model_card: str, settings: dict
 ) -> Callable[[Path], None]:
-    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer, model card."""
+    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer, generation settings, model card."""
 
     def write(folder: Path) -> None:
-        _copy_tokenizer(tokenizer_folder, folder)
+        copy_tokenizer(tokenizer_folder, folder)
         write_folder(accepted, folder, getattr(torch, settings["dtype"]))
         (folder / "README.md").write_text(model_card)
 
@@ -78,14 +93,16 @@ def referee(
     """(what llama.cpp says of the export, how fast it runs it). Raises ExportError where it disagrees.
 
     An f32 file of the accepted weights with an f32 KV cache must have PyTorch's logits; the exported
-    file must have the perplexity of the same de-quantized weights in PyTorch, within 1 %.
+    file must have the perplexity of the same de-quantized weights in PyTorch, within 1 %. Both read no further than
+    the file's context.
     """
     path = gguf_folder / GGUF_NAME
-    windows = texts[0]
-    ids = torch.cat([windows[f"guard.{d}"] for d in domains(windows, "guard")])
-    exact = _exactness(accepted, tokenizer_folder, ids.flatten()[: settings["referee_tokens"]], threads)
-    count = max(2, settings["perplexity_tokens"] // ids.shape[1])
-    rows = torch.cat([windows[f"guard.{d}"][:count] for d in domains(windows, "guard")])
+    context = llamacpp.context_length(path)
+    windows = [within(texts[0][f"guard.{d}"], context) for d in domains(texts[0], "guard")]
+    ids = torch.cat(windows).flatten()[: min(settings["referee_tokens"], context)]
+    exact = _exactness(accepted, tokenizer_folder, ids, threads)
+    count = max(2, settings["perplexity_tokens"] // windows[0].shape[1])
+    rows = torch.cat([found[:count] for found in windows])
     state = dequantized(accepted, quantized[0], quantized[1]["types"])
     scored = len(rows) * (rows.shape[1] - 1)
     ours = perplexity(losses(build(state), rows, "referee: torch"), scored)
@@ -98,6 +115,7 @@ def referee(
         "llamacpp_perplexity": theirs,
         "difference": theirs / ours - 1,
         "tokens": scored,
+        "context": context,
         "bytes": path.stat().st_size,
         "types": _counted(tensor_types(path)),
         "bits_per_weight": 8 * path.stat().st_size / accepted.parameters,
@@ -151,9 +169,3 @@ def _refuse_substitutes(path: Path, asked: dict[str, str]) -> None:
 
 def _counted(types: dict[str, str]) -> dict[str, int]:
     return {t: list(types.values()).count(t) for t in sorted(set(types.values()))}
-
-
-def _copy_tokenizer(source: Path, folder: Path) -> None:
-    for file in sorted(source.iterdir()):
-        if file.is_file() and file.name != "manifest.json":
-            (folder / file.name).write_bytes(file.read_bytes())

@@ -2,8 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.gguf.writer import check_form
-from birdbone.pipelines.export.nodes import export_folder, export_gguf, referee
+from birdbone.pipelines.export.nodes import export_folder, export_form, export_gguf, referee
 
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:
@@ -13,7 +12,12 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
     model = f"wave_{waves}.accepted"
     files = Pipeline(
         [
-            Node(check_form, ["seed_model", "tokenizer"], "gguf_form", name="form"),
+            Node(
+                export_form,
+                ["seed_model", "tokenizer", "params:export.dtype", "params:report.prompts"],
+                "gguf_form",
+                name="form",
+            ),
             Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="gguf"),
             Node(
                 referee,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from birdbone.gguf.mixture import write_mixture
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.folder import copy_tokenizer
 from birdbone.model.mixture import write_stock
 from birdbone.model.split import mixture_from
 from birdbone.report.mixture import card
@@ -24,10 +25,8 @@ def folder(
     mixture = mixture_from(source, found, healed)
 
     def write(place: Path) -> None:
-        for file in sorted(tokenizer_folder.iterdir()):
-            if file.is_file() and file.name != "manifest.json":
-                (place / file.name).write_bytes(file.read_bytes())
         write_stock(mixture, place)
+        copy_tokenizer(tokenizer_folder, place)
         (place / "README.md").write_text(card(found[1], about))
 
     return write

@@ -11,11 +11,14 @@ from torch import Tensor
 from birdbone.algo.perplexity import judged_change, plain, worst_change
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import tensor_types
+from birdbone.gguf.plan import beyond_half
 from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.context import within
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import generate, score_canaries
+from birdbone.model.generation import end_tokens
 from birdbone.model.judge import domains, judge
 from birdbone.model.network import build
 from birdbone.model.reference import Reference
@@ -48,18 +51,16 @@ def measure_files(
     """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
     llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
     """
-    windows = texts[0]
-    count = max(2, export["perplexity_tokens"] // windows["calibration"].shape[1])
-    rows = {d: windows[f"test.{d}"][:count] for d in domains(windows, "test")}
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
         f16 = Path(temporary) / "seed-f16.gguf"
-        write_gguf(f16, seed, tokenizer_folder, default_type="f16")
+        write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
         found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
         if source := _source_file(model, models):
             found.append((f"source file ({about['dequantized_from'] or 'not quantized'})", "source", source, {}))
         for kind in report["peers"]:
             target = Path(temporary) / f"{kind}.gguf"
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
+        rows = _test_rows(texts[0], [path for _, _, path, _ in found], export["perplexity_tokens"])
         qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
             qualities[name] = {
@@ -91,7 +92,7 @@ def measure_final(
 ) -> dict:
     """The export's own weights against the seed on the test text, canaries, and texts side by side."""
     place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
-    full = build(seed, place)
+    ends, full = end_tokens(tokenizer_folder, tokenizer), build(seed, place)
     after = build(dequantized(accepted, quantized[0], quantized[1]["types"]), place)
     figures = judge(after, Reference(seed, seed_states[0]), texts[0], "test", random_seed)
     reference = control.get("test", {}) if accepted.digest != seed.digest else {}
@@ -101,8 +102,8 @@ def measure_final(
     texts_made = [
         {
             "prompt": p,
-            "before": generate(full, tokenizer, p, report["generate_tokens"]),
-            "after": generate(after, tokenizer, p, report["generate_tokens"]),
+            "before": generate(full, tokenizer, p, ends, report["generate_tokens"]),
+            "after": generate(after, tokenizer, p, ends, report["generate_tokens"]),
         }
         for p in report["prompts"]
     ]
@@ -123,6 +124,13 @@ def make_page(node_scores: tuple[dict[str, Tensor], dict], **measured) -> tuple[
 
     data = assemble(scores=node_scores[0], **measured)
     return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
+
+
+def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> dict[str, Tensor]:
+    """Test windows of each domain, ``tokens`` in all, that no file's context is too short for."""
+    context = min(map(llamacpp.context_length, files))
+    rows = {domain: within(windows[f"test.{domain}"], context) for domain in domains(windows, "test")}
+    return {domain: found[: max(2, tokens // found.shape[1])] for domain, found in rows.items()}
 
 
 def _source_file(model: str, models: dict) -> Path | None:

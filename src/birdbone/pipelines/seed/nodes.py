@@ -27,6 +27,7 @@ from birdbone.model.written import write_windows
 from birdbone.text.canaries import load_canaries
 from birdbone.text.sources import documents
 from birdbone.text.splits import document_windows, packed_windows, split
+from birdbone.text.talk import check_chat
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
@@ -78,8 +79,8 @@ def read_text(tokenizer_folder: Path, text: dict, random_seed: int) -> tuple[dic
     def chat(messages: list[dict]) -> str:
         return tokenizer.apply_chat_template(messages, tokenize=False)
 
-    if text["chat"] and not tokenizer.chat_template:
-        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
+    if text["chat"]:
+        check_chat(tokenizer)
     window, end = text["window"], tokenizer.eos_token_id
     template = chat if text["chat"] else None
     parts = split(documents(text["source"], template), random_seed, HEAL_SHARES)

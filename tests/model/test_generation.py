@@ -1,0 +1,88 @@
+"""generation_config.json goes from a seed to its exports, and every end token with it."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+from two_layer_models import random_model
+
+from birdbone.errors import ArtifactError
+from birdbone.model import sources
+from birdbone.model.device import read_tokenizer
+from birdbone.model.evaluate import generate
+from birdbone.model.folder import copy_tokenizer, write_folder
+from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation
+from birdbone.text.tokenizer import train_tokenizer
+
+CHAT = {"eos_token_id": [0, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}
+
+
+@pytest.fixture
+def seed_folder(tmp_path):
+    tokenizer = train_tokenizer(["a few words"], 280)
+    folder = tmp_path / "seed"
+    random_model("llama", vocab_size=len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / FILE).write_text(json.dumps(CHAT))
+    return folder
+
+
+def exported(seed_folder, folder):
+    """The folder as the pipeline makes it, by way of the tokenizer's own."""
+    checkpoint, write_tokenizer = sources.load(sources.locate(str(seed_folder), {}), 0, list)
+    for place in (folder, folder / "tokenizer"):
+        place.mkdir()
+    write_tokenizer(folder / "tokenizer")
+    copy_tokenizer(folder / "tokenizer", folder)
+    write_folder(checkpoint, folder, torch.float32)
+    return folder
+
+
+def test_an_exported_folder_samples_and_stops_as_the_seed_does(seed_folder, tmp_path):
+    ours = AutoModelForCausalLM.from_pretrained(exported(seed_folder, tmp_path / "export")).generation_config
+    assert {key: getattr(ours, key) for key in CHAT} == CHAT
+    assert end_tokens(tmp_path / "export", read_tokenizer(tmp_path / "export")) == [0, 2]
+
+
+def test_end_tokens_of_config_json_count_where_there_is_no_other_file(tmp_path):
+    assert folder_generation(tmp_path, {"eos_token_id": 3}) is None
+    assert json.loads(folder_generation(tmp_path, {"eos_token_id": [3, 5]})) == {"eos_token_id": [3, 5]}
+
+
+def test_a_gguf_files_further_end_tokens_come_along():
+    keys = {"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 7}
+    assert json.loads(gguf_generation(keys)) == {"eos_token_id": [2, 7]}
+    assert gguf_generation({"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 2}) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [("{cut", "not valid JSON"), ("[]", "not a JSON object"), ('{"eos_token_id": "x"}', "eos_token_id")],
+)
+def test_a_damaged_file_is_named(seed_folder, content, wanted):
+    (seed_folder / FILE).write_text(content)
+    with pytest.raises(ArtifactError, match=f"generation_config.json.*{wanted}"):
+        sources.load(sources.locate(str(seed_folder), {}), 0, list)
+
+
+class _Says(torch.nn.Module):
+    """A network that says one token after another, whatever it is given."""
+
+    def __init__(self, words, positions):
+        super().__init__()
+        self.words, self.weight = iter(words), torch.nn.Parameter(torch.zeros(1))
+        self.config = type("Config", (), {"max_position_embeddings": positions})
+
+    def forward(self, ids, use_cache):
+        assert ids.shape[1] <= self.config.max_position_embeddings
+        logits = torch.nn.functional.one_hot(torch.tensor(next(self.words)), 280).view(1, 1, -1)
+        return type("Output", (), {"logits": logits})
+
+
+def test_our_own_texts_stop_at_any_end_token_and_at_the_contexts_end():
+    tokenizer = train_tokenizer(["a few words"], 280)
+    a, b = (tokenizer(letter).input_ids[0] for letter in "ab")
+    for last in (0, 2):
+        assert generate(_Says([a, b, last, a], 64), tokenizer, "a", {0, 2}, 10) == "ab"
+    assert generate(_Says([a] * 10, 4), tokenizer, "a", {0}, 10) == "aaaa"
