@@ -115,7 +115,7 @@ def run_tasks(
             f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
         )
     found = simple_evaluate(
-        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch),
+        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False),
         tasks=tasks,
         num_fewshot=few_shot,
         limit=limit,

@@ -125,11 +125,12 @@ def make_page(node_scores: tuple[dict[str, Tensor], dict], **measured) -> tuple[
     return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
 
 
-def _source_file(model: str, models: dict) -> Path | None:
+def _source_file(model: str | dict, models: dict) -> Path | None:
+    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
     from birdbone.model.sources import locate
 
     source = locate(model, models)
-    return source["path"] if source["kind"] == "gguf" else None
+    return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 
 
 def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:
