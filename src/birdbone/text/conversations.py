@@ -20,7 +20,7 @@ def templated(turns: Any, chat: Chat) -> str:
     conversation or leaves out what somebody says.
     """
     if not isinstance(turns, list):
-        raise ValueError(f"a conversation is a list of turns, not {turns!r}")
+        raise ValueError(f"a conversation is a list of turns, not {turns!r:.80}")
     messages = [message for turn in turns if (message := _message(turn))]
     if not any(message["role"] != "system" for message in messages):
         raise ValueError("nobody says anything in it")
@@ -38,10 +38,8 @@ def templated(turns: Any, chat: Chat) -> str:
 def _message(turn: Any) -> dict[str, str] | None:
     """``{role, content}`` of a turn; None for a system message that says nothing."""
     if not isinstance(turn, dict):
-        raise ValueError(f"a turn is an object, not {turn!r}")
-    who, words = (
-        turn[key] if key in turn else turn.get(other) for key, other in (("role", "from"), ("content", "value"))
-    )
+        raise ValueError(f"a turn is an object, not {turn!r:.80}")
+    who, words = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
     role = ROLES.get(str(who).lower())
     if role is None:
         raise ValueError(f"a turn is by {who!r}: give {', '.join(ROLES)} as its role (or from)")
