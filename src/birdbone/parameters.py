@@ -26,9 +26,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Strict(BaseModel):
-    """No unknown keys, every number finite, no truth value taken for a number."""
+    """No unknown keys, every number finite, no truth value taken for a number, no text empty."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_min_length=1)
 
     @field_validator("*", mode="wrap")
     @classmethod

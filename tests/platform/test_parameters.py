@@ -102,6 +102,8 @@ def test_nodes_get_values_of_the_keys_own_type(tree, key, given, got):
         ("model", None, "parameter model.name: .*string .got None"),
         ("model", {"adapter": "b"}, "parameter model.name: Field required"),
         ("report.prompts", ["yes", False], r"parameter report.prompts.1: .*string: quote it \(got False\)"),
+        ("text.source", "", "parameter text.source: .*at least 1 character"),
+        ("report.prompts", [""], "parameter report.prompts.0: .*at least 1 character"),
         ("report.peers", "Q8_0", "parameter report.peers: .*list"),
         ("text.windw", 64, r"parameter text.windw: no such parameter \(text.window\? see conf"),
         ("heal_tokens", 64, r"no such parameter \(text.heal_tokens\? see conf"),

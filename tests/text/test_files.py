@@ -7,6 +7,7 @@ import pytest
 
 from birdbone.errors import TextError
 from birdbone.text.sources import Document, documents
+from birdbone.text.splits import share_of
 
 
 def lay_out(folder, **texts: str):
@@ -44,6 +45,18 @@ def test_names_in_capitals_hidden_ones_and_folders_called_like_texts(tmp_path):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
     assert titles(folder) == ["A.TXT", "B.Md", "notes.md/in.txt"]
+
+
+def test_a_name_that_is_not_utf8_has_its_place_in_a_split(tmp_path):
+    (tmp_path / os.fsdecode(b"gr\xf6\xdfe.txt")).write_text("one")
+    (found,) = documents(str(tmp_path))
+    assert 0 <= share_of(found.title, 0) < 1
+
+
+def test_a_folder_called_like_a_home_is_a_folder(tmp_path, monkeypatch):
+    lay_out(tmp_path / "~old texts", a="one")
+    monkeypatch.chdir(tmp_path)
+    assert documents("~old texts") == [Document("a.txt", "one")]
 
 
 def test_a_link_that_leads_nowhere_is_passed_over_and_said(tmp_path, caplog):

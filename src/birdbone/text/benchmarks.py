@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def local_task(name: str, about: dict) -> dict:
     where = f"parameter evaluate.files.{name}"
     if about["form"] not in forms():
         raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
-    paths = {split: Path(about[split]).expanduser() for split in ("test", "examples") if about.get(split)}
+    paths = {split: Path(os.path.expanduser(about[split])) for split in ("test", "examples") if about.get(split)}
     for split, path in paths.items():
         if not path.is_file():
             raise TextError(f"{where}.{split}: no such file {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +41,7 @@ def load_canaries(path: str | None = None) -> list[Canary]:
     Form: ``domain: [{prompt: ..., answer: ..., wrong: [...]}]``; a single wrong answer may stand without a list.
     Raises TextError naming file and entry.
     """
-    place = Path(path).expanduser() if path else files("birdbone.text") / "canaries.yml"
+    place = Path(os.path.expanduser(path)) if path else files("birdbone.text") / "canaries.yml"
     try:
         data = yaml.load(place.read_text(encoding="utf-8-sig"), AsWritten)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

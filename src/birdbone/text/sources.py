@@ -13,6 +13,7 @@ from __future__ import annotations
 import bz2
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -85,7 +86,7 @@ def documents(source: str, chat: Chat | None = None) -> list[Document]:
     check_source(source)
     if source in BUILT_IN:
         return list(BUILT_IN[source]())
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         found = list(_hub(source.removeprefix(HUB)))
     else:
@@ -104,7 +105,7 @@ def check_source(source: str) -> None:
     """Raises TextError unless ``source`` names a built-in text, a folder with text files, a .jsonl file, or a hub's
     data set.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         if find_spec("datasets") is None:
             raise TextError(f"text source {source!r} needs Hugging Face's datasets: pip install datasets")
