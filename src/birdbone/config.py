@@ -43,17 +43,31 @@ class ProfileLoader(OmegaConfigLoader):
     def tree(self) -> dict:
         """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""
         try:
-            return self["parameters"]
+            return self._with_model_name(self["parameters"])
         except MissingConfigException as error:
             raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
         except (YAMLError, ValueError, OmegaConfBaseException) as error:
             raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
 
+    def _with_model_name(self, tree: dict) -> dict:
+        """A ``model`` of an adapter alone is laid over the model below: runtime parameters, profile, base."""
+        model, given, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
+        if not isinstance(model, dict) or "name" in model or ("model" not in given and env == self.base_env):
+            return tree
+        if "model" in given:
+            given = {key: value for key, value in given.items() if key != "model"}
+        else:
+            env = self.base_env
+        ends = {"base_env": self.base_env, "default_run_env": self.default_run_env}
+        below = ProfileLoader(self.conf_source, env, given, **ends).tree()["model"]
+        return {**tree, "model": {**(below if isinstance(below, dict) else {"name": below}), **model}}
+
 
 class ConfigLoader(ProfileLoader):
     """The loader in force: unknown keys are refused, and the registry follows it.
 
-    ``checked`` is what ``check`` made of the parameters. Raises ConfigError on any fault in them.
+    ``checked`` is what ``check`` made of the parameters, and nodes get its values: ``loader["parameters"]``. Raises
+    ConfigError on any fault in them.
     """
 
     def __init__(
@@ -61,6 +75,7 @@ class ConfigLoader(ProfileLoader):
     ) -> None:
         super().__init__(conf_source, env, runtime_params, **kwargs)
         self.checked = self.check(self.tree())
+        self["parameters"] = self.checked if isinstance(self.checked, dict) else self.checked.values()
 
         global _latest
         _latest = self

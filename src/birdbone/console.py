@@ -13,6 +13,7 @@ from birdbone.diff.commands import diff
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.failure import message
 from birdbone.git.hook_command import hook
+from birdbone.overrides import Overrides
 from birdbone.scan.commands import image, replay, scan
 
 
@@ -35,9 +36,9 @@ def commands() -> None:
 @click.option(
     "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
 )
-@click.option("--params", default="", help="As for kedro run: model=gpt2,waves=3")
+@click.option("--params", cls=Overrides)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan(env: str | None, params: str, as_json: bool) -> None:
+def plan(env: str | None, params: dict, as_json: bool) -> None:
     """Say what a run will do and need, without doing it.
 
     Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
@@ -122,7 +123,7 @@ def summary(env: str | None) -> None:
     """Print the last finished run's summary table and the paths of what it made."""
     from birdbone.config import roots
 
-    where = roots(_loader(env, ""))
+    where = roots(_loader(env))
     path = project_root() / where["data"] / "08_reporting" / "summary.txt"
     if not path.is_file():
         raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
@@ -136,16 +137,10 @@ def project_root() -> Path:
     return found()
 
 
-def _loader(env: str | None, params: str):
-    from kedro.framework.cli.utils import _split_params
+def _loader(env: str | None, given: dict | None = None):
+    from birdbone.config import make_loader
 
-    from birdbone.config import ConfigLoader, make_loader
-
-    given = _split_params(None, None, params) if params else {}
-    root = project_root()
-    if given:
-        return ConfigLoader(str(root / "conf"), env, given, base_env="base", default_run_env="local")
-    return make_loader(root, env)
+    return make_loader(project_root(), env, given)
 
 
 commands.add_command(bundle)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from birdbone.errors import ConfigError
 
@@ -13,9 +26,42 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Strict(BaseModel):
-    """No unknown keys."""
+    """No unknown keys, every number finite, no truth value taken for a number, no text empty."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_min_length=1)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any, check: Callable[[Any], Any]) -> Any:
+        checked = check(given)
+        if _counted(given, checked):
+            raise ValueError("should be a number, not true or false")
+        return checked
+
+
+def _counted(given: Any, checked: Any) -> bool:
+    """Whether a truth value, or one inside a list or group, became a number."""
+    if isinstance(given, dict) and isinstance(checked, dict):
+        return any(_counted(given[key], checked.get(key)) for key in given)
+    if isinstance(given, list) and isinstance(checked, (list, tuple)):
+        return any(map(_counted, given, checked))
+    return isinstance(given, bool) and isinstance(checked, (int, float)) and not isinstance(checked, bool)
+
+
+class Model(Strict):
+    """A model's name, alone or with a LoRA adapter that is merged into it first."""
+
+    name: str
+    adapter: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return given if isinstance(given, dict) else {"name": given}
+
+
+def _plainest(model: Model) -> str | dict[str, str]:
+    return model.name if model.adapter is None else {"name": model.name, "adapter": model.adapter}
 
 
 class Preset(Strict):
@@ -34,6 +80,10 @@ class Preset(Strict):
         if sum(x is not None for x in (self.package, self.hub, self.random)) != 1:
             raise ValueError("give exactly one of package (with file), hub, random")
         return self
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: Callable[[Preset], dict]) -> dict:
+        return {key: value for key, value in dump(self).items() if value is not None}
 
 
 class Text(Strict):
@@ -225,7 +275,7 @@ class Moe(Strict):
 class Parameters(Strict):
     """The tree of ``conf/<env>/parameters*.yml``."""
 
-    model: str
+    model: Annotated[Model, AfterValidator(_plainest), PlainSerializer(lambda plainest: plainest)]
     models: dict[str, Preset]
     random_seed: Annotated[int, Field(ge=0)]
     device: str
@@ -258,24 +308,40 @@ class Parameters(Strict):
             raise ValueError("is a share, 0.03 for 3 %; 1 and more only where target_bytes is what counts")
         return loss
 
+    def values(self) -> dict:
+        """The tree as nodes get it: what was given, each value of its key's type, lists and groups plain."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
 
 def validate(tree: dict) -> Parameters:
     """The checked tree. Raises ConfigError with one line per fault, naming key and range."""
     try:
         checked = Parameters.model_validate(tree)
     except ValidationError as error:
-        lines = []
-        for fault in error.errors():
-            key = ".".join(str(part) for part in fault["loc"])
-            if fault["type"] == "extra_forbidden":
-                lines.append(f"parameter {key}: no such parameter (see conf/base/parameters*.yml)")
-            else:
-                got = "" if fault["type"] == "missing" else f" (got {fault['input']!r})"
-                lines.append(f"parameter {key}: {fault['msg'].removeprefix('Value error, ')}{got}")
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(map(_line, error.errors()))) from None
     if lines := _unregistered(checked):
         raise ConfigError("\n".join(lines))
     return checked
+
+
+def _line(fault: dict) -> str:
+    """One fault of pydantic's in a line."""
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(key, _names(Parameters), n=1)
+        return f"parameter {key}: no such parameter ({f'{near[0]}? ' if near else ''}see conf/base/parameters*.yml)"
+    if fault["type"] == "missing":
+        return f"parameter {key}: {fault['msg']}"
+    hint = ": quote it" if fault["type"] == "string_type" and isinstance(fault["input"], (bool, int, float)) else ""
+    return f"parameter {key}: {fault['msg'].removeprefix('Value error, ')}{hint} (got {fault['input']!r})"
+
+
+def _names(group: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Every parameter's name with its groups, ``text.window``."""
+    for name, field in group.model_fields.items():
+        yield before + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, f"{before}{name}.")
 
 
 def _unregistered(checked: Parameters) -> list[str]:

@@ -1,6 +1,13 @@
 """The config loader: the whole tree is checked first, and every command sees the same waves."""
 
+from pathlib import Path
+
 import pytest
+
+from birdbone import config
+from birdbone.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @pytest.mark.parametrize(
@@ -55,3 +62,28 @@ def test_registry_catalog_and_snapshots_agree_on_the_profile(demo):
         "    waves(pipelines)\n"
     )
     assert waves.split() == ["2", "1", "2", "4", "2"]
+
+
+@pytest.fixture
+def loader(monkeypatch):
+    """The project's own loader, which then comes out of force."""
+    monkeypatch.setattr(config, "_latest", None)
+    return lambda conf, env, **given: config.ConfigLoader(conf, env, given, **CONFIG_LOADER_ARGS)
+
+
+def test_nodes_get_the_checked_values(loader):
+    given = loader(CONF, "tiny", guard={"control": "false"}, micro_heal={"steps": 4.0})["parameters"]
+    assert given["guard"]["control"] is False
+    assert repr(given["micro_heal"]["steps"]) == "4"
+
+
+def test_an_adapter_alone_is_laid_over_the_model_below(loader, tmp_path):
+    assert loader(CONF, "tiny", model={"adapter": "lora"}).checked.model == {"name": "tiny", "adapter": "lora"}
+    assert loader(CONF, "base", model={"name": "gpt2", "adapter": "lora"}).checked.model["name"] == "gpt2"
+    assert loader(CONF, "base", model="gpt2")["parameters"]["model"] == "gpt2"
+    (tmp_path / "base").symlink_to(CONF / "base")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/parameters.yml").write_text("model: {adapter: lora}\n")
+    assert loader(tmp_path, "mine")["parameters"]["model"] == {"name": "smollm2", "adapter": "lora"}
+    assert loader(tmp_path, "mine", model="gpt2").checked.model == "gpt2"
+    assert loader(tmp_path, "mine", model={"name": "gpt2"}).checked.model == {"name": "gpt2", "adapter": "lora"}

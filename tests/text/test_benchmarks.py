@@ -51,5 +51,10 @@ def test_other_kinds_of_files_are_refused(tmp_path):
         local_task("mine", {"form": "arc", **files})
 
 
+def test_an_ending_in_capitals_is_the_same_kind(tmp_path):
+    (tmp_path / "ARC.JSONL").write_text("{}\n")
+    assert local_task("mine", {"form": "arc", "test": str(tmp_path / "ARC.JSONL")})["dataset_path"] == "json"
+
+
 def test_every_form_scores_something():
     assert forms() == ["arc", "lambada", "mmlu"]

@@ -82,6 +82,12 @@ def test_bad_messages_are_named_by_line(tmp_path, bad):
         documents(jsonl(tmp_path, bad), chat)
 
 
+def test_sharegpts_form_is_read_too(tmp_path):
+    talk = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+    path = jsonl(tmp_path, json.dumps({"conversations": talk}))
+    assert [d.text for d in documents(path, chat)] == ["user: hi|assistant: hello"]
+
+
 def test_a_template_that_refuses_a_conversation_names_its_line(tmp_path):
     from jinja2.exceptions import TemplateError
 

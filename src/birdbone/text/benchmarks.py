@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,17 +28,17 @@ def local_task(name: str, about: dict) -> dict:
     where = f"parameter evaluate.files.{name}"
     if about["form"] not in forms():
         raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
-    paths = {split: Path(about[split]).expanduser() for split in ("test", "examples") if about.get(split)}
+    paths = {split: Path(os.path.expanduser(about[split])) for split in ("test", "examples") if about.get(split)}
     for split, path in paths.items():
         if not path.is_file():
             raise TextError(f"{where}.{split}: no such file {path}")
-        if path.suffix not in READERS:
+        if path.suffix.lower() not in READERS:
             raise TextError(f"{where}.{split}: {path.name} must end in {', '.join(READERS)}")
-    if len({READERS[p.suffix] for p in paths.values()}) > 1:
+    if len({READERS[p.suffix.lower()] for p in paths.values()}) > 1:
         raise TextError(f"{where}: test and examples must be of one kind, both JSON or both CSV")
     return {
         "task": name,
-        "dataset_path": READERS[paths["test"].suffix],
+        "dataset_path": READERS[paths["test"].suffix.lower()],
         "dataset_kwargs": {"data_files": {split: str(path.resolve()) for split, path in paths.items()}},
         "test_split": "test",
         **({"fewshot_split": "examples"} if "examples" in paths else {}),

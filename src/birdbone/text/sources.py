@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import bz2
 import itertools
-import json
-from collections.abc import Callable, Iterator
+import logging
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
-from jinja2 import TemplateError
-
 from birdbone.errors import TextError
 from birdbone.text.arithmetic import worksheets
+from birdbone.text.conversations import Chat
+from birdbone.text.files import folder_texts, jsonl_texts, text_files
 
 SEED_CHAT = "seed_chat"
 """A text set that the seed writes in talk with text/talk.yml; not a source of documents."""
@@ -64,6 +65,9 @@ CODE_FILES = (
 )
 
 
+log = logging.getLogger("birdbone")
+
+
 @dataclass(frozen=True)
 class Document:
     """One article, story, file or conversation. The title decides its split and must be stable."""
@@ -72,69 +76,60 @@ class Document:
     text: str
 
 
-def documents(source: str, chat: Callable[[list[dict]], str] | None = None) -> list[Document]:
+def documents(source: str, chat: Chat | None = None) -> list[Document]:
     """All documents of a built-in domain, a folder of .txt/.md files, a .jsonl file, or a hub's data set.
 
-    JSONL lines hold ``text`` or, where ``chat`` (a chat template) is given, ``messages``.
-    Raises TextError naming the file and line at fault.
+    JSONL lines hold ``text`` or, where ``chat`` (a chat template) is given, ``messages``. Of one's own text, blank
+    documents are left out, and of several with the same text the first is taken: a copy on either side of a split
+    would be judged by what was learnt. Raises TextError naming the file and line at fault.
     """
     check_source(source)
     if source in BUILT_IN:
         return list(BUILT_IN[source]())
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         found = list(_hub(source.removeprefix(HUB)))
     else:
-        found = list(_folder(path) if path.is_dir() else _jsonl(path, chat))
-    if not found:
+        found = list(folder_texts(path) if path.is_dir() else jsonl_texts(path, chat))
+    titles: dict[str, str] = {}
+    for title, text in found:
+        titles.setdefault(text, title)
+    if copies := len(found) - len(titles):
+        log.info("%s: %d of %d documents have the text of another and are left out", source, copies, len(found))
+    if not any(text.strip() for text in titles):
         raise TextError(f"text source {source!r} holds no text")
-    return found
+    return [Document(title, text) for text, title in titles.items() if text.strip()]
 
 
 def check_source(source: str) -> None:
-    """Raises TextError unless ``source`` names a built-in text, a folder, a .jsonl file, or a hub's data set."""
-    path = Path(source).expanduser()
+    """Raises TextError unless ``source`` names a built-in text, a folder with text files, a .jsonl file, or a hub's
+    data set.
+    """
+    path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         if find_spec("datasets") is None:
             raise TextError(f"text source {source!r} needs Hugging Face's datasets: pip install datasets")
-    elif source not in BUILT_IN and not path.is_dir() and not (path.suffix == ".jsonl" and path.is_file()):
+    elif source in BUILT_IN or (path.suffix.lower() == ".jsonl" and path.is_file()):
+        return
+    elif not path.is_dir():
         raise TextError(
             f"text source {source!r}: give one of {', '.join(BUILT_IN)}, a folder of .txt or .md "
             f"files, a .jsonl file, or {HUB}owner/name"
         )
+    elif not any(file.is_file() for file in text_files(path)):
+        raise TextError(f"text source {source!r} holds no text: there is no .txt or .md file in it")
 
 
-def _folder(path: Path) -> Iterator[Document]:
-    for file in sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".md")):
-        try:
-            yield Document(file.relative_to(path).as_posix(), file.read_text())
-        except UnicodeDecodeError as error:
-            raise TextError(f"{file} is not UTF-8 text: {error}") from error
-
-
-def _jsonl(path: Path, chat: Callable[[list[dict]], str] | None) -> Iterator[Document]:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-            text = chat(record["messages"]) if "messages" in record and chat else record["text"]
-            if not isinstance(text, str):
-                raise TypeError(f"text is {text!r}")
-        except (ValueError, KeyError, TypeError, TemplateError) as error:
-            wanted = '"text" or "messages"' if chat else '"text" (set text.chat to read "messages")'
-            raise TextError(f"{path}, line {number}: needs a JSON object with {wanted}: {error!r}") from error
-        yield Document(str(record.get("title", f"line {number}")), text)
-
-
-def _hub(name: str) -> Iterator[Document]:
+def _hub(name: str) -> Iterator[tuple[str, str]]:
     from datasets import load_dataset
 
     path, _, part = name.partition("@")
     try:
         rows = load_dataset(path, split=part or "train", streaming=True, trust_remote_code=False)
         for number, row in enumerate(itertools.islice(rows, HUB_ROWS)):
-            yield Document(f"row {number}", row["text"])
+            if not isinstance(row["text"], str):
+                raise TextError(f"data set {path}, row {number}: its 'text' is no text: {row['text']!r:.80}")
+            yield f"row {number}", row["text"]
     except KeyError as error:
         raise TextError(f"data set {path}: it has no column {error}: text is read from 'text'") from error
     except (OSError, ValueError) as error:

@@ -19,7 +19,7 @@ Encode = Callable[[str], list[int]]
 
 def share_of(title: str, random_seed: int) -> float:
     """A document's place in [0, 1), fixed by its title and the seed."""
-    sha = hashlib.sha256(f"{random_seed}|{title}".encode()).digest()
+    sha = hashlib.sha256(f"{random_seed}|{title}".encode(errors="surrogatepass")).digest()  # of any file's name
     return int.from_bytes(sha[:8], "big") / 2**64
 
 
