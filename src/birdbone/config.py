@@ -76,15 +76,19 @@ class ConfigLoader(ProfileLoader):
 
 
 def parameters() -> Any:
-    """The checked parameters now in force, for ``register_pipelines``.
+    """The checked parameters now in force, for ``register_pipelines``."""
+    return in_force().checked
 
-    Commands that build no config loader before the registry (``kedro registry list``) get the
-    profile named by ``KEDRO_ENV``.
+
+def in_force() -> ConfigLoader:
+    """The loader made last.
+
+    Commands that build none before the registry (``kedro registry list``) get the profile named by ``KEDRO_ENV``.
     """
     if _latest is None:
         root = find_kedro_project(Path.cwd()) or Path.cwd()
         make_loader(root, os.getenv("KEDRO_ENV"))
-    return _latest.checked
+    return _latest
 
 
 def make_loader(root: Path, env: str | None, runtime_params: dict | None = None) -> ConfigLoader:
@@ -93,6 +97,12 @@ def make_loader(root: Path, env: str | None, runtime_params: dict | None = None)
     return settings.CONFIG_LOADER_CLASS(
         str(root / settings.CONF_SOURCE), env, runtime_params, **settings.CONFIG_LOADER_ARGS
     )
+
+
+def base_loader(root: Path) -> ProfileLoader:
+    """The base profile's configuration, which DVC follows, as its files say it; the one in force stays."""
+    settings = project.settings
+    return ProfileLoader(str(root / settings.CONF_SOURCE), "base", **settings.CONFIG_LOADER_ARGS)
 
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:

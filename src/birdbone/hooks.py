@@ -18,8 +18,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from birdbone.config import roots, state_folder
+from birdbone.config import base_loader, roots, state_folder
 from birdbone.errors import RunLockedError, TextError
+from birdbone.outside import SOURCES, refresh
 
 log = logging.getLogger("birdbone")
 
@@ -36,6 +37,7 @@ class RunHooks:
     def after_context_created(self, context: KedroContext) -> None:
         self._state = state_folder(context.project_path, context.config_loader)
         self._roots = roots(context.config_loader)
+        self._root, self._parameters = context.project_path, context.params
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -45,6 +47,7 @@ class RunHooks:
         self._lock = take_lock(self._state)
         for folder in (self._state, self._state / "ledger", *_folders(pipeline, catalog)):
             sweep(folder)
+        self._tell_sources()
         self._start, self._ran, self._worked = time.perf_counter(), 0, 0.0
 
     @hook_impl
@@ -73,6 +76,17 @@ class RunHooks:
     def on_pipeline_error(self) -> None:
         log.error("stopped; what is finished is kept for the next run")
         self._release()
+
+    def _tell_sources(self) -> None:
+        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC follows, by the base
+        profile alone."""
+        base = base_loader(self._root)
+        tree = base.tree() if roots(base)["data"] == self._roots["data"] else self._parameters
+        file = Path(self._roots["data"]) / SOURCES
+        known = (self._root / file).is_file()
+        if refresh(self._root, tree, self._roots["data"]) and known:
+            again = ": dvc repro once more after this" if os.environ.get("DVC_STAGE") else ""
+            log.info("%s: what the parameters name has changed%s", file, again)
 
     def _release(self) -> None:
         if self._lock:

@@ -18,7 +18,7 @@ GGUF_NAME = "model.gguf"
 
 
 def folder(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict
+    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, command: str
 ) -> Callable[[Path], None]:
     """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
     mixture = mixture_from(source, found, healed)
@@ -28,7 +28,7 @@ def folder(
             if file.is_file() and file.name != "manifest.json":
                 (place / file.name).write_bytes(file.read_bytes())
         write_stock(mixture, place)
-        (place / "README.md").write_text(card(found[1], about))
+        (place / "README.md").write_text(card(found[1], about, command))
 
     return write
 
