@@ -7,9 +7,12 @@ It is built before the registry is read and sees environment and runtime paramet
 from __future__ import annotations
 
 import os
+from glob import glob
 from pathlib import Path
 from typing import Any
 
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework import project
 from kedro.framework.startup import bootstrap_project
@@ -20,6 +23,22 @@ from yaml import YAMLError
 from birdbone.errors import ConfigError
 
 _latest: ConfigLoader | None = None
+
+
+class ConfFiles(LocalFileSystem):
+    """The files of a configuration, by patterns that begin below the profile: a bracket in the project's own path is
+    no pattern, as it is to fsspec."""
+
+    cachable = False
+
+    def __init__(self, conf: Path) -> None:
+        super().__init__()
+        self._conf = conf.as_posix()
+
+    def glob(self, path: str, **_) -> list[str]:
+        profile, _, pattern = path.removeprefix(f"{self._conf}/").partition("/")
+        place = f"{self._conf}/{profile}"
+        return [f"{place}/{name}" for name in sorted(glob(pattern, root_dir=place, recursive=True))]
 
 
 class ProfileLoader(OmegaConfigLoader):
@@ -39,6 +58,10 @@ class ProfileLoader(OmegaConfigLoader):
             kwargs["default_run_env"] = kwargs.get("base_env", "base")
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
         super().__init__(conf_source, env, runtime_params, **kwargs)
+
+    def _initialise_filesystem_and_protocol(self, conf_source: str) -> tuple[AbstractFileSystem, str]:
+        files, protocol = super()._initialise_filesystem_and_protocol(conf_source)
+        return (ConfFiles(Path(conf_source)) if protocol == "file" else files), protocol
 
     def tree(self) -> dict:
         """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""

@@ -140,10 +140,13 @@ def check_outside(parameters: dict) -> None:
 def take_lock(state: Path) -> TextIO:
     """Lock a profile for this process until the returned file is closed or the process ends.
 
-    Raises RunLockedError naming the pid of the run that holds it.
+    Raises RunLockedError naming the pid of the run that holds it, or the folder that cannot be written.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    file = (state / "lock").open("a+")
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("a+")
+    except OSError as error:
+        raise RunLockedError(f"{state} cannot be written ({error.strerror}): a run keeps its books there") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

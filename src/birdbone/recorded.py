@@ -159,7 +159,8 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
     for change in changes(_tree(record["parameters"]), _tree(now["parameters"])):
         yield f"{change.key}: used {_shown(change.old)}, conf/base says {_shown(change.new)}"
     for key in sorted({*record["outside"], *now["outside"]}):
-        if record["outside"].get(key, {}).get("sha256") != now["outside"].get(key, {}).get("sha256"):
+        then, today = (found["outside"].get(key, {}) for found in (record, now))
+        if then.get("name") == today.get("name") and then.get("sha256") != today.get("sha256"):
             yield f"{key}: its files have changed since"
     if record["code"] != now["code"]:
         yield "the code has changed since"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from birdbone.config import ProfileLoader
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -55,3 +57,14 @@ def test_registry_catalog_and_snapshots_agree_on_the_profile(demo):
         "    waves(pipelines)\n"
     )
     assert waves.split() == ["2", "1", "2", "4", "2"]
+
+
+def test_a_project_whose_path_has_brackets_spaces_and_accents_has_its_configuration(tmp_path):
+    conf = tmp_path / "my [proj] é *" / "conf"
+    for name, text in {"base/parameters.yml": "waves: 2\n", "base/parameters/more.yml": "deep: 1\n"}.items():
+        (conf / name).parent.mkdir(parents=True, exist_ok=True)
+        (conf / name).write_text(text)
+    (conf / "mine[1]").mkdir()
+    (conf / "mine[1]/parameters_a.yml").write_text("waves: 3\n")
+    found = ProfileLoader(str(conf), "mine[1]", base_env="base", default_run_env="local").tree()
+    assert found == {"waves": 3, "deep": 1}
