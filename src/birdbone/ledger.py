@@ -76,7 +76,7 @@ class Ledger:
     def records(self, node: Node) -> list[dict]:
         """What is known of the node's runs, the last one first: ``key``, ``outputs`` and what ``decides`` gives."""
         last = self._read(node)
-        return [last, *last.get("earlier", [])] if last else []
+        return [record for record in (last, *last.get("earlier", [])) if "parameters" in record]
 
     def done(self, node: Node, key: str | None) -> bool:
         """Whether the recorded key is this one and every output still verifies, byte for byte."""
@@ -109,7 +109,7 @@ class Ledger:
             decides = {**decides, "outside": self._fetched(node, decides["outside"])}
             record = {**decides, "key": key_of(decides), "outputs": outputs}
             earlier = [{k: v for k, v in r.items() if k != "earlier"} for r in self.records(node)]
-            record["earlier"] = [r for r in earlier if "parameters" in r and r["key"] != record["key"]][:EARLIER]
+            record["earlier"] = [r for r in earlier if r["key"] != record["key"]][:EARLIER]
             write_file(self._record(node), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         timings = {**read_timings(self.state), node.name: round(time.perf_counter() - start, 2)}
         write_file(self.state / "timings.json", json.dumps(timings, indent=1) + "\n")

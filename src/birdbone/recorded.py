@@ -147,7 +147,7 @@ def base_ledger(root: Path) -> Iterator[tuple[Ledger, list[Node]]]:
 def made_by(ledger: Ledger, node: Node) -> list[dict]:
     """The records of this node that made what is on disk now."""
     now = {name: ledger.digest(name) for name in node.outputs}
-    return [r for r in ledger.records(node) if "parameters" in r and r["outputs"] == now and None not in now.values()]
+    return [record for record in ledger.records(node) if record["outputs"] == now and None not in now.values()]
 
 
 def _by_name(stages: Iterable) -> dict:
@@ -176,7 +176,7 @@ def _unlike(record: dict, said: dict) -> Iterator[str]:
         mine = used
         for part in key.split("."):
             mine = mine.get(part, ABSENT) if isinstance(mine, dict) else ABSENT
-        if mine is ABSENT or "${" in json.dumps(value):
+        if mine is ABSENT or "${" in json.dumps(value, default=str):
             continue
         for change in changes({key: _plain(mine)}, {key: _plain(value)}):
             if not _same(change.old, change.new):
