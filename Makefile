@@ -39,9 +39,12 @@ setup: .venv/.installed ## create .venv and install the pinned packages (done on
 
 run: setup ## grow, prune, heal and export the default model (PROFILE=default|tiny|full|small)
 	birdbone plan --env $(ENV)
+ifeq ($(PROFILE),default)
+	birdbone record --check
+endif
 	kedro run --env=$(ENV)
 ifeq ($(PROFILE),default)
-	dvc commit -f -q
+	birdbone record
 endif
 
 test: setup ## every test, those on the real default model included

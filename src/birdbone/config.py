@@ -7,9 +7,12 @@ It is built before the registry is read and sees environment and runtime paramet
 from __future__ import annotations
 
 import os
+from glob import glob
 from pathlib import Path
 from typing import Any
 
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework import project
 from kedro.framework.startup import bootstrap_project
@@ -20,6 +23,22 @@ from yaml import YAMLError
 from birdbone.errors import ConfigError
 
 _latest: ConfigLoader | None = None
+
+
+class ConfFiles(LocalFileSystem):
+    """The files of a configuration, by patterns that begin below the profile: a bracket in the project's own path is
+    no pattern, as it is to fsspec."""
+
+    cachable = False
+
+    def __init__(self, conf: Path) -> None:
+        super().__init__()
+        self._conf = conf.as_posix()
+
+    def glob(self, path: str, **_) -> list[str]:
+        profile, _, pattern = path.removeprefix(f"{self._conf}/").partition("/")
+        place = f"{self._conf}/{profile}"
+        return [f"{place}/{name}" for name in sorted(glob(pattern, root_dir=place, recursive=True))]
 
 
 class ProfileLoader(OmegaConfigLoader):
@@ -39,6 +58,10 @@ class ProfileLoader(OmegaConfigLoader):
             kwargs["default_run_env"] = kwargs.get("base_env", "base")
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
         super().__init__(conf_source, env, runtime_params, **kwargs)
+
+    def _initialise_filesystem_and_protocol(self, conf_source: str) -> tuple[AbstractFileSystem, str]:
+        files, protocol = super()._initialise_filesystem_and_protocol(conf_source)
+        return (ConfFiles(Path(conf_source)) if protocol == "file" else files), protocol
 
     def tree(self) -> dict:
         """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""
@@ -91,15 +114,19 @@ class ConfigLoader(ProfileLoader):
 
 
 def parameters() -> Any:
-    """The checked parameters now in force, for ``register_pipelines``.
+    """The checked parameters now in force, for ``register_pipelines``."""
+    return in_force().checked
 
-    Commands that build no config loader before the registry (``kedro registry list``) get the
-    profile named by ``KEDRO_ENV``.
+
+def in_force() -> ConfigLoader:
+    """The loader made last.
+
+    Commands that build none before the registry (``kedro registry list``) get the profile named by ``KEDRO_ENV``.
     """
     if _latest is None:
         root = find_kedro_project(Path.cwd()) or Path.cwd()
         make_loader(root, os.getenv("KEDRO_ENV"))
-    return _latest.checked
+    return _latest
 
 
 def make_loader(root: Path, env: str | None, runtime_params: dict | None = None) -> ConfigLoader:
@@ -108,6 +135,12 @@ def make_loader(root: Path, env: str | None, runtime_params: dict | None = None)
     return settings.CONFIG_LOADER_CLASS(
         str(root / settings.CONF_SOURCE), env, runtime_params, **settings.CONFIG_LOADER_ARGS
     )
+
+
+def base_loader(root: Path) -> ProfileLoader:
+    """The base profile's configuration, which DVC follows, as its files say it; the one in force stays."""
+    settings = project.settings
+    return ProfileLoader(str(root / settings.CONF_SOURCE), "base", **settings.CONFIG_LOADER_ARGS)
 
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:

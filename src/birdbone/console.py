@@ -45,6 +45,7 @@ def plan(env: str | None, params: dict, as_json: bool) -> None:
     targets that these settings cannot reach.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from birdbone.algo.budget import bytes_allowed
@@ -59,7 +60,7 @@ def plan(env: str | None, params: dict, as_json: bool) -> None:
         return
     p, console = loader.checked, Console()
     table = Table(
-        title=f"birdbone: {made.name}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
+        title=f"birdbone: {escape(made.name)}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
         title_justify="left",
     )
     table.add_column("stage")
@@ -75,9 +76,10 @@ def plan(env: str | None, params: dict, as_json: bool) -> None:
         asked = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, made.bytes_f16))}"
     console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
     where = roots(loader)
-    console.print(f"results: [bold]{where['data']}/08_reporting/report.html[/], [bold]{where['models']}/export/[/]")
+    page, export = escape(f"{where['data']}/08_reporting/report.html"), escape(f"{where['models']}/export/")
+    console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
     for warning in made.warnings:
-        console.print(f"[yellow]note:[/] {warning}", highlight=False)
+        console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
 
 
 @commands.command()
@@ -104,17 +106,43 @@ def dvc(only_check: bool) -> None:
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def verify(env: str | None, as_json: bool) -> None:
-    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does)."""
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does).
+
+    Of the base profile also: whether dvc.lock names the parameters that the results were made with.
+    """
+    from birdbone.recorded import unlike_lock
     from birdbone.verify import advice, artifacts, cached
 
-    states, (objects, damaged) = artifacts(project_root(), env), cached(project_root())
+    root = project_root()
+    states, (objects, damaged) = artifacts(root, env), cached(root)
+    unlike = unlike_lock(root) if env in (None, "base") else []
     if as_json:
-        click.echo(json.dumps({"artifacts": states, "cache": {"objects": objects, "damaged": damaged}}))
+        cache = {"objects": objects, "damaged": damaged}
+        click.echo(json.dumps({"artifacts": states, "cache": cache, "lock": unlike}))
     else:
         click.echo("".join(f"{state:8} {name}\n" for name, state in states.items()), nl=False)
         click.echo(f"{'DAMAGED' if damaged else 'ok':8} DVC's cache: {objects} objects")
-    if problem := advice(states, damaged):
+        click.echo("".join(f"{'UNLIKE':8} {line}\n" for line in unlike), nl=False)
+    if problem := advice(states, damaged, unlike):
         raise BirdboneError(problem)
+
+
+@commands.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether DVC can record here; write nothing.")
+def record(only_check: bool) -> None:
+    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run` does at its end.
+
+    Refused where they were not made as conf/base says: after --params, conf/local, another profile that writes to
+    the same place, or half a run. Where DVC cannot record at all, that is said, and nothing is done.
+    """
+    from birdbone import recorded
+
+    root = project_root()
+    if why := recorded.unrecordable(root):
+        click.echo(f"birdbone: DVC {'will' if only_check else 'does'} not record the results: {why}", err=True)
+    elif not only_check:
+        recorded.record(root)
+        click.echo("recorded for DVC: dvc.lock")
 
 
 @commands.command()

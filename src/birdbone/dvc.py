@@ -3,9 +3,10 @@
 Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows them, no stage
 makes them.
 
-Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its
-node's function and on the parameters it reads; never on the registry or the catalog, so that a
-new wave repeats no old one. A catalog entry says what its file is to DVC::
+Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its node's function, on
+the parameters it reads, and where these may name what lies outside the catalog on ``data/sources.json``, which tells
+its content; what lies in the project is a dependency itself. Never on the registry or the catalog, so that a new wave
+repeats no old one. A catalog entry says what its file is to DVC::
 
     metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
     metadata: {birdbone: {dvc: git}}                       small, kept in git
@@ -17,6 +18,7 @@ new wave repeats no old one. A catalog entry says what its file is to DVC::
 from __future__ import annotations
 
 import shutil
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ from kedro.io import CatalogConfigResolver
 from kedro.pipeline.node import Node
 
 from birdbone.closure import code_files
-from birdbone.config import ConfigLoader, make_loader, roots
+from birdbone.config import ConfigLoader, base_loader, make_loader, roots
 from birdbone.datasets.atomic import write_file
 from birdbone.errors import ConfigError
+from birdbone.outside import NAMING, SOURCES, inside, reads, refresh, things, within
 
 PROFILE = "base"
 HEADER = "# Made by `birdbone dvc` from the pipeline registry and the catalog. Do not edit.\n"
@@ -46,7 +49,7 @@ def generate(root: Path) -> str:
     loader = _load(root)
     catalog = Catalog(loader)
     nodes = project.pipelines["__default__"].nodes
-    stages = {node.name.replace(".", "-"): _stage(node, root, loader, catalog) for node in nodes}
+    stages = {stage_name(node): _stage(node, root, loader, catalog) for node in nodes}
     content: dict[str, Any] = {"stages": stages}
     if metrics := _metrics_outside(nodes, catalog):
         content["metrics"] = metrics
@@ -62,7 +65,7 @@ def check(root: Path) -> bool:
 
 
 def write(root: Path) -> list[Path]:
-    """Write dvc.yaml and delete the files of retired stages (a wave that is no more).
+    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no more).
 
     Only paths that the old dvc.yaml declared and that lie in the profile's roots are deleted.
     Returns what was deleted, relative to ``root``.
@@ -78,8 +81,20 @@ def write(root: Path) -> list[Path]:
             _remove(path, homes)
             deleted.append(Path(name))
     write_file(file, new)
+    refresh_base(root)
     _forget(root / "dvc.lock", yaml.safe_load(new)["stages"])
     return deleted
+
+
+def stage_name(node: Node) -> str:
+    """What a node's stage is called: DVC takes no dots."""
+    return node.name.replace(".", "-")
+
+
+def refresh_base(root: Path) -> None:
+    """``sources.json`` of the base profile, which DVC follows, made what its parameters name now."""
+    loader = base_loader(root)
+    refresh(root, loader.tree(), roots(loader)["data"])
 
 
 class Catalog:
@@ -126,7 +141,7 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> di
     inputs = [name for name in node.inputs if name not in keys and catalog.kind(name) != "none"]
     code = [path.relative_to(root).as_posix() for path in code_files(node.func)]
     stage: dict[str, Any] = {"cmd": _command(node)}
-    stage["deps"] = sorted({*map(catalog.path, inputs), *code})
+    stage["deps"] = sorted({*map(catalog.path, inputs), *code, *_outside(keys, root, loader)})
     if keys:
         stage["params"] = _params(keys, root / project.settings.CONF_SOURCE / PROFILE, root)
     for section, kinds in (("outs", ("out", "git", "plot")), ("metrics", ("metric",))):
@@ -134,6 +149,21 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> di
         if names:
             stage[section] = [_out(catalog.path(n), catalog.kind(n)) for n in names]
     return stage
+
+
+def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
+    """``sources.json`` where these parameters may name what lies outside, and what they name of the project's own.
+
+    A profile's own results are no dependency of its own: DVC would see a circle.
+    """
+    tree, where = loader.tree(), roots(loader)
+    names = [key.removeprefix("params:") for key in keys if key != "parameters"]
+    if not any(reads(names, key) and within(tree, key) for key in NAMING):
+        return []
+    with chdir(root):
+        named = [inside(root, thing) for key, thing in things(tree).items() if reads(names, key)]
+    made = tuple(f"{place}/" for place in where.values())
+    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(made))]
 
 
 def _command(node: Node) -> str:
@@ -158,19 +188,11 @@ def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
         return [{p.relative_to(root).as_posix(): None} for p in files]
     found: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
-        file = next((p for p, tree in files.items() if _has(tree, key)), None)
+        file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
             raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
         found.setdefault(file.relative_to(root).as_posix(), []).append(key)
     return [{file: keys} for file, keys in sorted(found.items())]
-
-
-def _has(tree: Any, key: str) -> bool:
-    for part in key.split("."):
-        if not isinstance(tree, dict) or part not in tree:
-            return False
-        tree = tree[part]
-    return True
 
 
 def _metrics_outside(nodes: list[Node], catalog: Catalog) -> list[str]:

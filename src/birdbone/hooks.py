@@ -15,8 +15,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from birdbone.config import roots, state_folder
+from birdbone.config import base_loader, roots, state_folder
 from birdbone.errors import RunLockedError
+from birdbone.outside import SOURCES, refresh
 from birdbone.processes import die_with_parent
 
 log = logging.getLogger("birdbone")
@@ -32,6 +33,7 @@ class RunHooks:
     def after_context_created(self, context: KedroContext) -> None:
         self._state = state_folder(context.project_path, context.config_loader)
         self._roots = roots(context.config_loader)
+        self._root, self._parameters = context.project_path, context.params
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -41,6 +43,7 @@ class RunHooks:
         self._lock = take_lock(self._state)
         for folder in (self._state, self._state / "ledger", *_folders(pipeline, catalog)):
             sweep(folder)
+        self._tell_sources()
         self._start, self._ran, self._worked = time.perf_counter(), 0, 0.0
 
     @hook_impl
@@ -69,6 +72,17 @@ class RunHooks:
     def on_pipeline_error(self) -> None:
         log.error("stopped; what is finished is kept for the next run")
         self._release()
+
+    def _tell_sources(self) -> None:
+        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC follows, by the base
+        profile alone."""
+        base = base_loader(self._root)
+        tree = base.tree() if roots(base)["data"] == self._roots["data"] else self._parameters
+        file = Path(self._roots["data"]) / SOURCES
+        known = (self._root / file).is_file()
+        if refresh(self._root, tree, self._roots["data"]) and known:
+            again = ": dvc repro once more after this" if os.environ.get("DVC_STAGE") else ""
+            log.info("%s: what the parameters name has changed%s", file, again)
 
     def _release(self) -> None:
         if self._lock:
@@ -101,10 +115,13 @@ class ComputeHooks:
 def take_lock(state: Path) -> TextIO:
     """Lock a profile for this process until the returned file is closed or the process ends.
 
-    Raises RunLockedError naming the pid of the run that holds it.
+    Raises RunLockedError naming the pid of the run that holds it, or the folder that cannot be written.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    file = (state / "lock").open("a+")
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("a+")
+    except OSError as error:
+        raise RunLockedError(f"{state} cannot be written ({error.strerror}): a run keeps its books there") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -1,7 +1,9 @@
 """The resume ledger: what each node was last run on, and what it made of it.
 
-A node is done when its key (code, parameter values, input digests, name) is the recorded one and
-the bytes of every output still have the recorded digest. That a file exists never counts.
+A node is done when its key (code, parameter values, digests of its inputs and of what its parameters name outside
+the catalog, name) is the recorded one and the bytes of every output still have the recorded digest. That a file
+exists never counts. A record holds what the key is made of, and a few earlier ones, so that it can be said what made
+the files that are there now.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ from pydantic import BaseModel
 
 from birdbone.closure import code_digest
 from birdbone.datasets.atomic import canonical_json, file_digest, write_file
+from birdbone.outside import NAMING, digests, reads, things
+
+EARLIER = 8
+"""Records before the last one that are kept of each node."""
 
 _workdir: ContextVar[Path | None] = ContextVar("workdir", default=None)
 
@@ -50,22 +56,27 @@ class Ledger:
         self.catalog = catalog
         self._digests: dict[str, str | None] = {}
 
-    def key(self, node: Node) -> str | None:
-        """SHA-256 over all that decides the node's result; None when an input has no digest."""
-        parameters = [n for n in node.inputs if n == "parameters" or n.startswith("params:")]
-        digests = {n: self._digest(n) for n in node.inputs if n not in parameters}
-        if None in digests.values():
+    def decides(self, node: Node) -> dict | None:
+        """All that decides the node's result, as JSON can hold it; None when an input has no digest."""
+        parameters = [n for n in node.inputs if is_parameter(n)]
+        inputs = {n: self.digest(n) for n in node.inputs if not is_parameter(n)}
+        if None in inputs.values():
             return None
-        decides = {
+        return {
             "node": node.name,
             "function": f"{node.func.__module__}.{node._func_name}",
             "inputs": node.inputs,
             "outputs": node.outputs,
             "code": code_digest(node.func),
             "parameters": {n: _plain(self.catalog.load(n)) for n in parameters},
-            "digests": digests,
+            "digests": inputs,
+            "outside": self._outside(node),
         }
-        return hashlib.sha256(canonical_json(decides).encode()).hexdigest()
+
+    def records(self, node: Node) -> list[dict]:
+        """What is known of the node's runs, the last one first: ``key``, ``outputs`` and what ``decides`` gives."""
+        last = self._read(node)
+        return [record for record in (last, *last.get("earlier", [])) if "parameters" in record]
 
     def done(self, node: Node, key: str | None) -> bool:
         """Whether the recorded key is this one and every output still verifies, byte for byte."""
@@ -74,12 +85,13 @@ class Ledger:
             key
             and node.outputs
             and record.get("key") == key
-            and all(self._digest(n) == record["outputs"].get(n) is not None for n in node.outputs)
+            and all(self.digest(n) == record["outputs"].get(n) is not None for n in node.outputs)
         )
 
     @contextmanager
-    def running(self, node: Node, key: str | None, fresh: bool = False) -> Iterator[None]:
+    def running(self, node: Node, decides: dict | None, fresh: bool = False) -> Iterator[None]:
         """Around a node's execution: its scratch folder before, its record and seconds after."""
+        key = key_of(decides)
         self.sweep(node, keep=None if fresh else key)
         folder = self._scratch(node) / key if key else None
         if folder:
@@ -92,9 +104,13 @@ class Ledger:
             _workdir.reset(token)
         for name in node.outputs:
             self._digests.pop(name, None)
-        outputs = {n: self._digest(n) for n in node.outputs}
+        outputs = {n: self.digest(n) for n in node.outputs}
         if key:
-            write_file(self._record(node), json.dumps({"key": key, "outputs": outputs}, indent=1) + "\n")
+            decides = {**decides, "outside": self._fetched(node, decides["outside"])}
+            record = {**decides, "key": key_of(decides), "outputs": outputs}
+            earlier = [{k: v for k, v in r.items() if k != "earlier"} for r in self.records(node)]
+            record["earlier"] = [r for r in earlier if r["key"] != record["key"]][:EARLIER]
+            write_file(self._record(node), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         timings = {**read_timings(self.state), node.name: round(time.perf_counter() - start, 2)}
         write_file(self.state / "timings.json", json.dumps(timings, indent=1) + "\n")
         self.sweep(node)
@@ -108,10 +124,25 @@ class Ledger:
         if scratch.is_dir() and not any(scratch.iterdir()):
             scratch.rmdir()
 
-    def _digest(self, name: str) -> str | None:
+    def digest(self, name: str) -> str | None:
+        """A dataset's digest, see ``dataset_digest``."""
         if name not in self._digests:
             self._digests[name] = dataset_digest(self.catalog.get(name))
         return self._digests[name]
+
+    def _outside(self, node: Node) -> dict[str, dict]:
+        """Digests of what the node's parameters name outside the catalog. Who takes the whole tree reads none of it."""
+        names = [n.removeprefix("params:") for n in node.inputs if n.startswith("params:")]
+        if not any(reads(names, key) for key in NAMING):
+            return {}
+        found = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
+        return digests(found, self.state.parent / "outside.json")
+
+    def _fetched(self, node: Node, outside: dict[str, dict]) -> dict[str, dict]:
+        """The same with the revisions of the hub's models that were not known before they were fetched."""
+        unknown = [key for key, row in outside.items() if row["sha256"] is None and "revision" not in row]
+        now = self._outside(node) if unknown else {}
+        return {**outside, **{key: now[key] for key in unknown if "revision" in now.get(key, {})}}
 
     def _read(self, node: Node) -> dict:
         try:
@@ -124,6 +155,16 @@ class Ledger:
 
     def _scratch(self, node: Node) -> Path:
         return self.state / "work" / quote(node.name, safe="")
+
+
+def is_parameter(name: str) -> bool:
+    """Whether a node's input is a parameter, or all of them."""
+    return name == "parameters" or name.startswith("params:")
+
+
+def key_of(decides: dict | None) -> str | None:
+    """SHA-256 over all that decides a node's result."""
+    return decides and hashlib.sha256(canonical_json(decides).encode()).hexdigest()
 
 
 def dataset_digest(dataset: object) -> str | None:

@@ -18,7 +18,7 @@ from kedro.runner.task import Task
 from pluggy import PluginManager
 
 from birdbone.config import state_folder
-from birdbone.ledger import Ledger
+from birdbone.ledger import Ledger, key_of
 
 log = logging.getLogger("birdbone")
 
@@ -61,14 +61,14 @@ class ResumeRunner(SequentialRunner):
         uses_left = Counter(name for node in pipeline.nodes for name in node.inputs)
         for index, node in enumerate(pipeline.nodes, 1):
             place = f"{index} of {len(pipeline.nodes)}"
-            key = ledger.key(node)
-            if not fresh and ledger.done(node, key):
+            decides = ledger.decides(node)
+            if not fresh and ledger.done(node, key_of(decides)):
                 ledger.sweep(node)
                 log.info("%s: unchanged, kept (%s)", node.name, place)
             else:
                 log.info("%s: running (%s)", node.name, place)
                 start = time.perf_counter()
-                with ledger.running(node, key, fresh):
+                with ledger.running(node, decides, fresh):
                     Task(node, catalog, self._is_async, hook_manager, run_id).execute()
                 log.info("%s: done in %.1f s", node.name, time.perf_counter() - start)
             self._release_datasets(node, catalog, uses_left, pipeline)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+
+from birdbone.ledger import is_parameter
 
 DAMAGED = "DAMAGED"
 
@@ -21,23 +24,22 @@ def artifacts(root: Path, env: str | None) -> dict[str, str]:
         from kedro.framework.project import pipelines
 
         for name in sorted(pipelines["__default__"].datasets()):
-            if name.startswith("params:") or name == "parameters":
+            if is_parameter(name) or not hasattr(dataset := catalog.get(name), "_filepath"):
                 continue
-            dataset = catalog.get(name)
-            path = Path(dataset._describe()["filepath"])
+            path = Path(dataset._filepath)
             states[name] = "absent" if not path.exists() else "ok" if dataset.digest() else DAMAGED
     return states
 
 
 def cached(root: Path) -> tuple[int, list[str]]:
     """How many objects DVC's cache holds, and those that are not what their name says: hash and, where known, path."""
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repo:
             cache = Path(repo.cache.local.path)
-    except NotDvcRepoError:
+    except DvcException:  # no DVC or no git here
         return 0, []
     objects = sorted(p for p in cache.glob("[0-9a-f][0-9a-f]/*") if p.is_file() and len(p.name.split(".")[0]) == 30)
     bad = [p for p in objects if _md5(p) != (p.parent.name + p.name).removesuffix(".dir")]
@@ -46,7 +48,7 @@ def cached(root: Path) -> tuple[int, list[str]]:
     return len(objects), [f"{md5} ({paths[md5]})" if md5 in paths else md5 for md5 in hashes]
 
 
-def advice(states: dict[str, str], damaged: list[str]) -> str | None:
+def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = ()) -> str | None:
     """What is wrong and what to do about it; None where nothing is."""
     found, bad = [], [name for name, state in states.items() if state == DAMAGED]
     if bad:
@@ -58,6 +60,11 @@ def advice(states: dict[str, str], damaged: list[str]) -> str | None:
         found.append(
             f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them from the cache, "
             "then dvc pull, or dvc commit where the workspace's copy is sound"
+        )
+    if unlike:
+        found.append(
+            f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as conf/base says "
+            "(kedro run --env=base) or write what was used into it, then birdbone record"
         )
     return ". ".join(found) or None
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import yaml
 from commands import Command, start
 
+from birdbone.outside import SOURCES
+
 ROOT = Path(__file__).resolve().parents[2]
 CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" seven", " never"]}]}
 LIGHT = {
@@ -92,9 +94,9 @@ class Workspace:
             session.run(pipeline_names=[pipeline] if pipeline else None)
 
     def made(self) -> set[str]:
-        """Every file below data/ and models/."""
-        places = (self.root / name for name in ("data", "models"))
-        return {p.relative_to(self.root).as_posix() for place in places for p in place.rglob("*") if p.is_file()}
+        """Every file below data/ and models/, but what says what the parameters name."""
+        files = (p for name in ("data", "models") for p in (self.root / name).rglob("*") if p.is_file())
+        return {p.relative_to(self.root).as_posix() for p in files if p.name != SOURCES}
 
 
 def lay_out(root: Path) -> Workspace:

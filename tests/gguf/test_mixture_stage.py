@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tiny_models import checkpoint_of, random_model, some_tokens
@@ -21,7 +22,7 @@ from birdbone.model.reference import final_states
 from birdbone.parameters import validate
 from birdbone.pipelines.moe import create_pipeline
 from birdbone.pipelines.moe.split import split
-from birdbone.report.mixture import sentences
+from birdbone.report.mixture import card, sentences
 
 SPLIT = {"experts": 4, "shared_share": 0.33, "active": 2, "grouping": "topology", "tokens": 128, "damping": 0.1}
 HEAL = {"steps": 2, "batch": 2, "learning_rate": 0.05, "compute": "float32", "checkpoint_every": 1}
@@ -68,7 +69,8 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         "params:threads": 1,
     }
     given = {**inputs(small_seed()), **parameters, "tokenizer": byte_level}
-    given["seed_about"] = {"name": "small", "licence": "mit"}
+    given["seed_about"] = {"name": "small", "licence": "mit", "digest": "5eed"}
+    given["command"] = "kedro run --env=mine"
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
     kinds = {
         FileFolder: ("moe_folder", "moe_gguf"),
@@ -91,8 +93,18 @@ def test_the_folder_is_a_model_with_its_tokenizer_and_card(made: dict) -> None:
     assert (stock.config.model_type, stock.config.num_experts_per_tok) == ("glm4_moe", 2)
     ids = AutoTokenizer.from_pretrained(made["moe_folder"])("The quick", return_tensors="pt").input_ids
     assert torch.isfinite(stock(ids).logits).all()
-    card = (made["moe_folder"] / "README.md").read_text()
-    assert "license: mit" in card and "4 experts of 32" in card and "float32 or bfloat16" in card
+    readme = (made["moe_folder"] / "README.md").read_text()
+    assert "license: mit" in readme and "4 experts of 32" in readme and "float32 or bfloat16" in readme
+    for text in (readme, made["moe_page"], made["moe_summary"]):
+        assert "kedro run --env=mine\nkedro run --env=mine --pipelines=moe" in text and "# seed 5eed" in text
+
+
+def test_no_licence_or_name_breaks_the_cards_front_matter() -> None:
+    shape = {"shared": 64, "experts": 4, "width": 32, "grouping": "topology", "active": 2}
+    about = {"name": "my-model[v2] é", "licence": "other: [see] #1", "digest": "5eed"}
+    _, header, body = card(shape, about, "kedro run --env=base").split("---\n", 2)
+    assert yaml.safe_load(header)["license"] == "other: [see] #1"
+    assert "# my-model\\[v2\\] é as a mixture" in body
 
 
 def test_the_file_has_the_type_asked_for(made: dict) -> None:

@@ -128,3 +128,10 @@ def test_a_rollback_restores_conf_whole_and_never_overwrites_what_no_commit_has(
     assert project.git("rev-parse", "HEAD:conf").strip() == first
     assert project.git("status", "--porcelain", "conf") == ""
     assert "nothing done" in diff("--rollback=HEAD").stdout
+
+
+def test_without_git_it_is_said_in_words(project: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(project.root / ".git")
+    monkeypatch.chdir(project.root)
+    found = CliRunner().invoke(project_commands, ["config", "diff"])
+    assert found.exit_code == 2 and "no git repository" in found.output and "git init" in found.output

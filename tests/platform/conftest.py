@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from demo_project import Project, copied, lay_out
+from demo_project import WRITE, Project, copied, lay_out
 
 
 @pytest.fixture
@@ -33,3 +34,22 @@ def undisturbed(undisturbed_project: Project) -> dict[str, str]:
 def finished(undisturbed_project: Project, tmp_path: Path) -> Project:
     """The project after an undisturbed run, to change at will."""
     return copied(undisturbed_project, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def committed_project(undisturbed_project, tmp_path_factory):
+    """A finished project under git and DVC, its results committed to both."""
+    project = copied(undisturbed_project, tmp_path_factory.mktemp("committed"))
+    for command in ("git init -q .", "git config user.name x", "git config user.email x@x"):
+        subprocess.run(command.split(), cwd=project.root, check=True)
+    assert project.command("dvc", "init", "-q").returncode == 0
+    project.python(WRITE)
+    assert project.command("dvc", "commit", "-f", "-q").returncode == 0
+    subprocess.run("git add -A".split(), cwd=project.root, check=True)
+    subprocess.run("git commit -qm first".split(), cwd=project.root, check=True)
+    return project
+
+
+@pytest.fixture
+def tracked(committed_project, tmp_path):
+    return copied(committed_project, tmp_path)

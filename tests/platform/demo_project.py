@@ -11,6 +11,8 @@ from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
+WRITE = "from pathlib import Path; from birdbone import dvc; print(*dvc.write(Path('.')))"
+
 FILES = {
     "pyproject.toml": """
 [tool.kedro]

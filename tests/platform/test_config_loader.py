@@ -87,3 +87,14 @@ def test_an_adapter_alone_is_laid_over_the_model_below(loader, tmp_path):
     assert loader(tmp_path, "mine")["parameters"]["model"] == {"name": "smollm2", "adapter": "lora"}
     assert loader(tmp_path, "mine", model="gpt2").checked.model == "gpt2"
     assert loader(tmp_path, "mine", model={"name": "gpt2"}).checked.model == {"name": "gpt2", "adapter": "lora"}
+
+
+def test_a_project_whose_path_has_brackets_spaces_and_accents_has_its_configuration(tmp_path):
+    conf = tmp_path / "my [proj] é *" / "conf"
+    for name, text in {"base/parameters.yml": "waves: 2\n", "base/parameters/more.yml": "deep: 1\n"}.items():
+        (conf / name).parent.mkdir(parents=True, exist_ok=True)
+        (conf / name).write_text(text)
+    (conf / "mine[1]").mkdir()
+    (conf / "mine[1]/parameters_a.yml").write_text("waves: 3\n")
+    found = config.ProfileLoader(str(conf), "mine[1]", base_env="base", default_run_env="local").tree()
+    assert found == {"waves": 3, "deep": 1}

@@ -7,29 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from demo_project import copied
+from demo_project import WRITE
 
-WRITE = "from pathlib import Path; from birdbone import dvc; print(*dvc.write(Path('.')))"
 CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
-
-
-@pytest.fixture(scope="module")
-def committed_project(undisturbed_project, tmp_path_factory):
-    """A finished project under git and DVC, its results committed to both."""
-    project = copied(undisturbed_project, tmp_path_factory.mktemp("committed"))
-    for command in ("git init -q .", "git config user.name x", "git config user.email x@x"):
-        subprocess.run(command.split(), cwd=project.root, check=True)
-    assert project.command("dvc", "init", "-q").returncode == 0
-    project.python(WRITE)
-    assert project.command("dvc", "commit", "-f", "-q").returncode == 0
-    subprocess.run("git add -A".split(), cwd=project.root, check=True)
-    subprocess.run("git commit -qm first".split(), cwd=project.root, check=True)
-    return project
-
-
-@pytest.fixture
-def tracked(committed_project, tmp_path):
-    return copied(committed_project, tmp_path)
 
 
 def repro(project) -> list[str]:

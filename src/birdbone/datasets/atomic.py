@@ -47,11 +47,11 @@ def file_digest(path: Path) -> str:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace a file at once: temporary name in the same folder, fsync, rename, fsync the folder.
 
-    Raises ArtifactError when the disk is full; the old file is then untouched.
+    Raises ArtifactError when the disk is full or may not be written to; the old file is then untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with _disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
             _sync(temporary)
@@ -65,12 +65,12 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
     """Replace a folder at once. ``fill`` writes files into a fresh one and may return extra
     manifest entries. Returns the manifest: ``files`` maps names to size and SHA-256.
 
-    Raises ArtifactError when the disk is full; the old folder is then untouched.
+    Raises ArtifactError when the disk is full or may not be written to; the old folder is then untouched.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     retired = folder.with_name(f".{folder.name}.tmp-old-{os.getpid()}")
     with _disk(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
@@ -159,6 +159,8 @@ def _disk(path: Path) -> Iterator[None]:
             raise ArtifactError(
                 f"no space left to write {path}: free some disk and run again; nothing was half-written"
             ) from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ArtifactError(f"{path} cannot be written ({error.strerror}): give this user the folder") from error
         raise
 
 

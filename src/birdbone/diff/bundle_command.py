@@ -60,20 +60,16 @@ def _base(root: Path, base: str | None) -> str | None:
 
 def hand_to_dvc(root: Path) -> None:
     """DVC's record of the accepted model and of all it was made from made that of the workspace: a `kedro run` alone
-    leaves the last one."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
+    leaves the last one. Raises ConfigError where it was not made as ``conf/base`` says."""
     from birdbone.diff.records import tracked_model, workspace
+    from birdbone.recorded import record, unrecordable
 
+    if why := unrecordable(root):
+        raise ConfigError(f"{why} (`birdbone bundle --no-stage` writes the folder alone)")
     tracked = tracked_model(workspace(root)[0]("dvc.lock"))
     if tracked is None:
-        raise ConfigError("DVC tracks no model yet: `dvc commit -f` after a finished run, then `birdbone bundle`")
-    try:
-        with Repo(str(root)) as repo:
-            repo.commit(tracked.stage, with_deps=True, force=True)
-    except DvcException as error:
-        raise ConfigError(f"DVC cannot record what {tracked.path} was made from ({error}): finish the run") from error
+        raise ConfigError("DVC tracks no model yet: `birdbone record` after a finished run, then `birdbone bundle`")
+    record(root, tracked.stage)
 
 
 def stage(root: Path, folder: Path) -> None:

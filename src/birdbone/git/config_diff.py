@@ -14,7 +14,7 @@ from yaml import YAMLError
 from birdbone.config import ProfileLoader
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.git.changes import ABSENT, Change, changes, config_text
-from birdbone.git.repository import commit, git
+from birdbone.git.repository import commit, git, top
 
 __all__ = ["ABSENT", "Change", "changes", "config_text", "resolved", "restore", "uncommitted"]
 
@@ -60,6 +60,7 @@ def restore(root: Path, revision: str) -> list[str]:
 def _known(root: Path, revision: str) -> str:
     found = commit(root, revision)
     if found is None:
+        top(root)  # outside a repository that is what to say
         raise ConfigError(f"git knows no revision {revision!r}: name a commit, tag or branch (git log --oneline)")
     return found
 

@@ -15,10 +15,12 @@ def hook() -> None:
 
 @hook.command()
 def weights() -> None:
-    """Refuse a commit that changes the accepted model without a bundle, and a merge that mixes two models' runs."""
+    """Refuse a commit that changes the accepted model without a bundle, a merge that mixes two models' runs, and a
+    dvc.lock that names other parameters than were used."""
     from birdbone.git import hooks
 
-    _refuse(hooks.weights(_root()))
+    root = _root()
+    _refuse(hooks.weights(root) or _misnamed(root))
 
 
 @hook.command()
@@ -66,6 +68,24 @@ def review(base: str) -> None:
     found = examine(_root(), base)
     click.echo(found.text, nl=False)
     _refuse(found.problems)
+
+
+def _misnamed(root: Path) -> list[str]:
+    """What a dvc.lock under way says that was not run; asked only where there is a ledger to tell."""
+    from birdbone.git import repository
+    from birdbone.git.merges import LOCK
+
+    before, after = (repository.read(root, side, LOCK) for side in ("HEAD", repository.INDEX))
+    if before == after or not (root / ".birdbone").is_dir():
+        return []
+    from kedro.framework.startup import bootstrap_project
+
+    from birdbone.recorded import unlike_lock
+    from birdbone.verify import advice
+
+    bootstrap_project(root)
+    problem = advice({}, [], unlike_lock(root))
+    return [problem] if problem else []
 
 
 def _root() -> Path:

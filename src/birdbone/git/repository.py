@@ -26,9 +26,14 @@ class Blob:
 
 def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes:
     """What a git command prints. Raises BirdboneError with what git said."""
-    done = subprocess.run(["git", *arguments], cwd=root, input=stdin, capture_output=True)
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, input=stdin, capture_output=True)
+    except FileNotFoundError as error:
+        raise BirdboneError(f"git is not installed, or {root} is not there") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
+        if "not a git repository" in said:
+            raise BirdboneError(f"{root} is no git repository: git init && git add -A && git commit -m begin")
         raise BirdboneError(f"git {' '.join(arguments[:4])}: {said or f'failed with exit code {done.returncode}'}")
     return done.stdout
 

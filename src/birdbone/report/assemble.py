@@ -21,6 +21,7 @@ from birdbone.report.data import (
     Wave,
 )
 from birdbone.report.figures import bin_shares
+from birdbone.reproduce import again
 
 QUANTILES = 21
 BINS = 64
@@ -40,6 +41,7 @@ def assemble(
     scores: dict[str, Tensor],
     accepted: Checkpoint,
     parameters: dict,
+    command: str,
     **waves: dict,
 ) -> ReportData:
     """Everything measured, in the report's own words; waves: ``wave_<i>_<report>``."""
@@ -81,7 +83,7 @@ def assemble(
         notes=_notes(about, numbered, quantize_report, control, parameters),
         settings=dict(sorted(parameters.items())),
         digests={"seed": about["digest"], "accepted model": accepted.digest},
-        reproduce="make run",
+        reproduce=again(command, about["digest"]),
     )
 
 

@@ -25,20 +25,20 @@ def model_card(data: ReportData) -> str:
         "tags": ["birdbone", "pruned", "quantized", "gguf", data.architecture],
     }
     sections = [
-        f"# {_text(data.model)}",
-        f"{_text(data.base_model)}, pruned, healed and quantized by birdbone. Verdict of the run: "
-        f"**{_text(data.verdict)}**. {_text(data.reason)}",
-        f"> {_text(data.baseline_note)}",
+        f"# {markdown(data.model)}",
+        f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. Verdict of the run: "
+        f"**{markdown(data.verdict)}**. {markdown(data.reason)}",
+        f"> {markdown(data.baseline_note)}",
         "## Recipe\n\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)),
-        "## Reproduce\n\n" + _fenced(data.reproduce, "sh"),
+        "## Reproduce\n\n" + fenced(data.reproduce, "sh"),
         "## Metrics\n\n" + _metrics(data),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(data)),
     ]
     if data.settings:
         settings = "\n".join(f"{name}: {setting}" for name, setting in flattened(data.settings))
-        sections.append("## Resolved parameters\n\n" + _fenced(settings))
+        sections.append("## Resolved parameters\n\n" + fenced(settings))
     if data.digests:
-        rows = [[_text(name), f"`{digest}`"] for name, digest in data.digests.items()]
+        rows = [[markdown(name), f"`{digest}`"] for name, digest in data.digests.items()]
         sections.append("## Digests\n\n" + _table(["artifact", "SHA-256"], rows))
     header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
     return f"---\n{header}---\n\n" + "\n\n".join(sections) + "\n"
@@ -46,9 +46,9 @@ def model_card(data: ReportData) -> str:
 
 def _recipe(data: ReportData) -> list[str]:
     accepted = sum(wave["verdict"] == "accepted" for wave in data.waves)
-    steps = [f"Seed: {_text(data.baseline['source'])} ({_text(data.baseline['format'])})."]
+    steps = [f"Seed: {markdown(data.baseline['source'])} ({markdown(data.baseline['format'])})."]
     if data.importance:
-        steps.append(f"Nodes ranked by {_text(data.importance['score'])} on calibration text.")
+        steps.append(f"Nodes ranked by {markdown(data.importance['score'])} on calibration text.")
     if data.waves:
         removed = (
             ""
@@ -64,7 +64,7 @@ def _recipe(data: ReportData) -> list[str]:
     if ours := data.file("ours"):
         bits = ours.get("bits_per_weight")
         at = "" if bits is None else f", {numbers.plain(bits)} bits per weight"
-        steps.append(f"Rounded and exported as {_text(ours['name'])}: {numbers.size(ours['bytes'])}{at}.")
+        steps.append(f"Rounded and exported as {markdown(ours['name'])}: {numbers.size(ours['bytes'])}{at}.")
     return steps
 
 
@@ -74,10 +74,10 @@ def _metrics(data: ReportData) -> str:
         domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
         tables.append(
             _table(
-                ["file", "size", "bits per weight", *(f"perplexity, {_text(d)}" for d in domains)],
+                ["file", "size", "bits per weight", *(f"perplexity, {markdown(d)}" for d in domains)],
                 [
                     [
-                        f"**{_text(row['name'])}**" if row["role"] == "ours" else _text(row["name"]),
+                        f"**{markdown(row['name'])}**" if row["role"] == "ours" else markdown(row["name"]),
                         numbers.size(row["bytes"]),
                         numbers.plain(row.get("bits_per_weight")),
                         *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
@@ -92,7 +92,7 @@ def _metrics(data: ReportData) -> str:
                 ["domain", "seed", "control", "export", "judged change", "KL", "top-1"],
                 [
                     [
-                        _text(row["domain"]),
+                        markdown(row["domain"]),
                         *(numbers.plain(row.get(k)) for k in ("before", "control", "after")),
                         numbers.change(judged(row)),
                         numbers.nats(row.get("kl")),
@@ -118,7 +118,7 @@ def _metrics(data: ReportData) -> str:
                 ["canaries", "prompts", "seed", "control", "export"],
                 [
                     [
-                        _text(row["domain"]),
+                        markdown(row["domain"]),
                         str(row["items"]),
                         *(numbers.share(row.get(key), 0) for key in ("before", "control", "after")),
                     ]
@@ -130,7 +130,7 @@ def _metrics(data: ReportData) -> str:
 
 
 def _limits(data: ReportData) -> list[str]:
-    limits = [_text(note["text"]) for note in data.notes if note["kind"] != "note"]
+    limits = [markdown(note["text"]) for note in data.notes if note["kind"] != "note"]
     limits.append("Measured on the domains above only; what the seed gets wrong, this gets wrong too.")
     if missing := absent(data):
         limits.append(f"Not measured: {'; '.join(missing)}.")
@@ -142,13 +142,13 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
-def _text(raw: str) -> str:
+def markdown(raw: str) -> str:
     """One line of Markdown in which nothing of the raw text is markup."""
     line = " ".join(str(raw).split())
     return re.sub(r"([\\`*\[\]<>|#~]|(?<!\w)_|_(?!\w))", r"\\\1", line)
 
 
-def _fenced(raw: str, language: str = "") -> str:
+def fenced(raw: str, language: str = "") -> str:
     """A code block whose fence is longer than any run of backticks inside."""
     longest = max((len(run) for run in re.findall(r"`+", raw)), default=0)
     fence = "`" * max(3, longest + 1)

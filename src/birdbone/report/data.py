@@ -171,7 +171,8 @@ class ReportData:
     ``limit``, the worst perplexity change allowed. kl, top1: against the seed over all test text.
     parameters_seed, parameters_left: weights held. waves, healing, healing_checks: in order. target and reached:
     share of block parameters asked and removed.
-    settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the commands.
+    settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under
+    comments with versions and seed.
     """
 
     model: str
@@ -200,7 +201,7 @@ class ReportData:
     notes: list[Note] = field(default_factory=list)
     settings: dict = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    reproduce: str = "make run"
+    reproduce: str = ""
 
     def file(self, role: str) -> File | None:
         """The first file of this role, if there is one."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import plotly.graph_objects as go
+import yaml
 
 from birdbone.report import numbers
+from birdbone.report.card import fenced, markdown
 from birdbone.report.embed import rendered
 from birdbone.report.look import CONTROL, INK, OURS, PEER, SEED, dressed
+from birdbone.reproduce import again
 
 COLOURS = {"topology": SEED, "kmeans": CONTROL, "random": PEER}
 
 
-def rendered_page(report: dict, speed: dict, about: dict) -> str:
+def rendered_page(report: dict, speed: dict, about: dict, command: str) -> str:
     """``moe.html``: charts, table and sentences; opens with no network."""
     return rendered(
         "birdbone.report/mixture.html",
@@ -23,6 +26,7 @@ def rendered_page(report: dict, speed: dict, about: dict) -> str:
         rows=[_cells(row, speed) for row in report["rows"]],
         referee=report["referee"],
         dense=speed["dense"],
+        reproduce=reproduce(about, command),
     )
 
 
@@ -32,7 +36,12 @@ def sentences(report: dict) -> list[str]:
     return [*(_verdict(report, other) for other in others), *_healing(report), _all_on(report)]
 
 
-def table(report: dict, speed: dict) -> str:
+def reproduce(about: dict, command: str) -> str:
+    """What makes the mixture again: the run it is cut from, and its own pipeline after it."""
+    return again(f"{command}\n{command.splitlines()[-1]} --pipelines=moe", about["digest"])
+
+
+def table(report: dict, speed: dict, about: dict, command: str) -> str:
     """Experts on, perplexity, KL and speed per grouping, for the terminal."""
     head = ("experts on", "share", "grouping", "perplexity", "change to the seed, 95 %", "KL", "prompt/s", "decode/s")
     rows = [tuple(_cells(row, speed).values()) for row in report["rows"]]
@@ -43,7 +52,7 @@ def table(report: dict, speed: dict) -> str:
         "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in [head, *rows]
     ]
-    return "\n".join(["", *lines, "", *sentences(report), ""])
+    return "\n".join(["", *lines, "", *sentences(report), "", reproduce(about, command), ""])
 
 
 def quality_chart(rows: list[dict]) -> go.Figure:
@@ -94,17 +103,19 @@ def speed_chart(shape: dict, speed: dict) -> go.Figure:
     return dressed(figure, 380, "routed experts on (%)", "speed (× dense)")
 
 
-def card(shape: dict, about: dict) -> str:
+def card(shape: dict, about: dict, command: str) -> str:
     """README.md of the folder for ``from_pretrained``."""
-    licence = f"license: {about['licence']}\n" if about["licence"] else ""
+    front = {"license": about["licence"]} if about["licence"] else {}
+    front |= {"library_name": "transformers", "tags": ["birdbone", "mixture-of-experts"]}
+    name = markdown(about["name"])
     return (
-        f"---\n{licence}library_name: transformers\ntags: [birdbone, mixture-of-experts]\n---\n\n"
-        f"# {about['name']} as a mixture of experts\n\n"
-        f"The feed-forward layers of {about['name']} cut into a shared expert of {shape['shared']} neurons and "
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n"
+        f"# {name} as a mixture of experts\n\n"
+        f"The feed-forward layers of {name} cut into a shared expert of {shape['shared']} neurons and "
         f"{shape['experts']} experts of {shape['width']}, grouped by {shape['grouping']}; {shape['active']} are on "
         "per token. With all of them on (`num_experts_per_tok`) it is the dense model to rounding. Stock "
         "`Glm4MoeForCausalLM`. Load it in float32 or bfloat16: its routers are tiny on purpose, and float16 rounds "
-        "them away. Made by birdbone.\n"
+        f"them away. Made by birdbone.\n\n## Reproduce\n\n{fenced(reproduce(about, command), 'sh')}\n"
     )
 
 

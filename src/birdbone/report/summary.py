@@ -40,7 +40,7 @@ def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
         parts += _waves(data.waves)
     if missing := absent(data):
         parts.append(Text(f"not measured: {'; '.join(missing)}", style="dim"))
-    return _printed(parts, width, color)
+    return _printed(parts, width, color) + (f"\n{data.reproduce}\n" if data.reproduce else "")
 
 
 def wave_row(verdict: Wave) -> list[str]:

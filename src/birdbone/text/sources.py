@@ -31,6 +31,8 @@ HUB, HUB_ROWS = "hf:", 1000
 """``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set, its first rows."""
 GENSIM_DATA = "gensim/test/test_data"
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+NEWS = "lee_background.cor"
+GENSIM_FILES = {"wikipedia": WIKIPEDIA, "news": NEWS}
 CODE_FILES = (
     "argparse",
     "ast",
@@ -161,9 +163,18 @@ def _wikipedia() -> Iterator[Document]:
 
 
 def _news() -> Iterator[Document]:
-    for number, line in enumerate(_gensim("lee_background.cor").read_text(encoding="latin-1").splitlines()):
+    for number, line in enumerate(_gensim(NEWS).read_text(encoding="latin-1").splitlines()):
         if line.strip():
             yield Document(f"story {number}", line.strip())
+
+
+def built_in_files(source: str) -> list[Path]:
+    """The files that a built-in text is read from; none for what is written by rule."""
+    if source in GENSIM_FILES:
+        return [_gensim(GENSIM_FILES[source])]
+    if source == "reference":
+        return [Path(find_spec("pydoc_data.topics").origin)]
+    return [path for _, path in _code_files()] if source == "code" else []
 
 
 def _reference() -> Iterator[Document]:
@@ -174,13 +185,15 @@ def _reference() -> Iterator[Document]:
 
 
 def _code() -> Iterator[Document]:
+    for name, file in _code_files():
+        yield Document(name, file.read_text(encoding="utf-8"))
+
+
+def _code_files() -> list[tuple[str, Path]]:
     import sysconfig
 
     library = Path(sysconfig.get_path("stdlib"))
-    for name in CODE_FILES:
-        file = library / f"{name}.py"
-        if file.is_file():
-            yield Document(name, file.read_text(encoding="utf-8"))
+    return [(name, library / f"{name}.py") for name in CODE_FILES if (library / f"{name}.py").is_file()]
 
 
 def _arithmetic() -> Iterator[Document]:

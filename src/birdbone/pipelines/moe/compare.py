@@ -66,6 +66,6 @@ def compare(
     return report, speeds(path, source, tokenizer_folder, kind, counts, settings["speed_tokens"], threads)
 
 
-def page(report: dict, speed: dict, about: dict) -> tuple[str, str]:
+def page(report: dict, speed: dict, about: dict, command: str) -> tuple[str, str]:
     """(page with charts, table for the terminal)."""
-    return rendered_page(report, speed, about), table(report, speed)
+    return rendered_page(report, speed, about, command), table(report, speed, about, command)

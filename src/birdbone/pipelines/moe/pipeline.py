@@ -28,7 +28,7 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
-            Node(folder, [*made, "tokenizer", "seed_about"], "moe_folder", name="folder"),
+            Node(folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"),
             Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
             Node(
                 compare,
@@ -48,7 +48,7 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
                 ["moe_report", "moe_speed"],
                 name="compare",
             ),
-            Node(page, ["moe_report", "moe_speed", "seed_about"], ["moe_page", "moe_summary"], name="page"),
+            Node(page, ["moe_report", "moe_speed", "seed_about", "command"], ["moe_page", "moe_summary"], name="page"),
         ],
         namespace="moe",
         prefix_datasets_with_namespace=False,

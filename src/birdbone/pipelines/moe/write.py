@@ -19,7 +19,7 @@ GGUF_NAME = "model.gguf"
 
 
 def folder(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict
+    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, command: str
 ) -> Callable[[Path], None]:
     """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
     mixture = mixture_from(source, found, healed)
@@ -27,7 +27,7 @@ def folder(
     def write(place: Path) -> None:
         write_stock(mixture, place)
         copy_tokenizer(tokenizer_folder, place)
-        (place / "README.md").write_text(card(found[1], about))
+        (place / "README.md").write_text(card(found[1], about, command))
 
     return write
 

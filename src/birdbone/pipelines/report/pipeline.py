@@ -24,6 +24,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
         "node_scores": "node_scores",
         "accepted": model,
         "parameters": "parameters",
+        "command": "command",
         **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
     }
     return Pipeline(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from birdbone.algo.perplexity import perplexity
 from birdbone.algo.stop_loss import START
+from birdbone.datasets.atomic import file_digest
 from birdbone.errors import TextError
 from birdbone.gguf.header import quantized_type
 from birdbone.model import sources
@@ -186,4 +187,8 @@ def measure_tasks(
     asked = {**{k: settings[k] for k in ("few_shot", "limit", "batch")}, "files": files}
     found = evaluate("seed", seed, tokenizer_folder, list(allowed), asked, device, random_seed)
     fallen(found, found, allowed)
-    return {"allowed": allowed, "settings": asked, "seed": found}
+    # The guards get the files through these settings alone: other questions are another input to them.
+    read = {
+        p: file_digest(Path(p).expanduser()) for f in files.values() for k in ("test", "examples") if (p := f.get(k))
+    }
+    return {"allowed": allowed, "settings": asked, "files": read, "seed": found}
