@@ -7,7 +7,6 @@ follows it through ``<data>/sources.json``: key of the parameter -> name, bytes 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import chdir
@@ -30,7 +29,6 @@ NAMING = (
 )
 """The parameters that name what lies outside."""
 
-TEXTS = (".txt", ".md")
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file's times tell any later change of it: clocks of file systems are coarse."""
 
@@ -190,17 +188,12 @@ def _model_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _text_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every text below a folder, linked folders too, each folder once."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        for path in (Path(place) / name for name in names):
-            if path.suffix.lower() in TEXTS and path.is_file():
-                yield path.relative_to(folder).as_posix(), path
+    """Every text that reading the folder gives."""
+    from birdbone.text.files import text_files
+
+    for path in text_files(folder):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path
 
 
 def _hash(path: Path, known: dict) -> tuple[str, str, list | None]:
