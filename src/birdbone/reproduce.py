@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
+from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 
 from kedro.io import AbstractDataset, DatasetError
 
 from birdbone.config import ProfileLoader, in_force
-from birdbone.git.changes import changes
+from birdbone.errors import ConfigError
+from birdbone.git.changes import ABSENT, changes
+from birdbone.overrides import parse
 
 TOOLS = ("birdbone", "torch", "transformers", "llama_cpp_python")
 
@@ -37,19 +41,12 @@ class Command(AbstractDataset):
 
 
 def command(loader: ProfileLoader) -> str:
-    """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in ``--params``.
-
-    A value that no command line holds stands in a comment above, as the profile's file would have it.
-    """
+    """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in ``--params``."""
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
     profile = ProfileLoader(loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env)
-    given, written = [], []
-    for change in changes(profile.tree(), loader.tree()):
-        value = _spelled(change.new)
-        given += [] if value is None else [f"{change.key}={value}"]
-        written += [f"# with this in conf/{env}/parameters.yml: {change.key}: {change.new!r}"] if value is None else []
-    line = f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(','.join(given))}" if given else "")
-    return "\n".join([*written, line])
+    differ = [change for change in changes(profile.tree(), loader.tree()) if change.new is not ABSENT]
+    given = ",".join(f"{change.key}={_spelled(change.new)}" for change in differ)
+    return f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(given)}" if given else "")
 
 
 def again(line: str, seed_digest: str) -> str:
@@ -59,17 +56,12 @@ def again(line: str, seed_digest: str) -> str:
     return f"# {tools}, Python {platform.python_version()}\n# seed {seed_digest}\n{line}"
 
 
-def _spelled(value: object) -> str | None:
-    """A value as ``--params`` takes it; None where it does not."""
-    if isinstance(value, list):
-        items = [_spelled(item) for item in value]
-        plain = not any(item is None or isinstance(raw, list) for item, raw in zip(items, value, strict=True))
-        return f"[{','.join(items)}]" if plain and not any(set("[]") & set(item) for item in items) else None
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = str(value)
-    plain = isinstance(value, int | float | str) and text == text.strip() and not {",", "\n"} & set(text)
-    return text if plain and text and text[0] not in "[{" else None
+def _spelled(value: object) -> str:
+    """A value as ``--params`` takes it: plain where it comes back as it is, as JSON otherwise."""
+    with suppress(ConfigError):
+        if isinstance(value, str) and parse(f"x={value}") == {"x": value}:
+            return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _version(name: str) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from birdbone.config import ProfileLoader
+from birdbone.overrides import parse
 from birdbone.reproduce import again, command
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -45,12 +46,14 @@ def test_conf_local_is_told_as_parameters(tmp_path):
     assert command(loader(None, tmp_path)) == "kedro run --env=base --params=heal.control=false,heal.steps=5"
 
 
-def test_lists_are_spelled_and_what_no_command_line_holds_stands_above():
-    said = command(loader("tiny", report__peers=["Q8_0"], report__prompts=["a, b"]))
-    assert said.splitlines() == [
-        "# with this in conf/tiny/parameters.yml: report.prompts: ['a, b']",
-        "kedro run --env=tiny --params='report.peers=[Q8_0]'",
-    ]
+@pytest.mark.parametrize(
+    "value",
+    [["Q8_0"], ["a, b"], [], "a, b", "no", "017", "it's", '"', "[v2] é", "{x", 3, 0.5, None, True],
+)
+def test_any_value_is_spelled_as_params_reads_it(value):
+    line = command(loader("tiny", report__prompts=value))
+    given = [word for word in shlex.split(line) if word.startswith("--params=")]
+    assert [parse(word.removeprefix("--params=")) for word in given] == [{"report": {"prompts": value}}]
 
 
 def test_versions_and_seed_stand_above_the_command():
