@@ -1,9 +1,9 @@
 """What a score says each layer's cheapest neurons cost, beside what they cost: KL to the seed, nats per token.
 
 As many neurons of every layer, the least valuable by each score, are deleted from the untouched seed, one layer at a
-time; nothing is repaired or healed. ``predicted`` is half the sum of their scores where the score is a second-order
-one (fisher); the rank correlation over layers says how well each score orders them. Measured on the seed's own
-text (other than what was scored on), on check text and on guard text. The control is ``random``.
+time; nothing is repaired or healed. ``predicted`` is half the sum of their scores (of ``fisher_max``, where the
+neurons are drawn by chance); the rank correlation says how well it orders the layers. Measured on the seed's own text
+(other than what was scored on), on check text and on guard text. The control is ``random``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from birdbone.model.network import build
 
 
 def main() -> None:
-    asked = arguments(__doc__, neurons=32, windows=4, scores="fisher,taylor,random")
+    asked = arguments(__doc__, neurons=32, windows=4, scores="fisher,fisher_joint,fisher_max,random")
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
     guard = fewer(texts, "guard", asked.windows)
-    read = {"own": texts["heal"][: asked.windows], "check": texts["check"]}
+    read = {"own": texts["heal"][: asked.windows], "check": texts["check"][: asked.windows]}
     read |= {domain: guard[f"guard.{domain}"] for domain in domains(guard, "guard")}
     windows = torch.cat(list(read.values()))
     network = build(seed, device)
@@ -41,7 +41,8 @@ def main() -> None:
     parts = dict(zip(read, kl.split([len(w) for w in read.values()], dim=1), strict=True))
     for i, nodes in enumerate(sets):
         (layer, chosen), score = next(iter(nodes.items())), names[i // seed.layers]
-        row = {"score": score, "layer": layer, "predicted": 0.5 * float(scores[f"ffn.{layer}.{score}"][chosen].sum())}
+        known = score if score.startswith("fisher") else "fisher_max"
+        row = {"score": score, "layer": layer, "predicted": 0.5 * float(scores[f"ffn.{layer}.{known}"][chosen].sum())}
         rows.append(row | {name: float(part[i].mean()) for name, part in parts.items()})
     for score in names:
         _print(score, [r for r in rows if r["score"] == score], list(read))
@@ -61,7 +62,7 @@ def _picture(rows: list[dict], texts: list[str]) -> plt.Figure:
     figure, panels = plt.subplots(1, len(scores), figsize=(5 * len(scores), 4), sharey=True, squeeze=False)
     for panel, score in zip(panels[0], scores, strict=True):
         mine = [r for r in rows if r["score"] == score]
-        for name in ["predicted", *texts] if score == "fisher" else texts:
+        for name in ["predicted", *texts] if score != "random" else texts:
             style = "k--" if name == "predicted" else "o-"
             panel.plot([r["layer"] for r in mine], [r[name] for r in mine], style, label=name, markersize=3)
         panel.set(title=score, xlabel="layer", yscale="log")

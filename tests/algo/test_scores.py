@@ -1,5 +1,6 @@
 """Every score ranks nodes by what it says it measures."""
 
+import pytest
 import torch
 
 from birdbone.algo.scores import SCORES, NodeStats
@@ -19,7 +20,7 @@ def by(name: str, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_registry_holds_each_score_under_its_name():
-    assert set(SCORES) == {"taylor", "fisher", "wanda", "magnitude", "sps", "random"}
+    assert set(SCORES) == {"taylor", "fisher", "fisher_joint", "fisher_max", "wanda", "magnitude", "sps", "random"}
     assert all(function.__name__ == name for name, function in SCORES.items())
 
 
@@ -34,6 +35,27 @@ def test_taylor_is_the_mean_of_activation_times_gradient():
 
 def test_fisher_is_the_product_of_both_mean_squares():
     torch.testing.assert_close(by("fisher"), H.square().mean(0) * G.square().mean(0))
+
+
+def test_fisher_joint_is_the_mean_square_of_the_product():
+    torch.testing.assert_close(by("fisher_joint"), (H * G).square().mean(0))
+
+
+def test_fisher_max_is_the_larger_of_both_estimates():
+    torch.testing.assert_close(by("fisher_max"), torch.maximum(by("fisher"), by("fisher_joint")))
+
+
+def test_a_node_that_fires_just_where_the_loss_minds_is_not_called_cheap():
+    h, g = torch.rand(100, 2) * 0.01, torch.rand(100, 2) * 0.01
+    h[7, 0], g[7, 0] = 10, 10  # both at one token
+    h[7, 1], g[8, 1] = 10, 10  # at two
+    seen = NodeMoments.zero(2).add(h, g)
+    stats = NodeStats(seen, torch.ones(2), torch.ones(2))
+    generator = torch.Generator()
+    assert SCORES["fisher"](stats, generator)[0] == pytest.approx(
+        SCORES["fisher"](stats, generator)[1].item(), rel=0.05
+    )
+    assert SCORES["fisher_max"](stats, generator)[0] > 50 * SCORES["fisher_max"](stats, generator)[1]
 
 
 def test_wanda_is_the_activations_root_mean_square_times_the_outgoing_norm():
