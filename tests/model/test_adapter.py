@@ -17,6 +17,7 @@ from birdbone.errors import BirdboneError
 from birdbone.model.adapter import about
 from birdbone.model.network import build
 from birdbone.model.sources import config_of, load, locate
+from birdbone.pipelines.seed.nodes import load_seed
 from birdbone.text.tokenizer import train_tokenizer
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}
@@ -75,6 +76,14 @@ def test_the_seed_computes_what_peft_computes(kind: str, tmp_path: Path) -> None
     assert (logits(build(plain), tokens()) - wanted).abs().max() > 0.01
     torch.testing.assert_close(logits(build(found), tokens()), wanted, atol=1e-4, rtol=1e-4)
     assert found.weights.keys() - {"lm_head.weight"} == plain.weights.keys() - {"lm_head.weight"}
+
+
+def test_the_seed_says_which_adapter_is_in_it(tmp_path: Path) -> None:
+    adapted(tmp_path / "base", tmp_path / "adapter", KINDS["LoRA"][1])
+    model = {"name": str(tmp_path / "base"), "adapter": str(tmp_path / "adapter")}
+    seed, _, said = load_seed(model, {}, "news", 0)
+    assert said["adapter"] == about(tmp_path / "adapter")
+    assert (said["adapter"]["name"], said["digest"]) == ("adapter", seed.digest)
 
 
 def test_one_folder_may_hold_both(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,11 +43,11 @@ log = logging.getLogger("birdbone")
 
 
 def load_seed(
-    model: str | dict, models: dict, text_source: str, random_seed: int
+    model: Any, models: dict, text_source: str, random_seed: int
 ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
     """The seed as a clean float32 checkpoint, its tokenizer, and where both came from.
 
-    A random model has its tokenizer trained on ``text_source``.
+    model: as ``sources.locate`` takes it. A random model has its tokenizer trained on ``text_source``.
     """
     source = sources.locate(model, models)
     checkpoint, write_tokenizer = sources.load(source, random_seed, lambda: [d.text for d in documents(text_source)])
