@@ -90,7 +90,7 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    state = AutoModelForCausalLM.from_config(config).state_dict()
+    state = AutoModelForCausalLM.from_config(config, trust_remote_code=False).state_dict()
     seed = Checkpoint(config.to_dict(), canonical(state, config.to_dict()))
     windows = torch.randint(0, 4096, (case["tokens"] // WINDOW, WINDOW), dtype=torch.int32)
     architecture = architecture_of(seed.config)

@@ -18,13 +18,12 @@ import matplotlib.pyplot as plt
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
 from workbench import arguments, save
 
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.network import build, hf_config
+from birdbone.model.network import build, hf_config, stock_shapes
 from birdbone.model.scan import node_moments
 
 WINDOW = 256
@@ -72,8 +71,7 @@ def _config(asked) -> dict:
 
 def _write(config: dict, folder: Path) -> None:
     """One file per block, so that no more than one is held while writing."""
-    with torch.device("meta"):
-        shapes = {n: t.shape for n, t in AutoModelForCausalLM.from_config(hf_config(config)).state_dict().items()}
+    shapes = stock_shapes(config)
     generator = torch.Generator().manual_seed(0)
     files: dict[str, list[str]] = {}
     for name in shapes:

@@ -19,7 +19,7 @@ BATCH = 4
 
 
 def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     ids = load_file(windows)["windows"].long()
     rows = [{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in ids]
     recipe = MODIFIERS[method](sparsity=0.5, mask_structure=structure, targets=["Linear"], ignore=["re:.*lm_head"])

@@ -79,7 +79,9 @@ def active_shares(
     rows = []
     for name in [*mixtures, "healed"]:
         if name == "healed":
-            network = AutoModelForCausalLM.from_pretrained(healed_folder, dtype=torch.float32).to(device)
+            network = AutoModelForCausalLM.from_pretrained(
+                healed_folder, dtype=torch.float32, trust_remote_code=False
+            ).to(device)
         else:
             network = stock_network(mixtures[name], device=device)
         for active in counts:

@@ -105,7 +105,7 @@ def _load(folder: Path) -> PreTrainedTokenizerFast:
     if not (Path(folder) / "tokenizer.json").is_file():
         raise ExportError(f"{folder} has no tokenizer.json: save the tokenizer there with save_pretrained")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise ExportError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
     if not tokenizer.is_fast:

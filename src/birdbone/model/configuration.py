@@ -125,6 +125,11 @@ def _check_heads(architecture: Architecture, config: dict[str, Any], file: Path 
             f"{file}: {architecture.attention['heads']} {heads} is no multiple of "
             f"{architecture.attention['kv_heads']} {groups}"
         )
+    hidden = next(key for key in ("hidden_size", "n_embd") if key in config)
+    if "head_dim" not in config and config[hidden] % heads:
+        raise SourceError(
+            f"{file}: {hidden} {config[hidden]} is no multiple of {architecture.attention['heads']} {heads}"
+        )
     rotary = "rope_parameters" in config
     if size < 1 or (rotary and size % 2):
         raise SourceError(f"{file}: the size of a head comes out as {size}; it has to be even and above 0 (head_dim)")

@@ -41,4 +41,4 @@ def return_memory() -> None:
 
 def read_tokenizer(folder: Path):
     """The tokenizer saved in a folder; nothing is looked up elsewhere."""
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

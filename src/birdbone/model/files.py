@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 POINTERS = (b"version https://git-lfs.github.com/spec/", b"# xet version")
 """How a file begins that only says where the real one lies."""
+
+log = logging.getLogger("birdbone")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def weight_files(folder: Path) -> list[Path]:
             f"model folder {folder} holds weights twice: {', '.join(beside[:3])} and the files of "
             f"{INDEX if indexed else WEIGHTS} ({min(named)}). Remove the ones that are not the model"
         )
+    if others := sorted(present - named):
+        log.warning("%s: not read: %s; the model is %s", folder, ", ".join(others), ", ".join(sorted(named)))
     return [whole(folder / name) for name in sorted(named)]
 
 

@@ -33,17 +33,18 @@ def check_format(origin: object, dtypes: Mapping[str, str], quantization: dict[s
     if method not in (None, FP8):
         said = _data()["methods"].get(method, method)
         raise SourceError(f"model {origin} is quantized already ({said}, says its quantization_config). {INSTEAD}")
+    read = (*FLOATS, *FLOATS_8) if method == FP8 else FLOATS
+    if method is None:
+        for name, dtype in sorted(dtypes.items()):
+            if dtype in FLOATS_8:
+                raise SourceError(
+                    f"model {origin} is FP8 ({name} is {dtype}), but its config.json has no quantization_config that "
+                    f"says how. {INSTEAD}, or its config.json as published"
+                )
+            if found := _first("quantized", "format", name):
+                raise SourceError(f"model {origin} is quantized already ({found}: it has {name}). {INSTEAD}")
     for name, dtype in sorted(dtypes.items()):
-        if ignorable(name) or (method == FP8 and dtype in (*FLOATS, *FLOATS_8)):
-            continue
-        if dtype.startswith("F8_E") and method is None:
-            raise SourceError(
-                f"model {origin} is FP8 ({name} is {dtype}), but its config.json has no quantization_config that says "
-                f"how. {INSTEAD}, or its config.json as published"
-            )
-        if found := _first("quantized", "format", name):
-            raise SourceError(f"model {origin} is quantized already ({found}: it has {name}). {INSTEAD}")
-        if dtype not in FLOATS:
+        if dtype not in read and not ignorable(name):
             raise SourceError(
                 f"model {origin} is quantized already, in a format not known here ({name} is {dtype}). {INSTEAD}"
             )

@@ -107,7 +107,7 @@ def run_tasks(
     from lm_eval.models.huggingface import HFLM
 
     found = simple_evaluate(
-        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch),
+        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False),
         tasks=tasks,
         num_fewshot=few_shot,
         limit=limit,

@@ -62,7 +62,7 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
         )
         if rule := splitter(metadata.get("tokenizer.ggml.pre", "")):
             found.backend_tokenizer.pre_tokenizer = rule
-        found = _own_tokens(found, len(tokens))
+        found = _own_tokens(found, tokens)
     except Exception as error:
         kind = metadata.get("tokenizer.ggml.model")
         raise SourceError(f"{path}: its tokenizer ({kind}) does not load: {_line(error)}") from error
@@ -70,14 +70,15 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
     return found
 
 
-def _own_tokens(tokenizer: Tokenizer, count: int) -> Tokenizer:
-    """The tokenizer with the file's ``count`` tokens: transformers adds <|endoftext|> to files without one."""
-    if len(tokenizer) <= count:
+def _own_tokens(tokenizer: Tokenizer, tokens: list[str]) -> Tokenizer:
+    """The tokenizer with the file's tokens alone: transformers adds <|endoftext|> or <mask> to files without one."""
+    if len(tokenizer) <= len(tokens):
         return tokenizer
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < count]
+    backend, own = json.loads(tokenizer.backend_tokenizer.to_str()), set(tokens)
+    backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < len(tokens)]
+    special = {name: token for name, token in tokenizer.special_tokens_map.items() if token in own}
     found = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(backend)), **tokenizer.special_tokens_map
+        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(backend)), **special
     )
     found.chat_template = tokenizer.chat_template
     return found

@@ -132,7 +132,7 @@ def _hub(name: str) -> Iterator[Document]:
 
     path, _, part = name.partition("@")
     try:
-        rows = load_dataset(path, split=part or "train", streaming=True)
+        rows = load_dataset(path, split=part or "train", streaming=True, trust_remote_code=False)
         for number, row in enumerate(itertools.islice(rows, HUB_ROWS)):
             yield Document(f"row {number}", row["text"])
     except KeyError as error:

@@ -133,11 +133,12 @@ def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> di
     return {domain: found[: max(2, tokens // found.shape[1])] for domain, found in rows.items()}
 
 
-def _source_file(model: str, models: dict) -> Path | None:
+def _source_file(model: str | dict, models: dict) -> Path | None:
+    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
     from birdbone.model.sources import locate
 
     source = locate(model, models)
-    return source["path"] if source["kind"] == "gguf" else None
+    return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 
 
 def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from birdbone.algo.stop_loss import START
 from birdbone.errors import TextError
 from birdbone.gguf.header import quantized_type
 from birdbone.model import sources
+from birdbone.model.adapter import about as adapter_about
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.evaluate import losses, score_canaries
@@ -40,7 +41,7 @@ log = logging.getLogger("birdbone")
 
 
 def load_seed(
-    model: str, models: dict, text_source: str, random_seed: int
+    model: str | dict, models: dict, text_source: str, random_seed: int
 ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
     """The seed as a clean float32 checkpoint, its tokenizer, and where both came from.
 
@@ -52,7 +53,8 @@ def load_seed(
     about = {
         "name": source["name"],
         "kind": source["kind"],
-        "origin": source.get("id") or (path.name if path else model),
+        "origin": source.get("id") or (path.name if path else source["name"]),
+        "adapter": adapter_about(source["adapter"]) if source.get("adapter") else None,
         "licence": source.get("licence"),
         "base_model": source.get("base_model") or source.get("id"),
         "source_bytes": os.path.getsize(path) if path and path.is_file() else None,
