@@ -62,7 +62,7 @@ class Rounder:
             self._offer(name, grid, rounded, cost)
         for name, found in self.options.items():
             if not found:
-                found += _unrounded(checkpoint.weights[name])
+                found.append(_unrounded(checkpoint.weights[name]))
 
     def apply(self, types: dict[str, str]) -> tuple[Checkpoint, dict[str, Tensor]]:
         """(the checkpoint with the weights a runtime would see, packed bytes per tensor and the vectors that
@@ -100,9 +100,9 @@ class Rounder:
         self.options[name].append(Option(grid.name, self._packed[name, grid.name].numel(), cost))
 
 
-def _unrounded(weight: Tensor) -> list[Option]:
-    wide = [Option(WIDE, 2 * weight.numel(), 0.0)] if fits(weight, torch.float16) else []
-    return [*wide, Option(WIDEST, 4 * weight.numel(), 0.0)]
+def _unrounded(weight: Tensor) -> Option:
+    half = fits(weight, torch.float16)
+    return Option(WIDE if half else WIDEST, (2 if half else 4) * weight.numel(), 0.0)
 
 
 def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
