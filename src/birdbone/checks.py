@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from birdbone.errors import ConfigError, TextError
+from birdbone.errors import ConfigError, ExportError, TextError
 from birdbone.gguf.families import family_of
 from birdbone.gguf.keys import check_settings
 from birdbone.gguf.tokenizer import read_vocabulary
@@ -89,7 +89,10 @@ def check_model(
             raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
         with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
             tokenizer.save_pretrained(folder)
-            read_vocabulary(Path(folder), config["vocab_size"])
+            try:
+                read_vocabulary(Path(folder), config["vocab_size"])
+            except ExportError as error:
+                raise ExportError(str(error).replace(folder, "the model's tokenizer")) from None
 
 
 def _check_window(name: str, window: int, positions: int) -> None:

@@ -56,10 +56,12 @@ def test_llama_cpp_stops_at_every_end_token(
     ends: int | list[int], stops: set[int], byte_level: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(byte_level, tmp_path / "tokenizer")
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "temperature": 0.6}))
+    settings = {"eos_token_id": ends, "do_sample": True, "temperature": 0.5}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
     write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), folder)
     assert llamacpp.end_tokens(tmp_path / "m.gguf") == stops
-    assert read_gguf_header(tmp_path / "m.gguf").metadata["tokenizer.ggml.eos_token_id"] == 0
+    keys = read_gguf_header(tmp_path / "m.gguf").metadata
+    assert (keys["tokenizer.ggml.eos_token_id"], keys["general.sampling.temp"]) == (0, 0.5)
 
 
 def test_end_tokens_that_a_file_has_no_key_for_are_said(

@@ -12,7 +12,7 @@ from birdbone.model import sources
 from birdbone.model.device import read_tokenizer
 from birdbone.model.evaluate import generate
 from birdbone.model.folder import copy_tokenizer, write_folder
-from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation
+from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
 from birdbone.text.tokenizer import train_tokenizer
 
 CHAT = {"eos_token_id": [0, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}
@@ -50,15 +50,21 @@ def test_end_tokens_of_config_json_count_where_there_is_no_other_file(tmp_path):
     assert json.loads(folder_generation(tmp_path, {"eos_token_id": [3, 5]})) == {"eos_token_id": [3, 5]}
 
 
-def test_a_gguf_files_further_end_tokens_come_along():
-    keys = {"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 7}
-    assert json.loads(gguf_generation(keys)) == {"eos_token_id": [2, 7]}
+def test_sampling_and_end_tokens_go_into_a_gguf_files_keys_and_come_back(seed_folder):
+    keys = {"tokenizer.ggml.eos_token_id": 0, "tokenizer.ggml.eot_token_id": 2, **sampling_keys(seed_folder)}
+    assert keys["general.sampling.temp"] == 0.6
+    assert json.loads(gguf_generation(keys)) == CHAT
     assert gguf_generation({"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 2}) is None
 
 
 @pytest.mark.parametrize(
     ("content", "wanted"),
-    [("{cut", "not valid JSON"), ("[]", "not a JSON object"), ('{"eos_token_id": "x"}', "eos_token_id")],
+    [
+        ("{cut", "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ('{"eos_token_id": "x"}', "eos_token_id"),
+        ('{"top_p": "x"}', "top_p"),
+    ],
 )
 def test_a_damaged_file_is_named(seed_folder, content, wanted):
     (seed_folder / FILE).write_text(content)

@@ -130,6 +130,8 @@ def test_rows_that_no_block_divides_are_half_precision():
     applied, packed = rounding.apply({n: found[0].type for n, found in options.items()})
     assert down not in packed
     assert torch.equal(applied.weights[down], checkpoint.weights[down].half().float())
+    large = checkpoint.evolve({down: checkpoint.weights[down] + 1e5})
+    assert [(o.type, o.bytes) for o in rounder(large, scores_of(seed)).options[down]] == [("F32", 4 * 64 * 100)]
 
 
 def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():

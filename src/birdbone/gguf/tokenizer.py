@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from birdbone.errors import ExportError
 from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
-from birdbone.model.generation import OTHER_ENDS, end_tokens
+from birdbone.model.generation import OTHER_ENDS, end_tokens, sampling_keys
 
 SPACE = "\u2581"
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}
@@ -38,7 +38,7 @@ PROBES = (
 @dataclass(frozen=True)
 class Vocabulary:
     """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way; ends: the tokens
-    that end a text.
+    that end a text; sampling: how to draw the next one.
     """
 
     keys: dict[str, Any]
@@ -49,9 +49,10 @@ class Vocabulary:
     proven: bool
     backend: Tokenizer
     ends: list[int]
+    sampling: dict[str, int | float]
 
     def add_to(self, writer: GGUFWriter) -> None:
-        """Write every tokenizer key."""
+        """Write every key of the tokenizer and of sampling."""
         writer.add_token_list(self.tokens)
         writer.add_token_types(self.types)
         if self.scores:
@@ -61,6 +62,8 @@ class Vocabulary:
         for key, value in self.keys.items():
             add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32}[type(value)]
             add(f"tokenizer.{key}", value)
+        for key, value in self.sampling.items():
+            (writer.add_int32 if isinstance(value, int) else writer.add_float32)(key, value)
 
     def expected(self) -> list[list[int]]:
         """The ids of ``PROBES``, which llama.cpp has to find too."""
@@ -82,12 +85,12 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         raise ExportError(f"{folder}: a {model['type']} tokenizer; only BPE can be written to GGUF")
     tokens, types = _tokens(folder, tokenizer, data, size)
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
-    ends = end_tokens(folder, tokenizer)
+    ends, sampling = end_tokens(folder, tokenizer), sampling_keys(folder)
     keys = _special(folder, tokenizer, backend) | _end_keys(ends)
     if is_byte_level(data):
         pre, proven = split_name(folder, backend, data)
         keys |= {"ggml.model": "gpt2", "ggml.pre": pre}
-        return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends)
+        return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends, sampling)
     if not model.get("byte_fallback"):
         raise ExportError(
             f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
@@ -95,7 +98,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]
     scores = _scores(tokens, types, model["merges"])
-    return Vocabulary(keys, tokens, types, scores, None, False, backend, ends)
+    return Vocabulary(keys, tokens, types, scores, None, False, backend, ends, sampling)
 
 
 def _load(folder: Path) -> PreTrainedTokenizerFast:

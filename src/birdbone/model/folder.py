@@ -49,7 +49,12 @@ def check_range(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
 
 def beyond(weights: dict[str, Tensor], dtype: torch.dtype) -> list[str]:
     """Names of the tensors that hold a value which is not finite in ``dtype``."""
-    return [n for n, w in weights.items() if not w.abs().max().to(dtype).isfinite()]
+    return [n for n, w in weights.items() if not fits(w, dtype)]
+
+
+def fits(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Whether every value stays finite in ``dtype``."""
+    return bool(weight.abs().max().to(dtype).isfinite())
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

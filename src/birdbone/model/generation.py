@@ -12,6 +12,14 @@ from birdbone.errors import ArtifactError
 FILE = "generation_config.json"
 OTHER_ENDS = ("eot", "eom")
 """llama.cpp's names for end tokens beside eos: of a turn, of a message."""
+SAMPLING = {
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
+"""transformers' names of sampling settings -> llama.cpp's, after ``general.sampling.``."""
 
 Writer = Callable[[Path], Any]
 
@@ -22,15 +30,21 @@ def folder_generation(folder: Path, config: Mapping[str, Any]) -> str | None:
     """
     path = folder / FILE
     if path.is_file():
-        _ends(path)
-        return path.read_text()
-    return _several(config.get("eos_token_id"))
+        _settings(path)
+        return path.read_text(encoding="utf-8")
+    ends = config.get("eos_token_id")
+    return _text({"eos_token_id": ends} if isinstance(ends, list) and len(ends) > 1 else {})
 
 
 def gguf_generation(metadata: Mapping[str, Any]) -> str | None:
-    """The same of a GGUF file's keys."""
+    """The same from a GGUF file's keys: end tokens where they are several, and sampling settings."""
     ids = (metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", *OTHER_ENDS))
-    return _several(list(dict.fromkeys(int(i) for i in ids if i is not None)))
+    ends = list(dict.fromkeys(int(i) for i in ids if i is not None))
+    found = {ours: metadata.get(f"general.sampling.{theirs}") for ours, theirs in SAMPLING.items()}
+    sampling = {name: round(value, 6) for name, value in found.items() if value is not None}
+    return _text(
+        ({"eos_token_id": ends} if len(ends) > 1 else {}) | ({"do_sample": True, **sampling} if sampling else {})
+    )
 
 
 def beside(write_tokenizer: Writer, generation: str | None) -> Writer:
@@ -50,25 +64,46 @@ def end_tokens(folder: Path, tokenizer) -> list[int]:
 
     Raises ArtifactError for a damaged ``generation_config.json``.
     """
-    path = Path(folder) / FILE
-    named = [tokenizer.eos_token_id, *(_ends(path) if path.is_file() else [])]
+    named = [tokenizer.eos_token_id, *_ends(_settings(Path(folder) / FILE))]
     known = len(tokenizer)
     return [i for i in dict.fromkeys(named) if i is not None and 0 <= i < known]  # -1 stands for none in some files
 
 
-def _several(ends: Any) -> str | None:
-    return json.dumps({"eos_token_id": ends}, indent=2) + "\n" if isinstance(ends, list) and len(ends) > 1 else None
+def sampling_keys(folder: Path) -> dict[str, int | float]:
+    """The folder's sampling settings under llama.cpp's keys; none where it samples nothing."""
+    settings = _settings(Path(folder) / FILE)
+    if not settings.get("do_sample"):
+        return {}
+    asked = {theirs: settings.get(ours) for ours, theirs in SAMPLING.items()}
+    return {
+        f"general.sampling.{name}": int(value) if name == "top_k" else float(value)
+        for name, value in asked.items()
+        if value is not None
+    }
 
 
-def _ends(path: Path) -> list[int]:
+def _text(settings: dict[str, Any]) -> str | None:
+    return json.dumps(settings, indent=2) + "\n" if settings else None
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What a generation_config.json says, nothing where there is none."""
+    if not path.is_file():
+        return {}
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again, or delete it") from error
     if not isinstance(settings, dict):
         raise ArtifactError(f"{path} is not a JSON object. Download it again, or delete it")
+    if not all(type(i) is int for i in _ends(settings)):
+        raise ArtifactError(f"{path}: eos_token_id is {settings['eos_token_id']!r}: give a token id or a list of them")
+    for name in SAMPLING:
+        if not isinstance(value := settings.get(name), int | float | None) or isinstance(value, bool):
+            raise ArtifactError(f"{path}: {name} is {value!r}: give a number or null")
+    return settings
+
+
+def _ends(settings: dict[str, Any]) -> list[int]:
     found = settings.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    if not all(type(i) is int for i in ends):
-        raise ArtifactError(f"{path}: eos_token_id is {found!r}: give a token id or a list of them")
-    return ends
+    return found if isinstance(found, list) else [] if found is None else [found]

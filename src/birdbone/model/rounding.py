@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from birdbone.algo.budget import Option
@@ -10,13 +11,14 @@ from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.equalize import Scales, equalize
+from birdbone.model.folder import fits
 from birdbone.model.moments import CACHE, check_tokens, moments, token_weights
 from birdbone.model.outer import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.shrink import narrowed_fisher
 from birdbone.progress import track
 
-WIDE = "F16"
-"""Type of a matrix whose rows no grid divides."""
+WIDE, WIDEST = "F16", "F32"
+"""Types of a matrix whose rows no grid divides: the second where the first cannot hold its values."""
 
 
 class Rounder:
@@ -60,7 +62,7 @@ class Rounder:
             self._offer(name, grid, rounded, cost)
         for name, found in self.options.items():
             if not found:
-                found.append(Option(WIDE, 2 * checkpoint.weights[name].numel(), 0.0))
+                found.append(_unrounded(checkpoint.weights[name]))
 
     def apply(self, types: dict[str, str]) -> tuple[Checkpoint, dict[str, Tensor]]:
         """(the checkpoint with the weights a runtime would see, packed bytes per tensor and the vectors that
@@ -96,6 +98,11 @@ class Rounder:
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
         self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)
         self.options[name].append(Option(grid.name, self._packed[name, grid.name].numel(), cost))
+
+
+def _unrounded(weight: Tensor) -> Option:
+    half = fits(weight, torch.float16)
+    return Option(WIDE if half else WIDEST, (2 if half else 4) * weight.numel(), 0.0)
 
 
 def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from birdbone.algo.grids import GRIDS
@@ -10,6 +11,7 @@ from birdbone.errors import ConfigError
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
+from birdbone.model.folder import fits
 from birdbone.model.mixture import check_family, shape_for
 from birdbone.model.shrink import ffn_width
 from birdbone.model.split import evened, split_layers
@@ -35,6 +37,9 @@ def split(
     that do not fit the layers.
     """
     check_family(source)
+    lost = [n for n, w in source.weights.items() if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)]
+    if lost:
+        raise ConfigError(f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32")
     layers = range(source.layers)
     even, profiles, labels = evened(
         source,
