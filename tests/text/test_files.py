@@ -117,8 +117,9 @@ def test_a_title_that_all_lines_share_or_lack_makes_no_one_document_of_them(tmp_
     assert len(set(titles(path))) == 60
 
 
-def test_few_titles_for_many_lines_name_no_documents(tmp_path):
-    path = lines(tmp_path, *({"title": "ab"[i % 2], "text": f"text {i}"} for i in range(60)))
+@pytest.mark.parametrize("title", [lambda i: "ab"[i % 2], lambda i: "chat" if i % 2 else None, lambda i: f"{i % 7}"])
+def test_a_title_of_many_lines_names_no_document(tmp_path, title):
+    path = lines(tmp_path, *({"title": title(i), "text": f"text {i}"} for i in range(60)))
     assert len(set(titles(path))) == 60
 
 

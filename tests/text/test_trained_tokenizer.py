@@ -30,6 +30,11 @@ def test_the_end_is_one_token(name):
     assert TOKENIZER(END).input_ids == [TOKENIZER.eos_token_id]
 
 
+def test_a_line_of_a_million_letters_is_learnt_in_no_time():
+    found = train_tokenizer(["x" * 1_000_000], 300)
+    assert 257 < len(found) <= 300 and len(found("x" * 1000).input_ids) < 10
+
+
 def test_training_again_gives_the_same():
     assert train_tokenizer(CORPUS, 300).get_vocab() == TOKENIZER.get_vocab()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from birdbone.errors import TextError
 from birdbone.text.conversations import KEYS, Chat, templated
 
 SUFFIXES = (".txt", ".md")
-TITLES = 10
-"""Fewer different titles than this in a file of more lines name kinds of text, not documents."""
+COMMON = 0.1
+"""A title of more than this share of the lines names a kind of text, not a document."""
 
 log = logging.getLogger("birdbone")
 
@@ -61,8 +62,8 @@ def folder_texts(folder: Path) -> Iterator[tuple[str, str]]:
 def jsonl_texts(path: Path, chat: Chat | None) -> Iterator[tuple[str, str]]:
     """(title, text) of each line: its ``text`` or, where ``chat`` (a chat template) is given, its conversation.
 
-    A line without a title is called by its number; all are where the file has few titles for many lines, since
-    lines of one title come into one split. Raises TextError naming the line at fault.
+    Lines of one title come into one split. So a line without a title is called by its number, and so is one whose
+    title more than a tenth of all lines share. Raises TextError naming the line at fault.
     """
     rows = []
     for number, line in enumerate(_bytes(path).split(b"\n"), 1):
@@ -74,9 +75,9 @@ def jsonl_texts(path: Path, chat: Chat | None) -> Iterator[tuple[str, str]]:
         except (ValueError, RecursionError) as error:
             raise TextError(f"{path}, line {number}: {error}") from error
         rows.append((number, title or f"line {number}", text))
-    grouped = len({title for _, title, _ in rows}) >= min(TITLES, len(rows))
+    lines = Counter(title for _, title, _ in rows)
     for number, title, text in rows:
-        yield title if grouped else f"{title}, line {number}", text
+        yield f"{title}, line {number}" if lines[title] > max(1, COMMON * len(rows)) else title, text
 
 
 def _row(line: str, chat: Chat | None) -> tuple[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 END = "<|endoftext|>"
+LONG = re.compile(r"\S{1000}")
+"""Longer words are cut: training takes time by the square of a word's length."""
 
 
 def train_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -19,5 +23,5 @@ def train_tokenizer(corpus: list[str], vocab_size: int) -> PreTrainedTokenizerFa
         show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.train_from_iterator((LONG.sub(r"\g<0> ", text) for text in corpus), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, unk_token=END)
