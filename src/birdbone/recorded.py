@@ -45,10 +45,10 @@ def unrecordable(root: Path) -> str | None:
         return f"DVC is not set up in {root}: dvc init, then birdbone record"
     except DvcException as error:
         return f"DVC cannot be used in {root}: {error}"
-    for name, place in roots(base_loader(root)).items():
+    for place in roots(base_loader(root)).values():
         if (real := (root / place).resolve()) != root.resolve() / place:
             return (
-                f"{name} ({place}) is a link to {real}, and DVC follows no link out of the project: move the whole "
+                f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the project: move the whole "
                 "project there, or mount that disk at this place (mount --bind)"
             )
     return None
@@ -126,7 +126,7 @@ def refusal(lines: list[str]) -> str | None:
     left = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join(
         [
-            "what was run is not what conf/base says, so that DVC would record what was not used:",
+            "the results are not those of one run as conf/base says, so that DVC would record what was not used:",
             *lines[:SHOWN],
             *left,
             "Run it as conf/base says (kedro run --env=base); or write the values used into conf/base/parameters*.yml; "

@@ -8,6 +8,7 @@ import psutil
 import pytest
 import yaml
 from demo_project import WRITE
+from real_project import lay_out_real
 
 CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
 
@@ -75,6 +76,25 @@ def test_a_changed_number_of_waves_makes_it_stale_and_a_retired_waves_files_go(t
     assert tracked.python(CHECK).strip() == "True"
     assert repro(tracked) == ["final-report"]
     assert "wave_2" not in (tracked.root / "dvc.lock").read_text()
+
+
+def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tmp_path):
+    project = lay_out_real(tmp_path)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("text")
+    project.edit("conf/base/parameters_text.yml", "source: wikipedia", "source: texts")
+    done = project.command("birdbone.console", "dvc")
+    assert done.returncode == 0, done.stderr
+    stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
+    for name in ("seed-load", "seed-text", "wave_1-guard"):
+        assert {"data/sources.json", "texts"} <= set(stages[name]["deps"])
+    assert "data/sources.json" in stages["report-files"]["deps"]
+    assert not {"data/sources.json", "texts"} & {*stages["wave_1-heal"]["deps"], *stages["report-page"]["deps"]}
+    before = (tmp_path / "data/sources.json").read_text()
+    assert '"name": "texts"' in before and str(tmp_path) not in before
+    (tmp_path / "texts/a.txt").write_text("TEXT")
+    project.command("birdbone.console", "dvc")
+    assert (tmp_path / "data/sources.json").read_text() != before
 
 
 def test_a_dataset_without_a_catalog_entry_is_refused_by_name(tracked):
