@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -133,7 +134,7 @@ def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> di
     return {domain: found[: max(2, tokens // found.shape[1])] for domain, found in rows.items()}
 
 
-def _source_file(model: str | dict, models: dict) -> Path | None:
+def _source_file(model: Any, models: dict) -> Path | None:
     """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
     from birdbone.model.sources import locate
 
