@@ -85,3 +85,11 @@ def test_no_weight_gets_a_gradient_and_no_hook_stays():
     gradients(network, family(checkpoint).linears(0), tokens()[0])
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
     assert not any(m._forward_hooks for m in network.modules())
+
+
+def test_of_two_tokens_the_first_has_no_query_to_learn():
+    checkpoint = small()
+    names = family(checkpoint).linears(0)
+    pairs = gradients(build(checkpoint), names, tokens(rows=1, length=2)[0])
+    assert all(grad.shape[0] == 1 and grad.isfinite().all() for _, grad in pairs.values())
+    assert float(pairs[names[0]][1].abs().max()) < 1e-6 < float(pairs[names[2]][1].abs().max())

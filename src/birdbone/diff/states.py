@@ -181,10 +181,10 @@ def _hugging_face(folder: Path) -> State:
     elif (folder / INDEX).is_file():
         files = _shards(folder)
     else:
-        from birdbone.model.sources import PICKLES, _refusal
+        from birdbone.model.files import PICKLES, refusal
 
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
-        raise SourceError(_refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}")
+        raise SourceError(refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}")
     specs = {n: f.specs[n] for n, f in files.items()}
     return State(config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _held("no masks", {}))
 
