@@ -64,6 +64,7 @@ pr-report: setup ## verify the bundles added since BASE (origin/main), print the
 
 bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, scaling: JSON and plots in benchmarks/results
 	kedro run --env=$(ENV) --tags=look
+	python benchmarks/layer_costs.py --env $(ENV)
 	python benchmarks/importance.py --env $(ENV)
 	python benchmarks/sps_variants.py --env $(ENV)
 	python benchmarks/one_shot.py --env $(ENV)
@@ -75,6 +76,7 @@ bench: setup ## scores, masks, healing, files beside llama.cpp's own, memory, sc
 
 bench-full: setup ## the same on four times the text, more of each, and without a limit of time
 	kedro run --env=$(ENV) --tags=look
+	python benchmarks/layer_costs.py --env $(ENV) --windows 8 --scores fisher,fisher_joint,fisher_max,taylor,random
 	python benchmarks/importance.py --env $(ENV) --windows 16 --random-seeds 5 --clusters layer,model
 	python benchmarks/sps_variants.py --env $(ENV) --windows 16 --shares 0.05,0.1,0.2,0.3
 	python benchmarks/one_shot.py --env $(ENV) --windows 16 --tokens 16384

@@ -21,7 +21,7 @@ from birdbone.model.network import build
 
 
 def main() -> None:
-    asked = arguments(__doc__, neurons=32, windows=4, scores="fisher,fisher_joint,fisher_max,random")
+    asked = arguments(__doc__, neurons=32, windows=2, scores="fisher,fisher_max,random")
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
     device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)

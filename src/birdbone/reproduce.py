@@ -44,7 +44,8 @@ def command(loader: ProfileLoader) -> str:
     """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in ``--params``."""
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
     profile = ProfileLoader(loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env)
-    differ = [change for change in changes(profile.tree(), loader.tree()) if change.new is not ABSENT]
+    found = changes(profile.tree(), loader.tree())
+    differ = [change for change in found if change.new is not ABSENT and change.new != change.old]  # 3 is 3.0, checked
     given = ",".join(f"{change.key}={_spelled(change.new)}" for change in differ)
     return f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(given)}" if given else "")
 

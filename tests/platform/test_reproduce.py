@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from birdbone import config
 from birdbone.config import ProfileLoader
 from birdbone.overrides import parse
 from birdbone.reproduce import again, command
@@ -31,6 +32,13 @@ def test_profile_and_changed_parameters_are_named_and_quoted_for_a_shell():
 def test_it_does_not_depend_on_order_or_on_what_the_profile_says_anyway():
     one, two = loader("tiny", waves=3, model="gpt2"), loader("tiny", model="gpt2", max_loss=0.5, waves=3)
     assert command(one) == command(two)
+
+
+@pytest.mark.parametrize("env", ["base", "tiny", "small", "full"])
+def test_the_checked_values_of_a_profile_are_no_parameters_of_their_own(env, monkeypatch):
+    monkeypatch.setattr(config, "_latest", None)
+    checked = config.ConfigLoader(str(CONF), env, base_env="base", default_run_env="local")
+    assert command(checked) == f"kedro run --env={env}"
 
 
 @pytest.mark.parametrize("env", [None, "base", "local"])
