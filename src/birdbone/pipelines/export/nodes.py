@@ -12,6 +12,7 @@ from torch import Tensor
 from birdbone.algo.perplexity import perplexity
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
+from birdbone.gguf.families import family_of
 from birdbone.gguf.header import tensor_types
 from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
@@ -24,6 +25,9 @@ from birdbone.model.network import build
 from birdbone.model.rounding import dequantized, with_vectors
 
 EXACT_KL = 1e-7
+GELU_KL = 1e-4
+"""The limit where llama.cpp computes GELU: it reads that from a table in half precision, worth 2e-6 to 1e-5 nats on
+Gemma 3 270M."""
 CLEAR_MARGIN = 1e-2
 SAME_PERPLEXITY = 0.01
 GGUF_NAME = "model.gguf"
@@ -149,10 +153,11 @@ def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, thre
         "top1_clear": float(same[clear].double().mean()) if clear.any() else 1.0,
         "max_difference": float((ours - theirs).abs().max()),
     }
-    if not kl < EXACT_KL or report["top1_clear"] < 1:
+    limit = GELU_KL if "gelu" in family_of(checkpoint.config).activation["value"] else EXACT_KL
+    if not kl < limit or report["top1_clear"] < 1:
         raise ExportError(
             f"llama.cpp's logits of the f32 export differ from PyTorch's: mean KL {kl:.2e} (limit "
-            f"{EXACT_KL:.0e}), top-1 {report['top1_clear']:.2%} where the choice is clear"
+            f"{limit:.0e}), top-1 {report['top1_clear']:.2%} where the choice is clear"
         )
     return report
 
