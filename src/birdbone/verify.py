@@ -59,7 +59,7 @@ def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = (
     if damaged:
         found.append(
             f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them from the cache, "
-            "then dvc pull, or dvc commit where the workspace's copy is sound"
+            "then dvc pull, or birdbone record where the workspace's copy is sound"
         )
     if unlike:
         found.append(
