@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 
 from birdbone.diff.apply import apply
+from birdbone.diff.bits import Spec
 from birdbone.diff.patch import write_patches
-from birdbone.diff.raw import Spec
 from birdbone.diff.states import State, Tensors, open_state, state_of, write_state
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import node_axes
+from birdbone.model.pruning.removal import node_axes
 
 HIDDEN, NEURONS, HEADS, GROUPS, VOCABULARY, RANK = 1024, 2816, 16, 4, 32000, 16
 STRENGTH = 0.01

@@ -23,11 +23,11 @@ from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
-from birdbone.model.evaluate import compare
-from birdbone.model.judge import domains
+from birdbone.model.judging.evaluate import compare
+from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
-from birdbone.model.rounding import Rounder, with_vectors
-from birdbone.model.scan import node_moments
+from birdbone.model.observing.gradients import node_moments
+from birdbone.model.rounding.rounder import Rounder, with_vectors
 
 PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
 WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}

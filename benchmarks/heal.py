@@ -13,13 +13,13 @@ from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
-from birdbone.model.heal import heal
-from birdbone.model.judge import judge
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.prune import prune
-from birdbone.model.reconstruct import reconstruct
-from birdbone.model.shrink import block_parameters
-from birdbone.model.students import HealSettings
+from birdbone.model.pruning.prune import prune
+from birdbone.model.pruning.reconstruct import reconstruct
+from birdbone.model.pruning.removal import block_parameters
 
 ALONE = 1e3
 """Weight at which cross-entropy drowns the distillation: AdamW does not mind a gradient's scale."""

@@ -18,11 +18,11 @@ from birdbone.algo.perplexity import worst_change
 from birdbone.algo.scores import SCORES
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.judge import judge
-from birdbone.model.moments import remember, token_weights
+from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.prune import choose, prune, stays_even
-from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
+from birdbone.model.observing.moments import remember, token_weights
+from birdbone.model.pruning.prune import choose, prune, stays_even
+from birdbone.model.pruning.removal import ffn_width, neuron_cost, remove_nodes
 from birdbone.pipelines.topology.nodes import cluster
 
 CAP = 2.0

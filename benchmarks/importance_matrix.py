@@ -17,7 +17,7 @@ from birdbone.algo import ggml
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.plan import joined
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.moments import Moments, moments
+from birdbone.model.observing.moments import Moments, moments
 
 
 def importance_matrix(checkpoint: Checkpoint, windows: Tensor, device: str) -> Moments:

@@ -13,11 +13,11 @@ import torch
 from scipy.stats import spearmanr
 from workbench import Artifacts, arguments, fewer, save
 
-from birdbone.model.ablation import ablated_divergences
 from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
-from birdbone.model.judge import domains
+from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
+from birdbone.model.observing.ablation import ablated_divergences
 
 
 def main() -> None:

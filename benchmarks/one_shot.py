@@ -13,11 +13,11 @@ from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
-from birdbone.model.judge import judge
-from birdbone.model.moments import remember, token_weights
+from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.prune import prune
-from birdbone.model.shrink import ffn_width
+from birdbone.model.observing.moments import remember, token_weights
+from birdbone.model.pruning.prune import prune
+from birdbone.model.pruning.removal import ffn_width
 
 CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
 

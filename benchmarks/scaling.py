@@ -23,12 +23,12 @@ from workbench import arguments, save
 from birdbone.algo.topology import cluster_layer
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.heal import heal
-from birdbone.model.moments import moments
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import HealSettings
 from birdbone.model.network import build, canonical, hf_config
-from birdbone.model.rounding import Rounder
-from birdbone.model.scan import node_moments
-from birdbone.model.students import HealSettings
+from birdbone.model.observing.gradients import node_moments
+from birdbone.model.observing.moments import moments
+from birdbone.model.rounding.rounder import Rounder
 
 BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
 WINDOW, PROFILE = 256, 256

@@ -26,7 +26,7 @@ from birdbone.algo.sps import block_norms
 from birdbone.datasets.mscan import Scan, ScanWriter
 from birdbone.model.architecture import architecture_of
 from birdbone.model.network import build
-from birdbone.model.scan import gradients, node_values
+from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.scan.domains import LabelSums
 from birdbone.scan.record import append, module_names, modules_of
 

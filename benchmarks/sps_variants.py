@@ -17,11 +17,11 @@ from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
 from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
-from birdbone.model.judge import judge
+from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.prune import choose
-from birdbone.model.scan import node_moments
-from birdbone.model.shrink import ffn_width, neuron_cost, remove_nodes
+from birdbone.model.observing.gradients import node_moments
+from birdbone.model.pruning.prune import choose
+from birdbone.model.pruning.removal import ffn_width, neuron_cost, remove_nodes
 
 
 def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, list[Tensor]]:

@@ -24,7 +24,7 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build, hf_config, stock_shapes
-from birdbone.model.scan import node_moments
+from birdbone.model.observing.gradients import node_moments
 
 WINDOW = 256
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.equalize import feeds
+from birdbone.model.rounding.equalize import feeds
 
 SPREAD = 0.3
 

@@ -13,8 +13,8 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from birdbone.model.judge import domains
-from birdbone.model.reference import Reference
+from birdbone.model.judging.judge import domains
+from birdbone.model.judging.reference import Reference
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -26,7 +26,7 @@ from birdbone.algo.perplexity import worst_change
 from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
-from birdbone.model.judge import judge
+from birdbone.model.judging.judge import judge
 from birdbone.model.network import build, canonical
 
 HERE = Path(__file__).parent

@@ -18,7 +18,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
 from birdbone.model.network import canonical
-from birdbone.model.weight_sparsity import mask_weights
+from birdbone.model.pruning.weight_sparsity import mask_weights
 
 DAMPING = 0.1
 """The default of `prune_wave.damping`; the peer keeps its own default, 0.01."""

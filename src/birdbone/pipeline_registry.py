@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from birdbone.config import parameters
 from birdbone.pipelines import (
     activation_log,
     control,
@@ -22,6 +21,7 @@ from birdbone.pipelines import (
     waves,
 )
 from birdbone.pipelines.waves.pipeline import create_wave
+from birdbone.run.config import parameters
 
 SLICES = ("prune_wave", "micro_heal", "regrow", "guard")
 

@@ -2,11 +2,11 @@
 
 import warnings
 
-from birdbone.config import ConfigLoader
-from birdbone.failure import show_plainly
-from birdbone.hooks import ComputeHooks, RunHooks
-from birdbone.report.terminal import TerminalHooks
-from birdbone.session import Session
+from birdbone.run.config import ConfigLoader
+from birdbone.run.failure import show_plainly
+from birdbone.run.hooks import ComputeHooks, RunHooks
+from birdbone.run.session import Session
+from birdbone.run.terminal import TerminalHooks
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}

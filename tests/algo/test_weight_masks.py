@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import damped, inverse_factor, output_error, second_moment
+from birdbone.algo.topk_mask import keep_largest
 from birdbone.algo.weight_masks import METHODS, mask_weight, saliency
 from birdbone.errors import NumericalError
 

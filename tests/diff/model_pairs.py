@@ -7,7 +7,7 @@ import struct
 import torch
 from hypothesis import strategies as st
 
-from birdbone.diff.raw import CODES
+from birdbone.diff.bits import CODES
 from birdbone.diff.states import State, state_of
 from birdbone.model.checkpoint import Checkpoint, tensor_digest
 

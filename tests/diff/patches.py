@@ -9,7 +9,7 @@ from birdbone.diff.apply import patched, verify
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import grow_neurons, remove_nodes
+from birdbone.model.pruning.removal import grow_neurons, remove_nodes
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"

@@ -11,10 +11,10 @@ from birdbone.diff.apply import apply
 from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
 from birdbone.diff.markdown import plain
 from birdbone.diff.records import Records, tracked_model
-from birdbone.diff.sides import Side
+from birdbone.diff.revisions import Side
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny()
 NEW = masked(healed(remove_nodes(SEED, {0: all_but(12, 3, 4)}, {})), "model.layers.1.mlp.up_proj.weight", 1)

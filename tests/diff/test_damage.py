@@ -18,7 +18,7 @@ from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
 from birdbone.diff.states import state_of
 from birdbone.errors import ArtifactError, BirdboneError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny(num_hidden_layers=1, bias=True)
 GATE = "model.layers.0.mlp.gate_proj.weight"

@@ -17,7 +17,7 @@ from birdbone.diff.states import state_of
 from birdbone.errors import SourceError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build, canonical
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 
 def llama() -> Checkpoint:

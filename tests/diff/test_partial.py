@@ -10,7 +10,7 @@ from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import BundleError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny(bias=True)
 OLD = healed(remove_nodes(SEED, {0: all_but(12, 5)}, {}), 7)

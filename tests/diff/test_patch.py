@@ -17,7 +17,7 @@ from birdbone.diff.apply import Bundle, apply, patched
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 
 @settings(deadline=None, max_examples=60)

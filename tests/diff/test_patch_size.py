@@ -15,7 +15,7 @@ from birdbone.diff.apply import apply
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 
 def test_a_node_that_went_costs_nothing_where_the_rest_is_the_seeds(tmp_path):

@@ -2,11 +2,11 @@
 
 from model_pairs import all_but, masked, tiny
 
-from birdbone.diff.figures import macs_per_token, parameters, sparsity
+from birdbone.diff.changes import node_changes, node_words, weight_changes
+from birdbone.diff.metrics import macs_per_token, parameters, sparsity
 from birdbone.diff.states import state_of
-from birdbone.diff.words import node_changes, node_words, weight_changes
-from birdbone.model.shrink import macs_per_token as macs_of_checkpoint
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import macs_per_token as macs_of_checkpoint
+from birdbone.model.pruning.removal import remove_nodes
 
 
 def words(old, new, seed=None) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOAD = ["peft", "transformers", "kedro.framework.cli.cli", "birdbone.console", "birdbone.pipeline_registry"]
+PRELOAD = ["peft", "transformers", "kedro.framework.cli.cli", "birdbone.cli.main", "birdbone.pipeline_registry"]
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(PRELOAD)
 
@@ -77,8 +77,8 @@ def _run(folder: Path, line: tuple[str, ...], env: dict[str, str], out: Path, er
     sys.argv = list(line)
     from kedro.framework.cli.cli import main as kedro
 
-    from birdbone.console import main as birdbone
-    from birdbone.processes import die_with_parent
+    from birdbone.cli.main import main as birdbone
+    from birdbone.run.processes import die_with_parent
 
     die_with_parent()
     try:

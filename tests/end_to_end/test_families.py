@@ -15,7 +15,7 @@ from birdbone.datasets.folders import ModelFolder, TensorFolder
 from birdbone.gguf.header import read_gguf_header
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
-from birdbone.model.shrink import ffn_width
+from birdbone.model.pruning.removal import ffn_width
 
 ONE_WAVE = {
     "waves": 1,

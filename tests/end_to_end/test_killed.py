@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from workspace import QUICK, Workspace
 
-from birdbone.model.heal import FULL_RATE_LOSS
+from birdbone.model.healing.heal import FULL_RATE_LOSS
 
 RUN = ("kedro", "run", "--env=quick")
 STEPS = QUICK["micro_heal"]["steps"]

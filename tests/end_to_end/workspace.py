@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from commands import Command, start
 
-from birdbone.outside import SOURCES
+from birdbone.run.outside import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" seven", " never"]}]}

@@ -12,8 +12,8 @@ from tiny_models import checkpoint_of, clear_top1_agreement, mean_kl, random_mod
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header, tensor_types
-from birdbone.gguf.mixture import USED, write_mixture
-from birdbone.model.mixture import Mixture, mixture_of, set_active, shape_for, stock_network
+from birdbone.mixture.gguf import USED, write_mixture
+from birdbone.mixture.model import Mixture, mixture_of, set_active, shape_for, stock_network
 
 
 def mixture(**changes: object) -> Mixture:

@@ -16,13 +16,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from birdbone.datasets.folders import FileFolder, JSONFile, TensorFolder, TextFile
 from birdbone.errors import ConfigError, UnsupportedArchitectureError
 from birdbone.gguf.header import tensor_types
+from birdbone.mixture.page import card, sentences
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.judging.reference import final_states
 from birdbone.model.network import build
-from birdbone.model.reference import final_states
 from birdbone.parameters import validate
 from birdbone.pipelines.moe import create_pipeline
 from birdbone.pipelines.moe.split import split
-from birdbone.report.mixture import card, sentences
 
 SPLIT = {"experts": 4, "shared_share": 0.33, "active": 2, "grouping": "topology", "tokens": 128, "damping": 0.1}
 HEAL = {"steps": 2, "batch": 2, "learning_rate": 0.05, "compute": "float32", "checkpoint_every": 1}

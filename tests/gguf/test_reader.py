@@ -11,12 +11,12 @@ import pytest
 import torch
 from tiny_models import FAMILIES, checkpoint_of, random_model, some_tokens, torch_logits
 
+from birdbone.cli.shapes import shape_of
 from birdbone.errors import BirdboneError, SourceError, UnsupportedArchitectureError
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.network import build
-from birdbone.model.sources import config_of, load, locate
-from birdbone.shapes import shape_of
+from birdbone.sources.load import config_of, load, locate
 
 UNTIED = {"llama": {"tie_word_embeddings": False}, "gemma3": {"tie_word_embeddings": False}, "gpt2": {"n_inner": 96}}
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from repos import ROOT, Repo, new_repo
 
+from birdbone.cli.config import project_commands
 from birdbone.errors import ConfigError
-from birdbone.git.config_command import project_commands
 from birdbone.git.config_diff import config_text, resolved
 
 

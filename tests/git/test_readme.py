@@ -9,8 +9,8 @@ import click
 import pytest
 from repos import ROOT
 
-from birdbone.console import commands
-from birdbone.git.config_command import project_commands
+from birdbone.cli.config import project_commands
+from birdbone.cli.main import commands
 
 README = (ROOT / "README.md").read_text()
 REPORT = (ROOT / "src/birdbone/diff/markdown.py").read_text()

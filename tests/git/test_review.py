@@ -107,7 +107,7 @@ def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> 
 
     from birdbone.diff.bundle import write_bundle
     from birdbone.diff.records import Records, Tracked
-    from birdbone.diff.sides import Side
+    from birdbone.diff.revisions import Side
     from birdbone.diff.states import state_of
 
     seed = tiny()

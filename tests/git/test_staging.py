@@ -8,9 +8,9 @@ import pytest
 from dvc.repo import Repo as DvcRepo
 from repos import Repo
 
-from birdbone.diff.bundle_command import stage
+from birdbone.cli.bundle import stage
+from birdbone.cli.verify import advice, cached
 from birdbone.git import hooks
-from birdbone.verify import advice, cached
 
 SMALL = ("report.md", "manifest.json", "metrics.json")
 

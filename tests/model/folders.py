@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from two_layer_models import random_model
 
-from birdbone.model.sources import load, locate
-from birdbone.shapes import shape_of
+from birdbone.cli.shapes import shape_of
+from birdbone.sources.load import load, locate
 from birdbone.text.tokenizer import train_tokenizer
 
 CORPUS = ["the quick brown fox jumps over the lazy dog " * 20]

@@ -6,9 +6,9 @@ from two_layer_models import CONFIGS, all_but, family, logits, shape_of, small, 
 from two_layer_models import silenced as zeroed
 
 from birdbone.errors import NumericalError
-from birdbone.model.ablation import ablated_divergences, ablated_losses, silenced
-from birdbone.model.evaluate import losses
+from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
+from birdbone.model.observing.ablation import ablated_divergences, ablated_losses, silenced
 
 WINDOWS = tokens(rows=6, length=16)
 

@@ -14,10 +14,10 @@ from transformers import AutoTokenizer
 from two_layer_models import logits, random_model, tokens
 
 from birdbone.errors import BirdboneError
-from birdbone.model.adapter import about
 from birdbone.model.network import build
-from birdbone.model.sources import config_of, load, locate
 from birdbone.pipelines.seed.nodes import load_seed
+from birdbone.sources.adapter import about
+from birdbone.sources.load import config_of, load, locate
 from birdbone.text.tokenizer import train_tokenizer
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}

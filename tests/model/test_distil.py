@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from birdbone.model import distil as module
-from birdbone.model.distil import distil, state_error
 from birdbone.model.head import Head
+from birdbone.model.healing import distil as module
+from birdbone.model.healing.distil import distil, state_error
 
 B, T, H, V = 3, 9, 8, 50
 

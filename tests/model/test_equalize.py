@@ -7,10 +7,10 @@ from two_layer_models import CONFIGS, family, logits, random_masks, small
 
 from birdbone.algo.equalize import column_scales
 from birdbone.algo.gptq import compensation
-from birdbone.model.equalize import Scales, equalize
-from birdbone.model.moments import moments, token_weights
 from birdbone.model.network import build
-from birdbone.model.rounding import Rounder, dequantized
+from birdbone.model.observing.moments import moments, token_weights
+from birdbone.model.rounding.equalize import Scales, equalize
+from birdbone.model.rounding.rounder import Rounder, dequantized
 
 
 def lopsided(checkpoint, spread: float = 1.0):
@@ -62,7 +62,7 @@ def test_lopsided_columns_are_found_and_the_function_stays(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_source_takes_the_inverse(monkeypatch, name):
     """All groups at once, whatever rounds better: norms, value rows, up rows."""
-    import birdbone.model.equalize as module
+    import birdbone.model.rounding.equalize as module
 
     errors = iter(range(1, 1000))  # the scaled matrices are asked first
     monkeypatch.setattr(module, "rounding_errors", lambda *_: torch.tensor([float(next(errors))]))

@@ -10,7 +10,7 @@ from two_layer_models import CONFIGS, all_but, checkpoint_of, logits, random_mod
 from birdbone.errors import ExportError
 from birdbone.model.folder import write_folder
 from birdbone.model.network import build
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 families = pytest.mark.parametrize("name", CONFIGS)
 

@@ -8,11 +8,11 @@ from transformers import AutoModelForCausalLM
 from two_layer_models import random_model
 
 from birdbone.errors import ArtifactError
-from birdbone.model import sources
 from birdbone.model.device import read_tokenizer
-from birdbone.model.evaluate import generate
 from birdbone.model.folder import copy_tokenizer, write_folder
-from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.model.judging.evaluate import generate
+from birdbone.sources import load as sources
+from birdbone.sources.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
 from birdbone.text.tokenizer import train_tokenizer
 
 CHAT = {"eos_token_id": [0, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}

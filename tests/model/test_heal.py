@@ -8,10 +8,10 @@ from two_layer_models import CONFIGS, all_but, family, logits, random_masks, sha
 
 from birdbone.errors import ConfigError, NumericalError
 from birdbone.model.head import hidden_states
-from birdbone.model.heal import FULL_RATE_LOSS, heal, loss_on
+from birdbone.model.healing.heal import FULL_RATE_LOSS, heal, loss_on
+from birdbone.model.healing.trainable import HealSettings, merge, with_lora
 from birdbone.model.network import build
-from birdbone.model.shrink import remove_nodes
-from birdbone.model.students import HealSettings, merge, with_lora
+from birdbone.model.pruning.removal import remove_nodes
 
 RECIPE = HealSettings(
     steps=8,
@@ -222,7 +222,7 @@ def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
             reads.append("student" if torch.is_grad_enabled() else "teacher")
         return hidden_states(network, ids, *between)
 
-    monkeypatch.setattr("birdbone.model.heal.hidden_states", counted)
+    monkeypatch.setattr("birdbone.model.healing.heal.hidden_states", counted)
     again = heal(narrow(), small(), WINDOWS, CHECK, replace(RECIPE, steps=5), 0, "cpu").curve
     assert reads == ["teacher", "student"] * 2 + ["student"] * 3
     once = heal(narrow(), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5), 0, "cpu").curve

@@ -12,10 +12,7 @@ from two_layer_models import all_but, checkpoint_of, logits, random_model, small
 
 from birdbone.algo.mixture import TINY
 from birdbone.errors import ConfigError, UnsupportedArchitectureError
-from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.evaluate import kl_divergence
-from birdbone.model.heal import heal
-from birdbone.model.mixture import (
+from birdbone.mixture.model import (
     Mixture,
     check_family,
     set_active,
@@ -23,11 +20,14 @@ from birdbone.model.mixture import (
     stock_network,
     write_stock,
 )
+from birdbone.mixture.routing import routing_student
+from birdbone.mixture.split import evened, mixture_from, split_layers
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.judging.evaluate import kl_divergence
 from birdbone.model.network import build
-from birdbone.model.routing import routing_student
-from birdbone.model.shrink import remove_nodes
-from birdbone.model.split import evened, mixture_from, split_layers
-from birdbone.model.students import HealSettings
+from birdbone.model.pruning.removal import remove_nodes
 
 SETTINGS = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "compute": "float32"}
 

@@ -20,7 +20,7 @@ from two_layer_models import (
 from birdbone.errors import NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build, canonical, hf_config, stock_state, weights_of
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 
 families = pytest.mark.parametrize("name", CONFIGS)
 

@@ -6,9 +6,9 @@ from two_layer_models import CONFIGS, checkpoint_of, random_model, tokens
 
 from birdbone.algo.gptq import round_nearest
 from birdbone.algo.grids import GRIDS
+from birdbone.model.judging.reference import final_states
 from birdbone.model.network import build
-from birdbone.model.outer import outer_matrices, outer_roundings, outer_types
-from birdbone.model.reference import final_states
+from birdbone.model.rounding.embedding import outer_matrices, outer_roundings, outer_types
 
 SETTINGS = {"types": ["IQ4_NL", "Q5_0", "Q8_0"], "embedding": "auto", "damping": 0.1, "method": "gptq"}
 WINDOWS = tokens(rows=32, length=16)

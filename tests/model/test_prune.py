@@ -6,9 +6,9 @@ from two_layer_models import CONFIGS, family, logits, shape_of, small, tokens
 
 from birdbone.errors import ConfigError
 from birdbone.model.network import build
-from birdbone.model.prune import prune, sparsity_for, target_nodes
-from birdbone.model.scan import node_moments
-from birdbone.model.shrink import block_parameters, neuron_cost, remove_nodes
+from birdbone.model.observing.gradients import node_moments
+from birdbone.model.pruning.prune import prune, sparsity_for, target_nodes
+from birdbone.model.pruning.removal import block_parameters, neuron_cost, remove_nodes
 
 WINDOWS = tokens(rows=16, length=16)
 NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None, "budget": "uniform"}

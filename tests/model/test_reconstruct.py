@@ -9,7 +9,7 @@ from two_layer_models import CONFIGS, logits, random_masks, small
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
-from birdbone.model.reconstruct import reconstruct
+from birdbone.model.pruning.reconstruct import reconstruct
 
 FULL = replace(RECIPE, method="full", steps=20, learning_rate=1e-3)
 

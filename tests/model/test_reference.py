@@ -5,10 +5,10 @@ import torch
 from two_layer_models import CONFIGS, checkpoint_of, logits, random_model, small, tokens
 
 from birdbone.algo.perplexity import perplexity
-from birdbone.model.evaluate import compare, losses
-from birdbone.model.judge import judge, judge_itself
+from birdbone.model.judging.evaluate import compare, losses
+from birdbone.model.judging.judge import judge, judge_itself
+from birdbone.model.judging.reference import Reference, final_states
 from birdbone.model.network import build
-from birdbone.model.reference import Reference, final_states
 
 
 def reference_of(checkpoint, windows) -> Reference:

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
 
 from birdbone.model.network import build
-from birdbone.model.regrow import _ffn_inputs, _gains, regrow
-from birdbone.model.shrink import ffn_width, grow_neurons, remove_nodes
+from birdbone.model.pruning.regrow import _ffn_inputs, _gains, regrow
+from birdbone.model.pruning.removal import ffn_width, grow_neurons, remove_nodes
 
 families = pytest.mark.parametrize("name", CONFIGS)
 WINDOWS = tokens(rows=6, length=24)

@@ -8,10 +8,10 @@ from birdbone.algo.budget import assign
 from birdbone.algo.grids import GRIDS
 from birdbone.gguf.plan import priced_together
 from birdbone.model.network import build
-from birdbone.model.outer import outer_matrices
-from birdbone.model.rounding import WIDE, Rounder, dequantized, narrowed_fisher
-from birdbone.model.scan import node_moments
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.observing.gradients import node_moments
+from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.rounding.embedding import outer_matrices
+from birdbone.model.rounding.rounder import WIDE, Rounder, dequantized, narrowed_fisher
 
 SETTINGS = {
     "types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"],
@@ -136,7 +136,7 @@ def test_rows_that_no_block_divides_are_half_precision():
 
 def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():
     from birdbone.algo.gptq import round_nearest
-    from birdbone.model.walk import walk
+    from birdbone.model.blockwise import walk
 
     checkpoint, scores = narrow("llama")
     fisher = narrowed_fisher(checkpoint, scores)
@@ -202,7 +202,7 @@ def test_tensors_that_gguf_joins_take_one_type_where_a_free_choice_would_part_th
 
 
 def test_the_order_that_wins_on_the_coarsest_type_is_the_finer_types_only_one(monkeypatch):
-    import birdbone.model.rounding as module
+    import birdbone.model.rounding.rounder as module
 
     tried, best = [], module.round_best
     monkeypatch.setattr(

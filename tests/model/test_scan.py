@@ -7,7 +7,7 @@ from two_layer_models import CONFIGS, family, small, tokens
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
-from birdbone.model.scan import gradients, node_moments
+from birdbone.model.observing.gradients import gradients, node_moments
 
 
 def by_hand(network, name, ids):

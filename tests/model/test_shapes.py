@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from two_layer_models import CONFIGS, small
 
-from birdbone.model.shrink import block_parameters
-from birdbone.shapes import shape_of
+from birdbone.cli.shapes import shape_of
+from birdbone.model.pruning.removal import block_parameters
 
 
 @pytest.mark.parametrize("family", CONFIGS)

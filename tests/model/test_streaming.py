@@ -4,12 +4,12 @@ import pytest
 import torch
 from two_layer_models import CONFIGS, family, logits, small, tokens
 
-from birdbone.model.heal import heal
+from birdbone.model.blockwise import walk
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import HealSettings
 from birdbone.model.network import blocks_of, build
-from birdbone.model.scan import gradients, node_moments
+from birdbone.model.observing.gradients import gradients, node_moments
 from birdbone.model.streaming import too_large
-from birdbone.model.students import HealSettings
-from birdbone.model.walk import walk
 
 
 @pytest.fixture

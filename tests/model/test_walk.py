@@ -5,9 +5,9 @@ import torch
 from two_layer_models import CONFIGS, family, random_model, small, tokens
 
 from birdbone.algo.moments import second_moment
-from birdbone.model.moments import fold, moments, seal, store
+from birdbone.model.blockwise import walk
 from birdbone.model.network import blocks_of, build
-from birdbone.model.walk import walk
+from birdbone.model.observing.moments import fold, moments, seal, store
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def test_moments_are_those_of_the_inputs():
 
 
 def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
-    from birdbone.model.moments import cache_key
+    from birdbone.model.observing.moments import cache_key
 
     checkpoint, windows = small(), tokens(rows=4)
     weights = token_weights_of(checkpoint, windows)
@@ -150,14 +150,14 @@ def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
 
 
 def test_moments_are_remembered_once(tmp_path, monkeypatch):
-    from birdbone.model.moments import CACHE, remember
+    from birdbone.model.observing.moments import CACHE, remember
 
     monkeypatch.chdir(tmp_path)
     checkpoint, windows = small(), tokens(rows=4)
     weights = token_weights_of(checkpoint, windows)
     remember(checkpoint, windows, weights, "cpu")
     wanted = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu")]
-    monkeypatch.setattr("birdbone.model.moments.walk", None)  # nothing is walked again
+    monkeypatch.setattr("birdbone.model.observing.moments.walk", None)  # nothing is walked again
     remember(checkpoint, windows, weights, "cpu")
     found = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu", CACHE)]
     assert [set(layer) for layer in found] == [set(layer) for layer in wanted]

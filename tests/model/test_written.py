@@ -4,9 +4,9 @@ import pytest
 import torch
 from two_layer_models import CONFIGS, small
 
-from birdbone.model import written
 from birdbone.model.network import build
-from birdbone.model.written import write_windows
+from birdbone.model.observing import self_text as written
+from birdbone.model.observing.self_text import write_windows
 
 STARTS = torch.arange(5, 40)
 

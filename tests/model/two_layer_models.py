@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import canonical
-from birdbone.model.shrink import ffn_width, kv_groups
+from birdbone.model.pruning.removal import ffn_width, kv_groups
 
 COMMON = {
     "hidden_size": 64,

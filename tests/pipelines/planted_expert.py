@@ -12,7 +12,7 @@ from two_layer_models import family, small, tokens  # noqa: E402
 
 from birdbone.model.checkpoint import Checkpoint  # noqa: E402
 from birdbone.model.network import build  # noqa: E402
-from birdbone.model.scan import gradients, node_values  # noqa: E402
+from birdbone.model.observing.gradients import gradients, node_values  # noqa: E402
 from birdbone.text.tokenizer import train_tokenizer  # noqa: E402
 
 LAYER, EXPERT = 1, torch.arange(40, 64)

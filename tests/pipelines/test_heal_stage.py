@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from birdbone.model.heal import Healed
+from birdbone.model.healing.heal import Healed
 from birdbone.pipelines.waves import heal as stage
 
 SETTINGS = {

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from birdbone.config import ProfileLoader
-from birdbone.model.sources import locate
 from birdbone.pipelines.seed.nodes import read_text
+from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
+from birdbone.sources.load import locate
 
 CONF = Path(__file__).parents[2] / "conf"
 

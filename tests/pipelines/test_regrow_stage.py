@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
 
 from two_layer_models import all_but, shape_of, small, tokens  # noqa: E402
 
-from birdbone.model.heal import Healed, loss_on  # noqa: E402
+from birdbone.model.healing.heal import Healed, loss_on  # noqa: E402
 from birdbone.model.network import build  # noqa: E402
-from birdbone.model.shrink import ffn_width, remove_nodes  # noqa: E402
+from birdbone.model.pruning.removal import ffn_width, remove_nodes  # noqa: E402
 from birdbone.pipelines.waves import regrow as stage  # noqa: E402
 
 SETTINGS = {"share": 0.5, "epsilon": 0.0, "tokens": 48, "heal_steps": 2}

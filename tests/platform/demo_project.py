@@ -107,7 +107,7 @@ import json
 import time
 from pathlib import Path
 
-from birdbone.ledger import workdir
+from birdbone.run.ledger import workdir
 from demo.faults import point
 from demo.maths import mixed
 
@@ -153,7 +153,7 @@ def report(report, *models):
     "src/demo/pipeline_registry.py": """
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.config import parameters
+from birdbone.run.config import parameters
 from demo import nodes
 
 
@@ -177,7 +177,7 @@ def register_pipelines():
     return {**linear, **waves, "aside": aside, "__default__": sum([*linear.values(), *waves.values()], Pipeline([]))}
 """,
     "src/demo/settings.py": """
-from birdbone.config import ConfigLoader
+from birdbone.run.config import ConfigLoader
 from birdbone.errors import ConfigError
 from birdbone.settings import *
 

@@ -11,7 +11,7 @@ from birdbone.datasets.folders import ModelFolder, TensorFolder
 from birdbone.diff.states import open_state
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
-from birdbone.model.evaluate import losses
+from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
 
 MODEL = "models/default/wave_1/accepted"
@@ -28,11 +28,11 @@ def command(project: Project, *arguments: str, **env: str) -> str:
 
 
 def birdbone(project: Project, *arguments: str) -> str:
-    return command(project, "birdbone.console", *arguments)
+    return command(project, "birdbone.cli.main", *arguments)
 
 
 def failed(project: Project, *arguments: str) -> str:
-    done = project.command("birdbone.console", *arguments)
+    done = project.command("birdbone.cli.main", *arguments)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stderr
 

@@ -7,9 +7,9 @@ import yaml
 from real_project import ROOT
 from transformers import AutoConfig
 
-from birdbone.checks import check_model, check_outside
 from birdbone.errors import BirdboneError
 from birdbone.parameters import validate
+from birdbone.run.checks import check_model, check_outside
 from birdbone.text.tokenizer import train_tokenizer
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from birdbone.closure import code_digest, code_files
+from birdbone.run.code_digest import code_digest, code_files
 
 FILES = {
     "__init__.py": "VERSION = 1\n",

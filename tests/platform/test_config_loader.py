@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from birdbone import config
+from birdbone.run import config
 from birdbone.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -83,7 +83,7 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("text")
     project.edit("conf/base/parameters_text.yml", "source: wikipedia", "source: texts")
-    done = project.command("birdbone.console", "dvc")
+    done = project.command("birdbone.cli.main", "dvc")
     assert done.returncode == 0, done.stderr
     stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
     for name in ("seed-load", "seed-text", "wave_1-guard"):
@@ -93,7 +93,7 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
     before = (tmp_path / "data/sources.json").read_text()
     assert '"name": "texts"' in before and str(tmp_path) not in before
     (tmp_path / "texts/a.txt").write_text("TEXT")
-    project.command("birdbone.console", "dvc")
+    project.command("birdbone.cli.main", "dvc")
     assert (tmp_path / "data/sources.json").read_text() != before
 
 

@@ -3,7 +3,7 @@
 from kedro.io import DatasetError
 
 from birdbone.errors import ArtifactError
-from birdbone.failure import message
+from birdbone.run.failure import message
 
 
 def test_the_cause_inside_kedros_wrapper_is_shown():

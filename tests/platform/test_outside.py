@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from birdbone import outside
-from birdbone.outside import digests, inside, reads, refresh, things
+from birdbone.run import outside
+from birdbone.run.outside import digests, inside, reads, refresh, things
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.utils import _split_params, find_run_command
 
-from birdbone import cli
+from birdbone.cli import kedro_run as cli
 from birdbone.errors import ConfigError
-from birdbone.overrides import Overrides, parse
+from birdbone.run.overrides import Overrides, parse
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ import subprocess
 
 import pytest
 
-from birdbone.recorded import unrecordable
+from birdbone.run.recorded import unrecordable
 
-RECORD = "from birdbone.config import project_root; from birdbone.recorded import *; record(project_root())"
-LOCK = "from birdbone.config import project_root; from birdbone.recorded import *; print(*unlike_lock(project_root()))"
+RECORD = "from birdbone.run.config import project_root; from birdbone.run.recorded import *; record(project_root())"
+LOCK = RECORD.replace("record(project_root())", "print(*unlike_lock(project_root()))")
 
 
 def refused(project) -> str:
-    done = project.command("birdbone.console", "record")
+    done = project.command("birdbone.cli.main", "record")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -30,7 +30,7 @@ def test_a_run_with_other_parameters_is_refused_by_name_and_its_lock_is_seen(tra
     assert "conf/NAME" in said and "kedro run --env=base" in said
     assert tracked.command("dvc", "commit", "-f", "-q").returncode == 0
     subprocess.run(["git", "add", "dvc.lock"], cwd=tracked.root, check=True)
-    hook = tracked.command("birdbone.console", "hook", "weights")
+    hook = tracked.command("birdbone.cli.main", "hook", "weights")
     assert hook.returncode == 1 and "wave_1-heal: heal.steps: run with 2, dvc.lock says 4" in hook.stderr
     run(tracked)
     tracked.python(RECORD)

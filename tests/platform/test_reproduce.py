@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from birdbone import config
-from birdbone.config import ProfileLoader
-from birdbone.overrides import parse
-from birdbone.reproduce import again, command
+from birdbone.run import config
+from birdbone.run.config import ProfileLoader
+from birdbone.run.overrides import parse
+from birdbone.run.reproduce import again, command
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from birdbone.report import charts, figures
-from birdbone.report.look import label_places
+from birdbone.report.chart_style import label_places
 
 
 def test_a_mask_heatmap_holds_the_share_kept_per_bin():

@@ -4,13 +4,13 @@ import pytest
 import torch
 from small_scans import model, tokenizer_folder
 
-from birdbone import ledger
-from birdbone.checks import check_outside
 from birdbone.datasets.mscan import MscanFile, Scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
-from birdbone.model.scan import gradients
+from birdbone.model.observing.gradients import gradients
 from birdbone.pipelines.domains.nodes import read_texts, scan
+from birdbone.run import ledger
+from birdbone.run.checks import check_outside
 from birdbone.scan import domains
 from birdbone.text.arithmetic import worksheets
 

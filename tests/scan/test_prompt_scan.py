@@ -8,7 +8,7 @@ from small_scans import model, tokenizer
 from birdbone.datasets.mscan import Scan
 from birdbone.errors import NumericalError, TextError
 from birdbone.model.network import build
-from birdbone.model.shrink import remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
 from birdbone.scan.prompt import full_width, scan_prompt
 
 PROMPT = "3 + 5 = 8 and the sum"

@@ -10,11 +10,11 @@ import pytest
 import torch
 from small_scans import model, scan_file, tokenizer_folder
 
-from birdbone import console
+from birdbone.cli import main as console
+from birdbone.cli import scan as commands
 from birdbone.datasets.atomic import verify_folder, write_folder
 from birdbone.datasets.folders import FileFolder, ModelFolder
 from birdbone.datasets.mscan import Scan
-from birdbone.scan import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,6 +1,6 @@
 """What a person says to a model that writes a dialogue, through the model's template or plainly."""
 
-from birdbone.text.talk import openings, shared_start, turns
+from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.tokenizer import END, train_tokenizer
 
 TEMPLATE = (

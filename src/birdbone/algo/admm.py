@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import damped, factorized
+from birdbone.algo.topk_mask import keep_largest
 
 TIGHTENING, SETTLING = 5, 3
 """Rounds in which the mask grows to its size, and steps of conjugate gradients under the final one."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import inverse_factor
+from birdbone.algo.topk_mask import keep_largest
 
 
 def sparsegpt(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from birdbone.algo.admm import admm
-from birdbone.algo.largest import keep_largest
 from birdbone.algo.moments import inverse_factor
 from birdbone.algo.sparsegpt import sparsegpt
+from birdbone.algo.topk_mask import keep_largest
 
 SOLVERS = {"sparsegpt": sparsegpt, "admm": admm}
 METHODS = ("magnitude", "wanda", *SOLVERS)

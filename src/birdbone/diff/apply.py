@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from birdbone.diff.bits import Spec, raw, unraw
 from birdbone.diff.container import PatchFile
 from birdbone.diff.coordinates import fits, narrowed, node_pair, widened
 from birdbone.diff.header import Entry
 from birdbone.diff.partial import mixed
 from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH
-from birdbone.diff.raw import Spec, raw, unraw
 from birdbone.diff.states import State, Tensors, state_digest, write_state
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.model.checkpoint import tensor_digest

@@ -16,9 +16,9 @@ from birdbone.datasets.atomic import MANIFEST, canonical_json, json_digest, writ
 from birdbone.diff.markdown import report
 from birdbone.diff.page import page
 from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
-from birdbone.diff.sides import BUNDLES, Side
+from birdbone.diff.report_data import Story, story_of
+from birdbone.diff.revisions import BUNDLES, Side
 from birdbone.diff.states import State
-from birdbone.diff.story import Story, story_of
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.git.config_diff import config_text
 from birdbone.git.notebooks import notebooks_text

@@ -22,8 +22,8 @@ import zstandard
 from pydantic import ValidationError
 
 from birdbone.datasets.atomic import _disk, _sync, canonical_json
+from birdbone.diff.bits import Spec
 from birdbone.diff.header import Frame, Header, cuts, width
-from birdbone.diff.raw import Spec
 from birdbone.errors import ArtifactError
 
 MAGIC = b"BBPATCH1"

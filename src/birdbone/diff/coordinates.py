@@ -7,10 +7,10 @@ import re
 import torch
 from torch import Tensor
 
-from birdbone.diff.raw import Spec, bits
+from birdbone.diff.bits import Spec, bits
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError
-from birdbone.model.shrink import NodeAxis, node_axes
+from birdbone.model.pruning.removal import NodeAxis, node_axes
 
 NODES = re.compile(r"(ffn|kv)\.(\d{1,9})")
 

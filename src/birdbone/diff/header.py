@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from birdbone.diff.raw import DTYPES, Spec
-from birdbone.model.shrink import NodeAxis
+from birdbone.diff.bits import DTYPES, Spec
+from birdbone.model.pruning.removal import NodeAxis
 
 FRAME = 1 << 24
 """Bytes of a payload that are compressed together; a multiple of every element's width."""

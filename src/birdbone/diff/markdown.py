@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from itertools import accumulate
 
-from birdbone.diff.story import Story
-from birdbone.diff.words import node_words
+from birdbone.diff.changes import node_words
+from birdbone.diff.report_data import Story
 from birdbone.report import numbers
 
 LINES, DIFF_LINES, WIDTH, BYTES = 40, 100, 180, 8_000

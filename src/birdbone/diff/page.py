@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from birdbone.diff import pictures
+from birdbone.diff.changes import node_words
 from birdbone.diff.markdown import report
-from birdbone.diff.story import Story
-from birdbone.diff.words import node_words
+from birdbone.diff.report_data import Story
 from birdbone.report.embed import environment
 
 

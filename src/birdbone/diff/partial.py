@@ -16,12 +16,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from birdbone.diff.bits import bits
 from birdbone.diff.coordinates import NODES, node_pair, shifted_axes, shifted_masks
-from birdbone.diff.raw import bits
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import BundleError
 from birdbone.model.architecture import architecture_of
-from birdbone.model.shrink import NodeAxis
+from birdbone.model.pruning.removal import NodeAxis
 
 WEIGHT = "weight."
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import Tensor
 
+from birdbone.diff.bits import raw, spec_of
 from birdbone.diff.container import PatchWriter
 from birdbone.diff.coordinates import fits, shifted_axes, shifted_masks, widened
 from birdbone.diff.header import Axis, Configs, Entry, Header, Side
-from birdbone.diff.raw import raw, spec_of
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.shrink import NodeAxis
+from birdbone.model.pruning.removal import NodeAxis
 
 WEIGHTS_PATCH, MASKS_PATCH = "weights.patch", "masks.patch"
 

@@ -10,9 +10,9 @@ import numpy as np
 from markupsafe import Markup
 from torch import Tensor
 
-from birdbone.diff.story import EDGES
-from birdbone.diff.words import NodeChange
-from birdbone.report.look import BAD, CONTROL, OURS, PEER, SEED
+from birdbone.diff.changes import NodeChange
+from birdbone.diff.report_data import EDGES
+from birdbone.report.chart_style import BAD, CONTROL, OURS, PEER, SEED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from birdbone.datasets.atomic import MANIFEST, read_manifest, write_folder
 from birdbone.datasets.folders import MASKS, WEIGHTS
-from birdbone.diff.raw import CODES, DTYPES, Spec, raw, spec_of, unraw
+from birdbone.diff.bits import CODES, DTYPES, Spec, raw, spec_of, unraw
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.model.checkpoint import Checkpoint, names_digest, tensor_digest
 
@@ -181,7 +181,7 @@ def _hugging_face(folder: Path) -> State:
     elif (folder / INDEX).is_file():
         files = _shards(folder)
     else:
-        from birdbone.model.files import PICKLES, refusal
+        from birdbone.sources.files import PICKLES, refusal
 
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
         raise SourceError(refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}")

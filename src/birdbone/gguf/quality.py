@@ -10,7 +10,7 @@ from torch import Tensor
 
 from birdbone.algo.perplexity import perplexity
 from birdbone.gguf import llamacpp
-from birdbone.model.evaluate import kl_divergence
+from birdbone.model.judging.evaluate import kl_divergence
 
 
 def quality(path: Path, rows: dict[str, Tensor], reference: Path, threads: int | None = None) -> dict:

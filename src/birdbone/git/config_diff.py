@@ -11,10 +11,10 @@ from kedro.config import MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from birdbone.config import ProfileLoader
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.git.changes import ABSENT, Change, changes, config_text
 from birdbone.git.repository import commit, git, top
+from birdbone.run.config import ProfileLoader
 
 __all__ = ["ABSENT", "Change", "changes", "config_text", "resolved", "restore", "uncommitted"]
 

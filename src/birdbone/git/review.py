@@ -68,7 +68,7 @@ def added(root: Path, start: str) -> list[str]:
 
 def verified(root: Path, bundle: str) -> str | None:
     """What ``birdbone diff verify`` finds wrong with a bundle; None where nothing."""
-    line = [sys.executable, "-c", "from birdbone.console import main; main()", "diff", "verify", bundle]
+    line = [sys.executable, "-c", "from birdbone.cli.main import main; main()", "diff", "verify", bundle]
     done = subprocess.run(line, cwd=root, capture_output=True, text=True)
     if done.returncode == 0:
         return None

@@ -17,7 +17,7 @@ from birdbone.errors import ExportError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import hf_config, stock_state
-from birdbone.model.shrink import ffn_width, kv_groups
+from birdbone.model.pruning.removal import ffn_width, kv_groups
 
 
 def write_folder(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> dict:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.shrink import block_parameters, ffn_width, kv_groups, node_masks
+from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, node_masks
 from birdbone.report.data import (
     Canaries,
     Domain,
@@ -21,7 +21,7 @@ from birdbone.report.data import (
     Wave,
 )
 from birdbone.report.figures import bin_shares
-from birdbone.reproduce import again
+from birdbone.run.reproduce import again
 
 QUANTILES = 21
 BINS = 64

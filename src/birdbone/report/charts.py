@@ -8,8 +8,8 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from birdbone.report.chart_style import BAD, CONTROL, OURS, SEED, bars, dressed
 from birdbone.report.data import Canaries, Domain, Layer, value
-from birdbone.report.look import BAD, CONTROL, OURS, SEED, bars, dressed
 
 
 def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Figure:

@@ -8,7 +8,7 @@ from html import escape
 import networkx
 import plotly.graph_objects as go
 
-from birdbone.report.look import BAD, INK, OURS, PEER, RULE, SEED, domain_colours, dressed
+from birdbone.report.chart_style import BAD, INK, OURS, PEER, RULE, SEED, domain_colours, dressed
 
 TESTS = {
     "h0_total": "H0: total length of the bars",

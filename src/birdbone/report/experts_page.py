@@ -7,8 +7,8 @@ import json
 from markupsafe import Markup
 
 from birdbone.report import experts_charts as charts
+from birdbone.report.chart_style import domain_colours
 from birdbone.report.embed import rendered
-from birdbone.report.look import domain_colours
 
 
 def experts_page(report: dict, ablation: dict) -> str:

@@ -10,8 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from birdbone.report.data import File, HealingCheck, HealingStep, Wave, value
-from birdbone.report.look import (
+from birdbone.report.chart_style import (
     BAD,
     CONTROL,
     INK,
@@ -27,6 +26,7 @@ from birdbone.report.look import (
     label_places,
     ticks,
 )
+from birdbone.report.data import File, HealingCheck, HealingStep, Wave, value
 
 
 def mask_heatmap(masks: Mapping[int, ArrayLike], bins: int = 64) -> go.Figure:

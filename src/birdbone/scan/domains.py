@@ -18,7 +18,7 @@ from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
 from birdbone.model.architecture import Architecture
-from birdbone.model.scan import gradients, node_values
+from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.progress import track
 from birdbone.scan.record import append, module_names
 

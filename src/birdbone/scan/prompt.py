@@ -12,8 +12,8 @@ from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import positions_of
 from birdbone.model.network import build
-from birdbone.model.scan import gradients
-from birdbone.model.shrink import node_axes, node_masks
+from birdbone.model.observing.gradients import gradients
+from birdbone.model.pruning.removal import node_axes, node_masks
 from birdbone.scan.record import append, module_names, modules_of, token_texts
 
 

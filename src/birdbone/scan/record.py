@@ -12,7 +12,7 @@ from birdbone.datasets.mscan import Module, Scan, ScanWriter
 from birdbone.errors import ArtifactError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.scan import Pairs
+from birdbone.model.observing.gradients import Pairs
 
 log = logging.getLogger("birdbone")
 

@@ -26,7 +26,7 @@ from birdbone.text.conversations import Chat
 from birdbone.text.files import folder_texts, jsonl_texts, text_files
 
 SEED_CHAT = "seed_chat"
-"""A text set that the seed writes in talk with text/talk.yml; not a source of documents."""
+"""A text set that the seed writes in talk with text/dialogue.yml; not a source of documents."""
 HUB, HUB_ROWS = "hf:", 1000
 """``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set, its first rows."""
 GENSIM_DATA = "gensim/test/test_data"

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from birdbone.model.architecture import architecture_of
+from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.moments import CACHE, cache_key, fold, seal, store, token_weights
 from birdbone.model.network import build
-from birdbone.model.shrink import kv_groups
-from birdbone.model.walk import walk
+from birdbone.model.observing.moments import CACHE, cache_key, fold, seal, store, token_weights
+from birdbone.model.pruning.removal import kv_groups
 
 
 def observe(

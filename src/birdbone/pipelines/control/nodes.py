@@ -6,15 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.evaluate import score_canaries
-from birdbone.model.heal import heal
-from birdbone.model.judge import judge, judge_itself
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.judging.judge import judge, judge_itself
+from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.reference import Reference
-from birdbone.model.students import HealSettings
+from birdbone.run.ledger import workdir
 from birdbone.text.canaries import load_canaries
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.ledger import workdir
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.generation import end_tokens
 from birdbone.model.network import build
-from birdbone.model.written import write_talks
+from birdbone.model.observing.self_text import write_talks
+from birdbone.run.ledger import workdir
 from birdbone.scan.domains import profile_tensors, sample_tokens, scan_label
 from birdbone.scan.record import modules_of, open_writer, token_texts
+from birdbone.sources.generation import end_tokens
+from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.sources import SEED_CHAT, documents
 from birdbone.text.splits import excerpt_windows, split
-from birdbone.text.talk import openings, shared_start, turns
 
 SCAN_SHARE = 0.5
 """Of a set's documents; the rest is held out."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from birdbone.errors import ConfigError
-from birdbone.model import sources
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.harness import evaluate
-from birdbone.model.rounding import dequantized
+from birdbone.model.judging.harness import evaluate
+from birdbone.model.rounding.rounder import dequantized
+from birdbone.sources import load as sources
 
 
 def evaluate_seed(seed: Checkpoint, tokenizer_folder: Path, settings: dict, device: str, random_seed: int) -> dict:

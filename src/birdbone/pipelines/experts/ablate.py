@@ -10,12 +10,12 @@ from torch import Tensor
 from birdbone.algo.ablation import Effects, effects, judgement, verdict
 from birdbone.algo.experts import Nodes, members_of, random_sets
 from birdbone.errors import ArtifactError, ConfigError
-from birdbone.model.ablation import ablated_losses
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build
-from birdbone.model.shrink import ffn_width
+from birdbone.model.observing.ablation import ablated_losses
+from birdbone.model.pruning.removal import ffn_width
 from birdbone.report.numbers import nats
 
 log = logging.getLogger("birdbone")

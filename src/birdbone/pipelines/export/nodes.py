@@ -18,11 +18,11 @@ from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import positions_of, within
 from birdbone.model.device import read_tokenizer
-from birdbone.model.evaluate import kl_divergence, losses, prompt_ids
 from birdbone.model.folder import check_range, copy_tokenizer, write_folder
-from birdbone.model.judge import domains
+from birdbone.model.judging.evaluate import kl_divergence, losses, prompt_ids
+from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
-from birdbone.model.rounding import dequantized, with_vectors
+from birdbone.model.rounding.rounder import dequantized, with_vectors
 
 EXACT_KL = 1e-7
 GELU_KL = 1e-4

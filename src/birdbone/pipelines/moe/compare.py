@@ -8,13 +8,13 @@ from torch import Tensor
 
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.perplexity import plain
-from birdbone.gguf.mixture_figures import active_shares, against_others, referee, shares, speeds
+from birdbone.mixture.figures import active_shares, against_others, referee, shares, speeds
+from birdbone.mixture.page import rendered_page, table
+from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.reference import Reference
-from birdbone.model.split import mixture_from
+from birdbone.model.judging.reference import Reference
 from birdbone.pipelines.moe.write import GGUF_NAME
-from birdbone.report.mixture import rendered_page, table
 
 Tensors = tuple[dict[str, Tensor], dict]
 

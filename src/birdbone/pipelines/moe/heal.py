@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from birdbone.ledger import workdir
+from birdbone.mixture.routing import routing_student
+from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.heal import heal as heal_model
-from birdbone.model.live import curve_csv, live_log
-from birdbone.model.routing import routing_student
-from birdbone.model.split import mixture_from
-from birdbone.model.students import HealSettings
+from birdbone.model.healing.curve import curve_csv, live_log
+from birdbone.model.healing.heal import heal as heal_model
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.run.ledger import workdir
 
 Tensors = tuple[dict[str, Tensor], dict]
 

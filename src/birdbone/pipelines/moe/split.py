@@ -8,13 +8,13 @@ from torch import Tensor
 from birdbone.algo.grids import GRIDS
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.errors import ConfigError
+from birdbone.mixture.model import check_family, shape_for
+from birdbone.mixture.split import evened, split_layers
 from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import fits
-from birdbone.model.mixture import check_family, shape_for
-from birdbone.model.shrink import ffn_width
-from birdbone.model.split import evened, split_layers
+from birdbone.model.pruning.removal import ffn_width
 
 Tensors = tuple[dict[str, Tensor], dict]
 

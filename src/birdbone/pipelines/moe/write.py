@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.gguf.mixture import write_mixture
+from birdbone.mixture.gguf import write_mixture
+from birdbone.mixture.model import write_stock
+from birdbone.mixture.page import card
+from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import copy_tokenizer
-from birdbone.model.mixture import write_stock
-from birdbone.model.split import mixture_from
-from birdbone.report.mixture import card
 
 Tensors = tuple[dict[str, Tensor], dict]
 GGUF_NAME = "model.gguf"

@@ -12,11 +12,11 @@ from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.gguf.plan import priced_together
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.harness import guarded
-from birdbone.model.judge import judge
+from birdbone.model.judging.harness import guarded
+from birdbone.model.judging.judge import judge
+from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.reference import Reference
-from birdbone.model.rounding import Rounder
+from birdbone.model.rounding.rounder import Rounder
 
 AIM = 0.9
 """Where in what is left of the limit the search aims."""

@@ -18,19 +18,19 @@ from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.evaluate import generate, score_canaries
-from birdbone.model.generation import end_tokens
-from birdbone.model.judge import domains, judge
+from birdbone.model.judging.evaluate import generate, score_canaries
+from birdbone.model.judging.judge import domains, judge
+from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.reference import Reference
-from birdbone.model.rounding import dequantized
-from birdbone.model.shrink import macs_per_token
+from birdbone.model.pruning.removal import macs_per_token
+from birdbone.model.rounding.rounder import dequantized
 from birdbone.pipelines.export.nodes import GGUF_NAME
 from birdbone.progress import track
 from birdbone.report.assemble import assemble
 from birdbone.report.card import model_card
 from birdbone.report.headline import headline
 from birdbone.report.page import render
+from birdbone.sources.generation import end_tokens
 from birdbone.text.canaries import load_canaries
 
 Texts = tuple[dict[str, Tensor], dict]
@@ -136,7 +136,7 @@ def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> di
 
 def _source_file(model: Any, models: dict) -> Path | None:
     """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
-    from birdbone.model.sources import locate
+    from birdbone.sources.load import locate
 
     source = locate(model, models)
     return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None

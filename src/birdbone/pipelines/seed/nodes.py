@@ -16,21 +16,21 @@ from birdbone.algo.stop_loss import START
 from birdbone.datasets.atomic import file_digest
 from birdbone.errors import TextError
 from birdbone.gguf.header import quantized_type
-from birdbone.model import sources
-from birdbone.model.adapter import about as adapter_about
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.evaluate import losses, score_canaries
-from birdbone.model.harness import evaluate, fallen
-from birdbone.model.judge import domains
+from birdbone.model.judging.evaluate import losses, score_canaries
+from birdbone.model.judging.harness import evaluate, fallen
+from birdbone.model.judging.judge import domains
+from birdbone.model.judging.reference import Reference, final_states
 from birdbone.model.network import build
-from birdbone.model.reference import Reference, final_states
-from birdbone.model.shrink import block_parameters, macs_per_token
-from birdbone.model.written import write_windows
+from birdbone.model.observing.self_text import write_windows
+from birdbone.model.pruning.removal import block_parameters, macs_per_token
+from birdbone.sources import load as sources
+from birdbone.sources.adapter import about as adapter_about
 from birdbone.text.canaries import load_canaries
+from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import documents
 from birdbone.text.splits import document_windows, packed_windows, split
-from birdbone.text.talk import check_chat
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}

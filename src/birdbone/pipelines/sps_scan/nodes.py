@@ -11,12 +11,12 @@ from torch import Tensor
 from birdbone.algo.scores import SCORES, NodeStats
 from birdbone.algo.sps import NodeMoments
 from birdbone.datasets.mscan import ScanWriter
-from birdbone.ledger import workdir
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
-from birdbone.model.scan import Pairs, node_moments
+from birdbone.model.observing.gradients import Pairs, node_moments
+from birdbone.run.ledger import workdir
 from birdbone.scan.record import append, modules_of, token_texts
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from birdbone.diff.bundle import bundle_id, core_of, write_texts
 from birdbone.diff.patch import WEIGHTS_PATCH, write_patches
 from birdbone.diff.records import Records
-from birdbone.diff.sides import Side
+from birdbone.diff.report_data import story_of
+from birdbone.diff.revisions import Side
 from birdbone.diff.states import state_of
-from birdbone.diff.story import story_of
 from birdbone.model.checkpoint import Checkpoint
 
 

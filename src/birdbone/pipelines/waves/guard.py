@@ -10,12 +10,12 @@ from birdbone.algo.perplexity import plain, worst_change
 from birdbone.algo.stop_loss import judge as next_standing
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.evaluate import score_canaries
-from birdbone.model.harness import guarded
-from birdbone.model.judge import judge
+from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.judging.harness import guarded
+from birdbone.model.judging.judge import judge
+from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.reference import Reference
-from birdbone.model.shrink import block_parameters, ffn_width, kv_groups, macs_per_token
+from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, macs_per_token
 from birdbone.text.canaries import load_canaries
 
 

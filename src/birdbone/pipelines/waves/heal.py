@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from birdbone.algo.stop_loss import why_not
-from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.heal import heal as heal_model
-from birdbone.model.live import curve_csv, live_log
-from birdbone.model.students import HealSettings
+from birdbone.model.healing.curve import curve_csv, live_log
+from birdbone.model.healing.heal import heal as heal_model
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.run.ledger import workdir
 
 
 def heal(

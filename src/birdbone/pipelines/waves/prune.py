@@ -8,9 +8,9 @@ from birdbone.algo.budget import bytes_allowed
 from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.prune import prune as prune_model
-from birdbone.model.prune import sparsity_for, target_nodes
-from birdbone.model.shrink import block_parameters
+from birdbone.model.pruning.prune import prune as prune_model
+from birdbone.model.pruning.prune import sparsity_for, target_nodes
+from birdbone.model.pruning.removal import block_parameters
 
 
 def prune(

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from birdbone.algo.stop_loss import why_not
-from birdbone.ledger import workdir
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.evaluate import losses
-from birdbone.model.heal import heal, loss_on
+from birdbone.model.healing.heal import heal, loss_on
+from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
-from birdbone.model.regrow import regrow as regrow_model
-from birdbone.model.students import HealSettings
+from birdbone.model.pruning.regrow import regrow as regrow_model
+from birdbone.run.ledger import workdir
 
 
 def regrow(

@@ -1,0 +1,195 @@
+"""``birdbone``: what Kedro and DVC have no command for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from birdbone.cli.bundle import bundle
+from birdbone.cli.diff import diff
+from birdbone.cli.hook import hook
+from birdbone.cli.scan import image, replay, scan
+from birdbone.errors import BirdboneError, ConfigError
+from birdbone.run.failure import message
+from birdbone.run.overrides import Overrides
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Make a language model small, and show what it cost.
+
+    The work itself is Kedro's and DVC's:
+
+    \b
+      kedro run                      the whole job (growth_prune_heal)
+      kedro run --env=tiny           the same on a tiny random model, in a minute
+      kedro run --params=model=gpt2  another preset, hub id, folder or .gguf
+      dvc repro                      only what changed
+      kedro viz run                  the pipeline in the browser
+    """
+
+
+@commands.command()
+@click.option(
+    "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
+)
+@click.option("--params", cls=Overrides)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plan(env: str | None, params: dict, as_json: bool) -> None:
+    """Say what a run will do and need, without doing it.
+
+    Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
+    targets that these settings cannot reach.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from birdbone.algo.budget import bytes_allowed
+    from birdbone.cli.plan import make_plan, to_json
+    from birdbone.report import numbers
+    from birdbone.run.config import roots
+
+    loader = _loader(env, params)
+    made = make_plan(loader.checked)
+    if as_json:
+        click.echo(to_json(made))
+        return
+    p, console = loader.checked, Console()
+    table = Table(
+        title=f"birdbone: {escape(made.name)}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
+        title_justify="left",
+    )
+    table.add_column("stage")
+    table.add_column("about", justify="right")
+    for stage, minutes in made.minutes.items():
+        table.add_row(stage, numbers.duration(60 * minutes))
+    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(made.minutes.values()))}")
+    console.print(table)
+    low, high = map(numbers.size, made.bytes_range)
+    console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
+    asked = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
+    if p.target_bytes is not None:
+        asked = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, made.bytes_f16))}"
+    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
+    where = roots(loader)
+    page, export = escape(f"{where['data']}/08_reporting/report.html"), escape(f"{where['models']}/export/")
+    console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
+    for warning in made.warnings:
+        console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+
+
+@commands.command()
+@click.option("--check", "only_check", is_flag=True, help="Exit 1 when dvc.yaml is stale; write nothing.")
+def dvc(only_check: bool) -> None:
+    """Write dvc.yaml from the Kedro registry and catalog (base profile).
+
+    Run it after adding a node, a dataset, or waves. Folders of waves that are gone are deleted.
+    """
+    from birdbone.cli import dvc as generator
+
+    root = project_root()
+    if only_check:
+        if not generator.check(root):
+            raise ConfigError("dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it")
+        click.echo("dvc.yaml is up to date")
+        return
+    for path in generator.write(root):
+        click.echo(f"removed {path}")
+    click.echo("dvc.yaml written")
+
+
+@commands.command()
+@click.option("--env", default=None, help="Profile, as for kedro run.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def verify(env: str | None, as_json: bool) -> None:
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does).
+
+    Of the base profile also: whether dvc.lock names the parameters that the results were made with.
+    """
+    from birdbone.cli.verify import advice, artifacts, cached
+    from birdbone.run.recorded import unlike_lock
+
+    root = project_root()
+    states, (objects, damaged) = artifacts(root, env), cached(root)
+    unlike = unlike_lock(root) if env in (None, "base") else []
+    if as_json:
+        cache = {"objects": objects, "damaged": damaged}
+        click.echo(json.dumps({"artifacts": states, "cache": cache, "lock": unlike}))
+    else:
+        click.echo("".join(f"{state:8} {name}\n" for name, state in states.items()), nl=False)
+        click.echo(f"{'DAMAGED' if damaged else 'ok':8} DVC's cache: {objects} objects")
+        click.echo("".join(f"{'UNLIKE':8} {line}\n" for line in unlike), nl=False)
+    if problem := advice(states, damaged, unlike):
+        raise BirdboneError(problem)
+
+
+@commands.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether DVC can record here; write nothing.")
+def record(only_check: bool) -> None:
+    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run` does at its end.
+
+    Refused where they were not made as conf/base says: after --params, conf/local, another profile that writes to
+    the same place, or half a run. Where DVC cannot record at all, that is said, and nothing is done.
+    """
+    from birdbone.run import recorded
+
+    root = project_root()
+    if why := recorded.unrecordable(root):
+        click.echo(f"birdbone: DVC {'will' if only_check else 'does'} not record the results: {why}", err=True)
+    elif not only_check:
+        recorded.record(root)
+        click.echo("recorded for DVC: dvc.lock")
+
+
+@commands.command()
+@click.option("--env", default=None, help="Profile, as for kedro run.")
+def summary(env: str | None) -> None:
+    """Print the last finished run's summary table and the paths of what it made."""
+    from birdbone.run.config import roots
+
+    where = roots(_loader(env))
+    path = project_root() / where["data"] / "08_reporting" / "summary.txt"
+    if not path.is_file():
+        raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
+    click.echo(path.read_text())
+
+
+def project_root() -> Path:
+    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
+    from birdbone.run.config import project_root as found
+
+    return found()
+
+
+def _loader(env: str | None, given: dict | None = None):
+    from birdbone.run.config import make_loader
+
+    return make_loader(project_root(), env, given)
+
+
+commands.add_command(bundle)
+commands.add_command(diff)
+commands.add_command(hook)
+commands.add_command(scan)
+commands.add_command(replay)
+commands.add_command(image)
+
+
+def main() -> None:
+    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped it."""
+    try:
+        commands()
+    except Exception as error:
+        text = message(error)
+        if text is None:
+            raise
+        print(f"birdbone: {text}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Changes of a model in the model's own words: which neurons, key-value groups and weights went or came back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from birdbone.diff.bits import bits
+from birdbone.diff.coordinates import NODES, node_pair, shifted_axes
+from birdbone.diff.states import State, Tensors
+
+KINDS = {"ffn": ("FFN neuron", "FFN neurons"), "kv": ("key-value group", "key-value groups")}
+
+
+class NodeChange(NamedTuple):
+    """One layer's nodes of a kind (``ffn`` or ``kv``), bool over the seed's nodes.
+
+    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown`` where they are not.
+    """
+
+    layer: int
+    kind: str
+    kept: Tensor
+    removed: Tensor
+    regrown: Tensor
+    revived: Tensor
+
+
+class WeightChange(NamedTuple):
+    """What happened to one tensor's weight mask: shares masked before and after, and the bits that changed sides."""
+
+    tensor: str
+    before: float
+    after: float
+    removed: int
+    returned: int
+
+
+def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
+    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps all.
+
+    Without the seed all that came back counts as regrown.
+    """
+    found = []
+    for name in {*old.masks, *new.masks}:
+        if match := NODES.fullmatch(name):
+            before, after = node_pair(old.masks, new.masks, name)
+            if not torch.equal(before, after):
+                back = ~before & after
+                as_before = back & _as_seed(new, seed, name, after) if seed and back.any() else torch.zeros_like(back)
+                kept, gone = before & after, before & ~after
+                found.append(NodeChange(int(match[2]), match[1], kept, gone, back & ~as_before, as_before))
+    return sorted(found, key=lambda c: (c.layer, c.kind))
+
+
+def weight_changes(old: State, new: State) -> list[WeightChange]:
+    """Every tensor whose weight mask differs, by name; where nodes went too, its bits are not paired."""
+    found = []
+    for name in sorted({n for n in (*old.masks, *new.masks) if n.startswith("weight.")}):
+        if name in old.masks and name in new.masks and old.masks.digest(name) == new.masks.digest(name):
+            continue
+        before, after = (_masked(masks, name) for masks in (old.masks, new.masks))
+        gone = back = 0
+        if before.kept is None or after.kept is None or before.kept.shape == after.kept.shape:
+            a, b = (m.kept if m.kept is not None else torch.ones((), dtype=torch.bool) for m in (before, after))
+            gone, back = int((a & ~b).sum()), int((~a & b).sum())
+        found.append(WeightChange(name.removeprefix("weight."), before.share, after.share, gone, back))
+    return found
+
+
+def node_words(changes: Iterable[NodeChange]) -> list[str]:
+    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 regrown``."""
+    lines: dict[int, list[str]] = {}
+    for change in changes:
+        lines.setdefault(change.layer, []).append(_words(change))
+    return [f"layer {layer}: {'; '.join(parts)}" for layer, parts in sorted(lines.items())]
+
+
+def _words(change: NodeChange) -> str:
+    parts = []
+    for what, mask in (("removed", change.removed), ("regrown", change.regrown), ("revived", change.revived)):
+        numbers = mask.nonzero().flatten().tolist()
+        if not numbers:
+            continue
+        one, many = KINDS[change.kind]
+        if change.kind == "kv":
+            parts.append(f"{one if len(numbers) == 1 else many} {', '.join(map(str, numbers))} {what}")
+        elif parts:
+            parts.append(f"{len(numbers)} {what}")
+        else:
+            parts.append(f"{len(numbers)} {one if len(numbers) == 1 else many} {what}")
+    return ", ".join(parts)
+
+
+def _as_seed(new: State, seed: State, name: str, kept: Tensor) -> Tensor:
+    """Which of the kept nodes have all their weights as the seed has them, bool over the seed's nodes."""
+    same = torch.ones(int(kept.sum()), dtype=torch.bool)
+    for tensor, axis in shifted_axes(new.config, {name}).items():
+        if tensor in new.weights and tensor in seed.weights:
+            equal = bits(new.weights[tensor]) == axis.cut(bits(seed.weights[tensor]), kept)
+            same &= equal.movedim(axis.dim, 0).reshape(len(same), -1).all(1)
+    found = torch.zeros_like(kept)
+    found[kept] = same
+    return found
+
+
+class _Mask(NamedTuple):
+    kept: Tensor | None
+    share: float
+
+
+def _masked(masks: Tensors, name: str) -> _Mask:
+    if name not in masks:
+        return _Mask(None, 0.0)
+    kept = masks[name]
+    return _Mask(kept, float((~kept).sum()) / max(1, kept.numel()))

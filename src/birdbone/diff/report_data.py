@@ -1,0 +1,63 @@
+"""All that a bundle's reports tell, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from birdbone.diff.changes import NodeChange, WeightChange, node_changes, weight_changes
+from birdbone.diff.metrics import linear_weights, metrics, sparsity
+from birdbone.diff.revisions import Side
+from birdbone.diff.states import State
+
+EDGES = np.linspace(-5, 0, 41)
+"""Of log10 |change| / rms of the tensor, in the histograms."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """``deltas``: layer -> counts [len(EDGES) - 1] of its linear weights that changed, by how much; smaller
+    changes count in the first, larger in the last. ``summary``: as ``patch.write_patches`` returns it.
+    """
+
+    id: str
+    old: Side
+    new: Side
+    metrics: dict
+    nodes: list[NodeChange]
+    weights: list[WeightChange]
+    sparsity: tuple[dict[int, float], dict[int, float]]
+    deltas: dict[int, np.ndarray]
+    summary: dict
+
+
+def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict) -> Story:
+    """The story of a bundle; reads every linear weight that changed and kept its shape once more."""
+    return Story(
+        name,
+        old,
+        new,
+        metrics(old, new),
+        node_changes(old.state, new.state, seed),
+        weight_changes(old.state, new.state),
+        (sparsity(old.state), sparsity(new.state)),
+        deltas(old, new),
+        summary,
+    )
+
+
+def deltas(old: Side, new: Side) -> dict[int, np.ndarray]:
+    """Histograms of how much the linear layers' weights changed, per layer, where their shapes are still the same."""
+    found: dict[int, np.ndarray] = {}
+    a, b = old.state.weights, new.state.weights
+    for name, layer in linear_weights(new.state).items():
+        if name not in a or a.specs[name] != b.specs[name] or a.digest(name) == b.digest(name):
+            continue
+        before, change = a[name].float(), b[name].float()
+        scale = before.square().mean().sqrt().clamp_min(1e-30)
+        change = (change - before)[change != before].abs() / scale
+        logs = torch.log10(change.clamp_min(1e-30)).clamp(EDGES[0], EDGES[-1]).numpy()
+        found[layer] = found.get(layer, 0) + np.histogram(logs, EDGES)[0]
+    return found

@@ -1,0 +1,169 @@
+"""A mixture measured: quality and speed against the share of experts that are on."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from birdbone.algo.bootstrap import ratio_interval
+from birdbone.algo.perplexity import domain_figures, plain
+from birdbone.errors import ExportError
+from birdbone.gguf import llamacpp
+from birdbone.gguf.writer import write_gguf
+from birdbone.mixture.gguf import USED, write_mixture
+from birdbone.mixture.model import Mixture, set_active, stock_network
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.judging.evaluate import compare
+from birdbone.model.judging.judge import domains
+from birdbone.model.judging.reference import Reference
+
+EXACT_KL, EXACT_MEDIAN = 1e-7, 1e-6
+DENSE = "dense"
+
+
+def shares(wanted: list[float], experts: int) -> list[int]:
+    """Numbers of active experts for the shares of them, ascending, each once and at least 1."""
+    return sorted({min(experts, max(1, round(share * experts))) for share in wanted})
+
+
+def quality(
+    network: nn.Module, reference: Reference, texts: dict[str, Tensor], tokens: int, random_seed: int, label: str
+) -> dict:
+    """Figures over all guard domains together, as ``domain_figures`` has them, and per domain under ``domains``.
+
+    tokens: of each domain's windows, at most, each read as far as the network's context goes. Documents of
+    different domains stay different documents.
+    """
+    device, found, parts, places, first = next(network.parameters()).device, {}, [], [], 0
+    context = network.config.max_position_embeddings
+    for domain in domains(texts, "guard"):
+        name = f"guard.{domain}"
+        windows = texts[name][: max(2, tokens // texts[name].shape[1])]
+        documents = texts[f"{name}.documents"][: len(windows)].long()
+        windows = windows[:, :context]
+        seen = compare(network, partial(_within, reference, name, device, context), windows, f"{label}: {domain}")
+        scored = windows.shape[1] - 1
+        found[domain] = domain_figures(seen, documents, scored, random_seed)
+        parts.append(seen)
+        places.append(documents + first)
+        first += int(documents.max()) + 1
+    pooled = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return {**domain_figures(pooled, torch.cat(places), scored, random_seed), "domains": plain(found)}
+
+
+def _within(reference: Reference, name: str, device: torch.device, context: int, rows: slice) -> Tensor:
+    return reference.logits(name, rows, device)[:, :context]
+
+
+def active_shares(
+    mixtures: dict[str, Mixture],
+    healed_folder: Path,
+    counts: list[int],
+    grouping: str,
+    reference: Reference,
+    texts: dict[str, Tensor],
+    tokens: int,
+    device: str,
+    random_seed: int,
+) -> list[dict]:
+    """One row of ``quality`` for each grouping, unhealed, and for the written folder, at each number of experts.
+
+    All experts on is one row, of ``grouping`` unhealed: no router has a say in it.
+    """
+    experts = mixtures[grouping].shape.experts
+    rows = []
+    for name in [*mixtures, "healed"]:
+        if name == "healed":
+            network = AutoModelForCausalLM.from_pretrained(
+                healed_folder, dtype=torch.float32, trust_remote_code=False
+            ).to(device)
+        else:
+            network = stock_network(mixtures[name], device=device)
+        for active in counts:
+            if active == experts and name != grouping:
+                continue
+            set_active(network, active)
+            figures = quality(network, reference, texts, tokens, random_seed, f"{name}, {active} of {experts}")
+            of = grouping if name == "healed" else name
+            rows.append(
+                {"grouping": of, "healed": name == "healed", "active": active, "share": active / experts, **figures}
+            )
+    return rows
+
+
+def against_others(rows: list[dict], random_seed: int) -> list[dict]:
+    """Topology's perplexity against each other grouping's, unhealed, at equal numbers of active experts.
+
+    ``change`` is [change, low, high], paired over documents: below 0 throughout means that topology is better.
+    """
+    by = {(row["grouping"], row["active"]): row for row in rows if not row["healed"]}
+    found = []
+    for (grouping, active), row in by.items():
+        if grouping == "topology" or ("topology", active) not in by or row["share"] == 1:
+            continue
+        ours = by["topology", active]["document_nll"]
+        change = ratio_interval(row["document_nll"], ours, row["document_tokens"], seed=random_seed)
+        found.append({"against": grouping, "active": active, "share": row["share"], "change": list(change)})
+    return found
+
+
+def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: int | None) -> list[dict]:
+    """llama.cpp's logits of an f32 file beside stock transformers', all experts on and ``mixture.active`` of them.
+    ids are read within the file's context.
+
+    Raises ExportError where they differ. With some experts off the median token counts: near ties between
+    experts fall either way, in each runtime's own rounding.
+    """
+    network, rows = stock_network(mixture), []
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
+        path = Path(folder) / "f32.gguf"
+        write_mixture(path, mixture, tokenizer_folder)
+        ids = ids[: llamacpp.context_length(path)]
+        for active in sorted({mixture.shape.experts, mixture.active}, reverse=True):
+            set_active(network, active)
+            with torch.no_grad():
+                ours = network(torch.tensor([ids]), use_cache=False).logits[0]
+            theirs = torch.from_numpy(llamacpp.logits(path, ids, kv="f32", threads=threads, overrides={USED: active}))
+            p, q = (logits.double().log_softmax(-1) for logits in (ours, theirs))  # float32 is noisy at 1e-8
+            kl = (p.exp() * (p - q)).sum(-1)
+            rows.append(
+                {
+                    "active": active,
+                    "tokens": len(ids),
+                    "kl": float(kl.mean()),
+                    "kl_median": float(kl.median()),
+                    "top1": float((ours.argmax(-1) == theirs.argmax(-1)).double().mean()),
+                }
+            )
+            everything = active == mixture.shape.experts
+            judged, limit = (rows[-1]["kl"], EXACT_KL) if everything else (rows[-1]["kl_median"], EXACT_MEDIAN)
+            if not judged < limit:
+                raise ExportError(
+                    f"llama.cpp's logits of the f32 mixture with {active} experts on differ from transformers': "
+                    f"KL {judged:.2e} (limit {limit:.0e})"
+                )
+    return rows
+
+
+def speeds(
+    path: Path,
+    dense: Checkpoint,
+    tokenizer_folder: Path,
+    kind: str,
+    counts: list[int],
+    generated: int,
+    threads: int | None,
+) -> dict:
+    """llama.cpp's tokens per second of the file at each number of experts, and of the dense model in the same type."""
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
+        beside = Path(folder) / "dense.gguf"
+        write_gguf(beside, dense, tokenizer_folder, default_type=kind)
+        files = {DENSE: beside, **{str(active): path for active in counts}}
+        used = {str(active): {USED: active} for active in counts}
+        found = llamacpp.speeds(files, threads, generated=generated, overrides=used)
+        return {name: {**figures, "bytes": files[name].stat().st_size} for name, figures in found.items()}

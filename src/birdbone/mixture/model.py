@@ -1,0 +1,198 @@
+"""A dense model of llama's kind as a sparse mixture that stock transformers holds exactly: ``glm4_moe``.
+
+Its router weighs an expert by scale · σ(z), unnormalised: with scale 2 and tiny z the weight is 1, so that a
+layer gives the shared expert plus the chosen ones, and with all of them on what the dense layer gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig
+
+from birdbone.algo.mixture import TINY
+from birdbone.errors import ConfigError, UnsupportedArchitectureError
+from birdbone.model.architecture import architecture_of
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import hf_config
+from birdbone.model.pruning.removal import ffn_width
+
+SCALE = 2.0
+ROPES = ("default", "linear")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a layer is cut: ``experts`` of ``width`` nodes each and a shared one of ``shared`` nodes."""
+
+    experts: int
+    width: int
+    shared: int
+
+    def expert(self, number: int) -> slice:
+        """Where an expert's nodes lie once the layer is in the mixture's order."""
+        start = self.shared + number * self.width
+        return slice(start, start + self.width)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A dense checkpoint of even width whose nodes are in the order shared, expert 0, expert 1 …, and its routers.
+
+    routers: per layer [experts, hidden], their outputs about 1. active: experts per token. size: of the routers'
+    outputs in files and stock networks; it changes no ranking.
+    """
+
+    dense: Checkpoint
+    routers: list[Tensor]
+    shape: Shape
+    active: int
+    size: float = TINY
+
+
+def check_family(checkpoint: Checkpoint) -> None:
+    """Raises UnsupportedArchitectureError unless glm4_moe computes what this model computes."""
+    config = checkpoint.config
+    rope = getattr(hf_config(config), "rope_parameters", None) or {}
+    biases = [n for n in checkpoint.weights if n.endswith(".bias")]
+    faults = {
+        f"model_type is {config.get('model_type')!r}": architecture_of(config).name != "llama",
+        f"hidden_act is {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
+        f"{biases[0]} is a bias" if biases else "": bool(biases),
+        f"rope_type is {rope.get('rope_type')!r}": rope.get("rope_type", "default") not in ROPES,
+    }
+    if found := [fault for fault, is_so in faults.items() if is_so]:
+        raise UnsupportedArchitectureError(
+            f"moe: {found[0]}; a mixture (glm4_moe) holds models of llama's kind alone: "
+            "llama or mistral, SiLU, no biases, plain or linear rotary positions"
+        )
+
+
+def shape_for(width: int, experts: int, shared_share: float, multiple: int = 1) -> Shape:
+    """Cut ``width`` nodes; glm4_moe wants a shared expert of a whole number of expert widths, at least one.
+
+    multiple: that an expert's width has to be of, for its file's tensor type. Raises ConfigError naming
+    the expert counts that fit.
+    """
+    if experts > width:
+        raise ConfigError(f"parameter moe.split.experts: {experts} experts, but a layer has {width} nodes")
+    parts = experts + _shared_parts(experts, shared_share)
+    if width % parts or width // parts % multiple:
+        fitting = [
+            e
+            for e in range(2, width)
+            if width % (p := e + _shared_parts(e, shared_share)) == 0 and width // p % multiple == 0
+        ]
+        raise ConfigError(
+            f"parameter moe.split.experts: {width} nodes do not divide into {experts} experts and a shared one of "
+            f"{parts - experts} times their width"
+            + (f" in multiples of {multiple}" if multiple > 1 else "")
+            + f"; at this moe.split.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
+        )
+    each = width // parts
+    return Shape(experts, each, width - experts * each)
+
+
+def mixture_of(
+    checkpoint: Checkpoint, orders: list[Tensor], routers: list[Tensor], shape: Shape, active: int
+) -> Mixture:
+    """The mixture of an evenly wide checkpoint. orders: per layer the nodes [width], shared first, expert by expert."""
+    architecture, weights = architecture_of(checkpoint.config), {}
+    for layer, order in enumerate(orders):
+        for module in architecture.ffn_inputs(layer):
+            weights[f"{module}.weight"] = checkpoint.weights[f"{module}.weight"][order.long()]
+        name = f"{architecture.ffn_output(layer)}.weight"
+        weights[name] = checkpoint.weights[name][:, order.long()].contiguous()
+    return Mixture(checkpoint.evolve(weights), routers, shape, active)
+
+
+def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfig:
+    """The stock configuration with ``active`` experts per token."""
+    from transformers import Glm4MoeConfig
+
+    dense, shape = hf_config(mixture.dense.config), mixture.shape
+    architecture, config = architecture_of(mixture.dense.config), mixture.dense.config
+    window = getattr(dense, "sliding_window", None)
+    return Glm4MoeConfig(
+        architectures=["Glm4MoeForCausalLM"],
+        vocab_size=dense.vocab_size,
+        hidden_size=dense.hidden_size,
+        intermediate_size=ffn_width(mixture.dense, 0),
+        num_hidden_layers=dense.num_hidden_layers,
+        num_attention_heads=architecture.heads(config),
+        num_key_value_heads=architecture.kv_heads(config),
+        head_dim=architecture.head_size(config),
+        hidden_act="silu",
+        max_position_embeddings=min(dense.max_position_embeddings, window or dense.max_position_embeddings),
+        initializer_range=dense.initializer_range,
+        rms_norm_eps=dense.rms_norm_eps,
+        tie_word_embeddings=f"{architecture.head}.weight" not in mixture.dense.weights,
+        rope_parameters={**dense.rope_parameters, "partial_rotary_factor": 1.0},
+        attention_bias=False,
+        use_qk_norm=False,
+        moe_intermediate_size=shape.width,
+        num_experts_per_tok=active or mixture.active,
+        n_shared_experts=shape.shared // shape.width,
+        n_routed_experts=shape.experts,
+        routed_scaling_factor=SCALE,
+        norm_topk_prob=False,
+        n_group=1,
+        topk_group=1,
+        first_k_dense_replace=0,
+        num_mtp_layers=0,
+        bos_token_id=dense.bos_token_id,
+        eos_token_id=dense.eos_token_id,
+        pad_token_id=dense.pad_token_id,
+    )
+
+
+def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
+    """Every tensor under the stock class's own names."""
+    architecture, shape = architecture_of(mixture.dense.config), mixture.shape
+    weights = dict(mixture.dense.weights)
+    for layer, router in enumerate(mixture.routers):
+        gate, up = (weights.pop(f"{m}.weight") for m in architecture.ffn_inputs(layer))
+        down = weights.pop(f"{architecture.ffn_output(layer)}.weight")
+        mlp = architecture.part(layer, "mlp")
+        experts = [shape.expert(number) for number in range(shape.experts)]
+        weights |= {
+            f"{mlp}.shared_experts.gate_proj.weight": gate[: shape.shared],
+            f"{mlp}.shared_experts.up_proj.weight": up[: shape.shared],
+            f"{mlp}.shared_experts.down_proj.weight": down[:, : shape.shared].contiguous(),
+            f"{mlp}.experts.gate_up_proj": torch.stack([torch.cat([gate[e], up[e]]) for e in experts]),
+            f"{mlp}.experts.down_proj": torch.stack([down[:, e] for e in experts]),
+            f"{mlp}.gate.weight": router * mixture.size,
+            f"{mlp}.gate.e_score_correction_bias": torch.zeros(shape.experts),
+        }
+    return weights
+
+
+def stock_network(mixture: Mixture, active: int | None = None, device: str = "cpu") -> nn.Module:
+    """Stock ``Glm4MoeForCausalLM`` with the mixture's weights, float32, in evaluation mode."""
+    from transformers import Glm4MoeForCausalLM  # with it come seconds of imports, which no other stage needs
+
+    network = Glm4MoeForCausalLM(stock_config(mixture, active))
+    missing, unexpected = network.load_state_dict(stock_weights(mixture), strict=False)
+    tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()
+    if set(missing) - tied or unexpected:
+        raise UnsupportedArchitectureError(f"glm4_moe: missing {missing[:3]}, unexpected {unexpected[:3]}")
+    return network.requires_grad_(False).eval().to(device)
+
+
+def set_active(network: nn.Module, active: int) -> None:
+    """Let a stock network use ``active`` experts per token from now on."""
+    network.config.num_experts_per_tok = active
+    for layer in network.model.layers:
+        layer.mlp.gate.top_k = active
+
+
+def write_stock(mixture: Mixture, folder: Path) -> None:
+    """A folder that stock ``from_pretrained`` loads, float32: tiny routers are subnormal in float16."""
+    stock_network(mixture).save_pretrained(folder)
+
+
+def _shared_parts(experts: int, share: float) -> int:
+    return max(1, round(experts * share / (1 - share)))

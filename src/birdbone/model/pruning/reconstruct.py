@@ -1,0 +1,59 @@
+"""Block-wise reconstruction: each decoder block in turn learns to give the seed's block's output.
+
+No pass through the whole network and none through the head, so that a step costs a fraction of
+distilling (after BRECQ, Li et al. 2021, arXiv:2102.05426). A block reads what the healed blocks before it
+give, and so also makes up for what they still do wrong.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from birdbone.errors import NumericalError
+from birdbone.model.architecture import architecture_of
+from birdbone.model.blockwise import block_inputs, block_output
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.healing.trainable import HealSettings, student_of
+from birdbone.model.network import blocks_of, build
+from birdbone.progress import track
+
+
+def reconstruct(
+    checkpoint: Checkpoint, seed: Checkpoint, windows: Tensor, settings: HealSettings, random_seed: int, device: str
+) -> tuple[Checkpoint, list[dict]]:
+    """The healed checkpoint and one row per block: its error before and after, a share of the seed's output power.
+
+    windows [N, T] are used in order, ``settings.batch`` a step, ``settings.steps`` steps a block.
+    Every masked weight of the result is exactly 0. Raises NumericalError when an error is not finite.
+    """
+    torch.manual_seed(random_seed)
+    architecture = architecture_of(checkpoint.config)
+    teacher, student = build(seed, device), student_of(checkpoint, settings, device)
+    curve = []
+    parts = windows.split(settings.batch)
+    wanted, arguments = block_inputs(teacher, architecture, parts)
+    given = [hidden.clone() for hidden in wanted]
+    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(student.network, architecture), strict=True))
+    for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
+        calls = [a[layer] for a in arguments]
+        with torch.no_grad():
+            wanted = [block_output(theirs, h, call) for h, call in zip(wanted, calls, strict=True)]
+        power = sum(w.square().sum() for w in wanted) / sum(w.numel() for w in wanted)
+        learns = [p for p in ours.parameters() if any(p is t for t in student.trained.values())]
+        optimizer = torch.optim.Adam(learns, lr=settings.learning_rate)
+        errors = []
+        for step in range(settings.steps):
+            i = step % len(parts)
+            error = (block_output(ours, given[i], calls[i]) - wanted[i]).square().mean() / power
+            if not torch.isfinite(error):
+                raise NumericalError(f"block {layer}: the error is not finite at step {step}; lower the learning rate")
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            errors.append(error.item())
+        with torch.no_grad():
+            given = [block_output(ours, h, call) for h, call in zip(given, calls, strict=True)]
+        left = sum((g - w).square().mean() for g, w in zip(given, wanted, strict=True)) / len(parts) / power
+        curve.append({"block": layer, "before": errors[0], "after": float(left)})
+    return student.merged(), curve

@@ -1,0 +1,58 @@
+"""What a run prints: the wave table after each guard, the summary and the paths at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from birdbone.run.config import state_folder
+from birdbone.run.ledger import read_timings
+
+SUMMARIES = {
+    "summary": ("report_page", "export_gguf", "export_folder", "bundle"),
+    "moe_summary": ("moe_page", "moe_gguf", "moe_folder"),
+}
+"""What is printed at the end of a run that made it, and whose paths follow."""
+
+
+class TerminalHooks:
+    """Prints to standard output; says nothing of nodes that were not part of the run."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        self._state = state_folder(context.project_path, context.config_loader)
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any]) -> None:
+        if not node.name.endswith(".guard"):
+            return
+        from birdbone.report.assemble import wave_row
+        from birdbone.report.summary import wave_table
+
+        current = int(node.name.removesuffix(".guard").rpartition("_")[2])
+        seconds = read_timings(self._state)
+        rows = []
+        for number in range(1, current + 1):
+            wave = f"wave_{number}"
+            reports = {name: catalog.load(f"{wave}.{name}") for name in ("prune_report", "regrow_report")}
+            reports["verdict"] = outputs[f"{wave}.verdict"] if number == current else catalog.load(f"{wave}.verdict")
+            rows.append(
+                {**wave_row(number, reports), "seconds": sum(s for n, s in seconds.items() if n.startswith(f"{wave}."))}
+            )
+        print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        made = pipeline.outputs() | pipeline.datasets()
+        for summary, files in SUMMARIES.items():
+            if summary not in made:
+                continue
+            print(catalog.load(summary))
+            for name in files:
+                if name in made:
+                    print(f"{name:14} {catalog.get(name)._describe()['filepath']}")
