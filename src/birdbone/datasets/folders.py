@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from kedro.io import AbstractDataset
 from torch import Tensor
@@ -85,6 +87,25 @@ class TensorFolder(_Stored):
     def load(self) -> tuple[dict[str, Tensor], dict]:
         manifest = verify_folder(self._filepath)
         return load_tensors(self._filepath / "tensors.safetensors", manifest["tensors"]), manifest["meta"]
+
+
+class ObjectFolder(TensorFolder):
+    """A frozen object made of tensors, such as Scores: saves and loads that object.
+
+    holds: the dotted name of its class, which has ``to_tensors() -> (tensors, meta)`` and the class method
+    ``from_tensors(tensors, meta)``.
+    """
+
+    def __init__(self, filepath: str, holds: str, metadata: dict | None = None) -> None:
+        super().__init__(filepath, metadata)
+        self._holds = holds
+
+    def save(self, content: Any) -> None:
+        super().save(content.to_tensors())
+
+    def load(self) -> Any:
+        module, _, name = self._holds.rpartition(".")
+        return getattr(import_module(module), name).from_tensors(*super().load())
 
 
 class ModelFolder(_Stored):
