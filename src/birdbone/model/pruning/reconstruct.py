@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from birdbone.errors import NumericalError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.blockwise import block_inputs, block_output
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.trainable import HealSettings, student_of
@@ -28,13 +27,13 @@ def reconstruct(
     Every masked weight of the result is exactly 0. Raises NumericalError when an error is not finite.
     """
     torch.manual_seed(random_seed)
-    architecture = architecture_of(checkpoint.config)
+    layout = checkpoint.layout
     teacher, student = build(seed, device), student_of(checkpoint, settings, device)
     curve = []
     parts = windows.split(settings.batch)
-    wanted, arguments = block_inputs(teacher, architecture, parts)
+    wanted, arguments = block_inputs(teacher, layout, parts)
     given = [hidden.clone() for hidden in wanted]
-    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(student.network, architecture), strict=True))
+    pairs = list(zip(blocks_of(teacher, layout), blocks_of(student.network, layout), strict=True))
     for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
         calls = [a[layer] for a in arguments]
         with torch.no_grad():

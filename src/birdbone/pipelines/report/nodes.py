@@ -22,8 +22,8 @@ from birdbone.model.judging.evaluate import generate, score_canaries
 from birdbone.model.judging.judge import domains, judge
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import macs_per_token
 from birdbone.model.rounding.rounder import dequantized
+from birdbone.model.scores import Scores
 from birdbone.pipelines.export.nodes import GGUF_NAME
 from birdbone.progress import track
 from birdbone.report.assemble import assemble
@@ -69,7 +69,7 @@ def measure_files(
                 "bytes": path.stat().st_size,
                 "substituted": _pairs(substituted),
                 "types": _counted(tensor_types(path)),
-                "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
+                "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
                 "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
                 **quality(path, rows, reference, threads),
             }
@@ -119,11 +119,11 @@ def measure_final(
     }
 
 
-def make_page(node_scores: tuple[dict[str, Tensor], dict], **measured) -> tuple[str, str, str, str]:
+def make_page(node_scores: Scores, **measured) -> tuple[str, str, str, str]:
     """(report.html, model card, summary for the terminal, headline figures as JSON); measured: see ``assemble``."""
     from birdbone.report.summary import summary
 
-    data = assemble(scores=node_scores[0], **measured)
+    data = assemble(scores=node_scores, **measured)
     return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
 
 
