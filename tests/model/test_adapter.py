@@ -15,7 +15,7 @@ from two_layer_models import logits, random_model, tokens
 
 from birdbone.errors import BirdboneError
 from birdbone.model.network import build
-from birdbone.pipelines.seed.nodes import load_seed
+from birdbone.pipelines.seed.load import load_seed
 from birdbone.sources.adapter import about
 from birdbone.sources.load import config_of, load, locate
 from birdbone.text.tokenizer import train_tokenizer

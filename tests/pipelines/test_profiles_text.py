@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from birdbone.pipelines.seed.nodes import read_text
+from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
 from birdbone.sources.load import locate

@@ -13,19 +13,23 @@ from birdbone.model.healing.heal import Healed, loss_on  # noqa: E402
 from birdbone.model.network import build  # noqa: E402
 from birdbone.model.pruning.removal import ffn_width, remove_nodes  # noqa: E402
 from birdbone.pipelines.waves import regrow as stage  # noqa: E402
+from birdbone.pipelines.waves.settings.heal import HealSettings  # noqa: E402
+from birdbone.pipelines.waves.settings.regrow import RegrowSettings  # noqa: E402
 
-SETTINGS = {"share": 0.5, "epsilon": 0.0, "tokens": 48, "heal_steps": 2}
-RECIPE = {
-    "steps": 9,
-    "batch": 2,
-    "rank": 4,
-    "learning_rate": 1e-3,
-    "ce_weight": 0.0,
-    "base": "float32",
-    "merge_onto": "weights",
-    "compute": "float32",
-    "checkpoint_every": 1,
-}
+SETTINGS = RegrowSettings.model_construct(share=0.5, epsilon=0.0, tokens=48, heal_steps=2)
+HEALING = HealSettings(
+    method="lora",
+    steps=9,
+    batch=2,
+    rank=4,
+    learning_rate=1e-3,
+    ce_weight=0.0,
+    state_weight=0.0,
+    base="float32",
+    merge_onto="weights",
+    compute="float32",
+    checkpoint_every=1,
+)
 TEXTS = {"heal": tokens(rows=6, length=24), "check": tokens(rows=4, length=24, seed=3)}
 BEFORE = {"wave": 0, "status": "accepted", "stopped": False, "check_loss": 1e-6}
 
@@ -34,7 +38,7 @@ def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = remove_nodes(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow(narrow, BEFORE, seed, {}, (TEXTS, {}), SETTINGS, RECIPE, 32, "cpu", 0)
+    state, report = stage.regrow(narrow, BEFORE, seed, {}, (TEXTS, {}), SETTINGS, HEALING, 32, "cpu", 0)
     return seed, narrow, state, report
 
 
@@ -47,7 +51,7 @@ def test_neurons_return_where_check_text_likes_the_model_better_with_them():
 
 
 def test_what_would_not_lower_the_loss_on_check_text_does_not_return(monkeypatch):
-    monkeypatch.setattr(stage, "heal", lambda grown, *_, **__: Healed(grown, [], [(0, 1e9)]))
+    monkeypatch.setattr(stage, "heal", lambda student, *_, **__: Healed(student.start, [], [(0, 1e9)]))
     _, narrow, state, report = regrown()
     assert state is narrow and report["returned"] == {}
     assert report["why"] == "what returned would not lower the loss on check text"

@@ -36,7 +36,7 @@ def routing_student(mixture: Mixture, device: str) -> tuple[Student, Callable[[]
     def routers() -> list[Tensor]:
         return [(p.detach() * s).cpu() for p, s in zip(trained.values(), sizes, strict=True)]
 
-    return Student(network, trained, lambda: mixture.dense), routers
+    return Student(mixture.dense, network, trained, lambda: mixture.dense), routers
 
 
 def _switch(network: nn.Module, mixture: Mixture, layer: int, router: Callable[[Tensor], Tensor]) -> None:

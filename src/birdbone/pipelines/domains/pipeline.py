@@ -2,7 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.domains.nodes import read_texts, scan
+from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.texts import read_texts
 
 
 def create_pipeline(**_) -> Pipeline:

@@ -2,7 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.evaluate.nodes import evaluate_export, evaluate_others, evaluate_seed
+from birdbone.pipelines.evaluate.export import evaluate_export
+from birdbone.pipelines.evaluate.others import evaluate_others
+from birdbone.pipelines.evaluate.seed import evaluate_seed
 
 SETTINGS = ["params:evaluate", "params:device", "params:random_seed"]
 

@@ -3,7 +3,8 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.pipelines.experts.ablate import ablate
-from birdbone.pipelines.experts.nodes import find, page
+from birdbone.pipelines.experts.find import find
+from birdbone.pipelines.experts.page import page
 
 
 def create_pipeline(**_) -> Pipeline:

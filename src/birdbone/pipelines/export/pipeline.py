@@ -2,7 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.export.nodes import export_folder, export_form, export_gguf, referee
+from birdbone.pipelines.export.folder import export_folder
+from birdbone.pipelines.export.form import export_form
+from birdbone.pipelines.export.gguf import export_gguf
+from birdbone.pipelines.export.referee import referee
 
 
 def create_pipeline(waves: int = 2, **_) -> Pipeline:

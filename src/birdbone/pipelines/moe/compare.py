@@ -8,13 +8,12 @@ from torch import Tensor
 
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.perplexity import plain
+from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.figures import active_shares, against_others, referee, shares, speeds
-from birdbone.mixture.page import rendered_page, table
 from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.reference import Reference
-from birdbone.pipelines.moe.write import GGUF_NAME
 
 Tensors = tuple[dict[str, Tensor], dict]
 
@@ -64,8 +63,3 @@ def compare(
     }
     path = gguf_folder / GGUF_NAME
     return report, speeds(path, source, tokenizer_folder, kind, counts, settings["speed_tokens"], threads)
-
-
-def page(report: dict, speed: dict, about: dict, command: str) -> tuple[str, str]:
-    """(page with charts, table for the terminal)."""
-    return rendered_page(report, speed, about, command), table(report, speed, about, command)

@@ -2,10 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.moe.compare import compare, page
+from birdbone.pipelines.moe.compare import compare
+from birdbone.pipelines.moe.folder import folder
+from birdbone.pipelines.moe.gguf import gguf
 from birdbone.pipelines.moe.heal import heal
+from birdbone.pipelines.moe.page import page
 from birdbone.pipelines.moe.split import split
-from birdbone.pipelines.moe.write import folder, gguf
 
 PLACE = ["params:device", "params:random_seed"]
 
@@ -24,7 +26,7 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
             ),
             Node(
                 heal,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", *PLACE],
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device"],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),

@@ -2,7 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.report.nodes import make_page, measure_files, measure_final
+from birdbone.pipelines.report.files import measure_files
+from birdbone.pipelines.report.final import measure_final
+from birdbone.pipelines.report.page import make_page
 
 PER_WAVE = ("verdict", "prune_report", "heal_report", "regrow_report")
 

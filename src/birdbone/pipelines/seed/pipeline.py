@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, measure_tasks, read_text, write_text
+from birdbone.pipelines.seed.baseline import measure_baseline
+from birdbone.pipelines.seed.load import load_seed
+from birdbone.pipelines.seed.tasks import measure_tasks
+from birdbone.pipelines.seed.text import read_text
+from birdbone.pipelines.seed.write import write_text
 
 
 def create_pipeline(**_) -> Pipeline:

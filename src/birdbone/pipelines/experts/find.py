@@ -21,7 +21,6 @@ from birdbone.progress import track
 SHOWN_BARS = 100
 """Of a diagram's H1 bars, the longest are kept in the report."""
 MEASURES = ("activity", "sensitivity", "fisher")
-
 Tensors = tuple[dict[str, Tensor], dict]
 
 
@@ -67,13 +66,6 @@ def find(
     }
     meta = {"clusters": settings["clusters"], "model": domain_profile[1]["model"], "labels": domains.labels}
     return ({f"ffn.{i}": x for i, x in labels.items()}, meta), report
-
-
-def page(experts_report: dict, ablation: dict) -> str:
-    """The interactive page of report and ablation."""
-    from birdbone.report.experts_page import experts_page
-
-    return experts_page(experts_report, ablation)
 
 
 def read_domains(domain_profile: Tensors, domain_texts: Tensors) -> Domains:

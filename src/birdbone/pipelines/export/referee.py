@@ -1,9 +1,8 @@
-"""Stage 9, second half: files that stock runtimes load, and llama.cpp itself as the referee."""
+"""llama.cpp itself as the referee of the exported file."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,16 +11,15 @@ from torch import Tensor
 from birdbone.algo.perplexity import perplexity
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
+from birdbone.gguf.file import GGUF_NAME, refuse_substitutes, type_counts
 from birdbone.gguf.header import tensor_types
-from birdbone.gguf.writer import check_form, write_gguf
+from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.context import positions_of, within
-from birdbone.model.device import read_tokenizer
-from birdbone.model.folder import check_range, copy_tokenizer, write_folder
-from birdbone.model.judging.evaluate import kl_divergence, losses, prompt_ids
+from birdbone.model.context import within
+from birdbone.model.judging.evaluate import kl_divergence, losses
 from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
-from birdbone.model.rounding.rounder import dequantized, with_vectors
+from birdbone.model.rounding.rounder import dequantized
 
 EXACT_KL = 1e-7
 GELU_KL = 1e-4
@@ -29,59 +27,6 @@ GELU_KL = 1e-4
 Gemma 3 270M."""
 CLEAR_MARGIN = 1e-2
 SAME_PERPLEXITY = 0.01
-GGUF_NAME = "model.gguf"
-
-
-def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:
-    """What the GGUF file will be called and keyed by; see ``check_form``.
-
-    What only weights and the tokenizer can tell of the last stages is checked here, before anything is computed:
-    raises ExportError for a seed that the export's files cannot hold, TextError for prompts that cannot be asked.
-    """
-    tokenizer = read_tokenizer(tokenizer_folder)
-    for prompt in prompts:
-        prompt_ids(tokenizer, prompt, positions_of(seed.config))
-    check_range(seed, getattr(torch, dtype))
-    return check_form(seed, tokenizer_folder)
-
-
-def export_folder(
-    accepted: Checkpoint, tokenizer_folder: Path, model_card: str, settings: dict
-) -> Callable[[Path], None]:
-    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer, generation settings, model card."""
-
-    def write(folder: Path) -> None:
-        copy_tokenizer(tokenizer_folder, folder)
-        write_folder(accepted, folder, getattr(torch, settings["dtype"]))
-        (folder / "README.md").write_text(model_card)
-
-    return write
-
-
-def export_gguf(
-    accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path, about: dict
-) -> Callable[[Path], None]:
-    """A writer of ``model.gguf`` with the packed blocks as they are.
-
-    Raises ExportError when a tensor's type in the file is not the one asked for.
-    """
-    packed, types = quantized[0], quantized[1]["types"]
-
-    def write(folder: Path) -> None:
-        path = folder / GGUF_NAME
-        metadata = {"name": f"{about['name']} (birdbone)"} | ({"license": about["licence"]} if about["licence"] else {})
-        asked = write_gguf(
-            path,
-            with_vectors(accepted, packed, types),
-            tokenizer_folder,
-            default_type="f32",
-            metadata=metadata,
-            packed={n: (types[n], p.numpy()) for n, p in packed.items() if n in types},
-            types={n: t for n, t in types.items() if n not in packed},
-        )
-        _refuse_substitutes(path, asked)
-
-    return write
 
 
 def referee(
@@ -120,7 +65,7 @@ def referee(
         "tokens": scored,
         "context": context,
         "bytes": path.stat().st_size,
-        "types": _counted(tensor_types(path)),
+        "types": type_counts(tensor_types(path)),
         "bits_per_weight": 8 * path.stat().st_size / accepted.parameters,
     }
     if abs(report["difference"]) > SAME_PERPLEXITY:
@@ -136,7 +81,7 @@ def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, thre
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
         asked = write_gguf(path, checkpoint, tokenizer_folder, default_type="f32")
-        _refuse_substitutes(path, asked)
+        refuse_substitutes(path, asked)
         theirs = torch.from_numpy(llamacpp.logits(path, ids.tolist(), kv="f32", threads=threads))
     with torch.no_grad():
         ours = build(checkpoint)(ids.view(1, -1).long(), use_cache=False).logits[0]
@@ -159,17 +104,3 @@ def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, thre
             f"{limit:.0e}), top-1 {report['top1_clear']:.2%} where the choice is clear"
         )
     return report
-
-
-def _refuse_substitutes(path: Path, asked: dict[str, str]) -> None:
-    written = tensor_types(path)
-    wrong = {n: (t, written.get(n)) for n, t in asked.items() if written.get(n) != t}
-    if wrong:
-        name, (wanted, got) = next(iter(wrong.items()))
-        raise ExportError(
-            f"{path}: {len(wrong)} tensors have another type than asked, such as {name}: {wanted} -> {got}"
-        )
-
-
-def _counted(types: dict[str, str]) -> dict[str, int]:
-    return {t: list(types.values()).count(t) for t in sorted(set(types.values()))}

@@ -1,4 +1,4 @@
-"""The mixture for stock runtimes: a folder and a GGUF file."""
+"""The mixture as a folder that stock transformers load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.mixture.gguf import write_mixture
 from birdbone.mixture.model import write_stock
 from birdbone.mixture.page import card
 from birdbone.mixture.split import mixture_from
@@ -15,7 +14,6 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import copy_tokenizer
 
 Tensors = tuple[dict[str, Tensor], dict]
-GGUF_NAME = "model.gguf"
 
 
 def folder(
@@ -28,19 +26,5 @@ def folder(
         write_stock(mixture, place)
         copy_tokenizer(tokenizer_folder, place)
         (place / "README.md").write_text(card(found[1], about, command))
-
-    return write
-
-
-def gguf(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, kind: str
-) -> Callable[[Path], None]:
-    """A writer of ``model.gguf``, which stock llama.cpp runs as ``glm4moe``."""
-    mixture = mixture_from(source, found, healed)
-    metadata = {"name": f"{about['name']} (birdbone mixture)"}
-    metadata |= {"license": about["licence"]} if about["licence"] else {}
-
-    def write(place: Path) -> None:
-        write_mixture(place / GGUF_NAME, mixture, tokenizer_folder, kind=kind, metadata=metadata)
 
     return write
