@@ -8,8 +8,7 @@ from birdbone.datasets.mscan import MscanFile, Scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.pipelines.domains.scan import scan
-from birdbone.pipelines.domains.texts import read_texts
+from birdbone.pipelines.domains.nodes import read_texts, scan
 from birdbone.run import ledger
 from birdbone.run.checks import check_outside
 from birdbone.scan import domains
