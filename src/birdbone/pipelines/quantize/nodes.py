@@ -19,6 +19,7 @@ from birdbone.model.network import build
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.rounding.rounder import Rounder
 from birdbone.model.scores import Scores
+from birdbone.pipelines.quantize.settings import QuantizeSettings
 
 AIM = 0.9
 """Where in what is left of the limit the search aims."""
@@ -35,7 +36,7 @@ def quantize(
     seed_tasks: dict,
     control: dict,
     verdict: dict,
-    settings: dict,
+    settings: QuantizeSettings,
     max_loss: float,
     target_bytes: float | None,
     device: str,
@@ -44,8 +45,8 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts, found in ``settings["trials"]`` measured steps. Accepted is a worst change
-    that stays within ``max_loss`` with ``settings["standard_errors"]`` of its own added: the guard's
+    guard accepts, found in ``settings.trials`` measured steps. Accepted is a worst change
+    that stays within ``max_loss`` with ``settings.standard_errors`` of its own added: the guard's
     text is a sample, and the test text, which the search cannot see, another; and no benchmark task
     that the guard watches fell by more than it may. The control counts only
     for a healed model: one that is still the seed is judged against the seed.
@@ -62,7 +63,7 @@ def quantize(
         types = {n: kind for first, kind in chosen.items() for n in members[first]}
         state, _ = rounder.apply(types)
         figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
-        domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)
+        domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
         tasks, lost = {}, {}
         if bound <= max_loss:
             tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
@@ -83,7 +84,7 @@ def quantize(
         return trials[-1]
 
     if allowed is None:
-        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings["trials"])
+        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings.trials)
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
@@ -96,7 +97,7 @@ def quantize(
         "worst_change": best["worst_change"],
         "bound": best["bound"],
         "limit": max_loss,
-        "method": settings["method"],
+        "method": settings.method,
         "tensor_bytes": best["bytes"],
         "target_bytes": allowed,
         "target_reached": allowed is None or best["bytes"] <= allowed,

@@ -12,6 +12,8 @@ from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.prune import prune as prune_model
 from birdbone.model.pruning.prune import sparsity_for, weights_to_go
 from birdbone.model.scores import Scores
+from birdbone.pipelines.quantize.settings import QuantizeSettings
+from birdbone.pipelines.waves.settings.prune import PruneSettings
 
 
 def prune(
@@ -22,11 +24,11 @@ def prune(
     clusters: tuple,
     texts: tuple[dict[str, Tensor], dict],
     seed_metrics: dict,
-    settings: dict,
+    settings: PruneSettings,
     target_sparsity: float,
     target_bytes: float | None,
     widths: str,
-    quantize: dict,
+    rounding: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
@@ -35,8 +37,8 @@ def prune(
         return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
-    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings, widths))
-    step = settings["step"] * 0.5 ** before["halvings"]
+    target = max(target_sparsity, sparsity_for(allowed, start, blocks, rounding, settings, widths))
+    step = settings.step * 0.5 ** before["halvings"]
     weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
     pruned, report = prune_model(
         start,
