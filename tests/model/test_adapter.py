@@ -17,7 +17,8 @@ from birdbone.errors import BirdboneError
 from birdbone.model.network import build
 from birdbone.pipelines.seed.load import load_seed
 from birdbone.sources.adapter import about
-from birdbone.sources.load import config_of, load, locate
+from birdbone.sources.load import config_of, load
+from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}

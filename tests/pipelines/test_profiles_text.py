@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
-from birdbone.sources.load import locate
+from birdbone.sources.locate import locate
 
 CONF = Path(__file__).parents[2] / "conf"
 
