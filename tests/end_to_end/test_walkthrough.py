@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 import pytest
-from demo_project import Project
+from demo_project import CHECK, Project
 from real_project import ROOT, lay_out_real, make_tiny_the_base
 from reviewing import (
     MODEL,
@@ -18,11 +18,11 @@ from reviewing import (
     git,
     neurons,
     one_layer_back,
+    repro,
     reverted,
     run_and_commit,
     start_history,
 )
-from test_dvc_stages import CHECK, repro
 
 AFTER_A_PRUNE = {
     "wave_1-prune",

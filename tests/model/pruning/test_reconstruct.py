@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_heal import RECIPE, WINDOWS, linear_names, narrow
+from healing_cases import RECIPE, WINDOWS, linear_names, narrow
 from two_layer_models import CONFIGS, logits, random_masks, small
 
 from birdbone.errors import NumericalError

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_rounding import SETTINGS, WINDOWS, narrow, rounder, scores_of
+from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
 from two_layer_models import CONFIGS, family, logits, random_masks, small
 
 from birdbone.algo.equalize import column_scales

@@ -12,6 +12,7 @@ from pathlib import Path
 SRC = Path(__file__).resolve().parents[2] / "src"
 
 WRITE = "from pathlib import Path; from birdbone import dvc; print(*dvc.write(Path('.')))"
+CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
 
 FILES = {
     "pyproject.toml": """

@@ -7,17 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from demo_project import WRITE
+from demo_project import CHECK, WRITE
 from real_project import lay_out_real
-
-CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
-
-
-def repro(project) -> list[str]:
-    """The stages that `dvc repro` ran."""
-    done = project.command("dvc", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+from reviewing import repro
 
 
 def test_each_node_is_a_stage_with_its_files_code_and_parameters(tracked):

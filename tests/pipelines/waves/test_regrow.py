@@ -1,18 +1,12 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from two_layer_models import all_but, shape_of, small, tokens
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "model"))
-
-from two_layer_models import all_but, shape_of, small, tokens  # noqa: E402
-
-from birdbone.model.healing.heal import Healed, loss_on  # noqa: E402
-from birdbone.model.network import build  # noqa: E402
-from birdbone.model.pruning.removal import ffn_width, remove_nodes  # noqa: E402
-from birdbone.pipelines.waves import regrow as stage  # noqa: E402
+from birdbone.model.healing.heal import Healed, loss_on
+from birdbone.model.network import build
+from birdbone.model.pruning.removal import ffn_width, remove_nodes
+from birdbone.pipelines.waves import regrow as stage
 
 SETTINGS = {"share": 0.5, "epsilon": 0.0, "tokens": 48, "heal_steps": 2}
 RECIPE = {

@@ -93,3 +93,10 @@ def one_layer_back(project: Project, bundle: str, before: dict, now: dict) -> st
     sizes = [state.weights[f"model.layers.{i}.mlp.down_proj.weight"].shape[1] for i in range(state.layers)]
     assert read_gguf_header(project.root / "part.gguf").metadata["deci.feed_forward_length"] == sizes
     return state.digest
+
+
+def repro(project) -> list[str]:
+    """The stages that `dvc repro` ran."""
+    done = project.command("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]

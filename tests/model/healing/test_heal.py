@@ -4,34 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
+from healing_cases import RECIPE, WINDOWS, linear_names, narrow
+from two_layer_models import CONFIGS, all_but, logits, random_masks, small, tokens
 
 from birdbone.errors import ConfigError, NumericalError
 from birdbone.model.head import hidden_states
 from birdbone.model.healing.heal import FULL_RATE_LOSS, heal, loss_on
-from birdbone.model.healing.trainable import HealSettings, merge, with_lora
+from birdbone.model.healing.trainable import merge, with_lora
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import remove_nodes
 
-RECIPE = HealSettings(
-    steps=8,
-    batch=2,
-    rank=4,
-    learning_rate=3e-3,
-    ce_weight=0.1,
-    base="float32",
-    merge_onto="weights",
-    compute="float32",
-    checkpoint_every=3,
-)
-WINDOWS = tokens(rows=4, length=16)
 CHECK = tokens(rows=3, length=16, seed=5)
-
-
-def narrow(name: str = "llama"):
-    checkpoint = small(name)
-    width, _ = shape_of(checkpoint)[0]
-    return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
 
 
 def healed(checkpoint, settings=RECIPE, check=WINDOWS, **how):
@@ -46,10 +29,6 @@ def trained(checkpoint, settings):
         if "lora_" in name:
             parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
     return student
-
-
-def linear_names(checkpoint) -> list[str]:
-    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

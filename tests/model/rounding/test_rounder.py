@@ -2,42 +2,16 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
+from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
+from two_layer_models import CONFIGS, all_but, family, logits, random_masks, small
 
 from birdbone.algo.budget import assign
 from birdbone.algo.grids import GRIDS
 from birdbone.gguf.plan import priced_together
 from birdbone.model.network import build
-from birdbone.model.observing.gradients import node_moments
 from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.rounding.embedding import outer_matrices
 from birdbone.model.rounding.rounder import WIDE, Rounder, dequantized, narrowed_fisher
-
-SETTINGS = {
-    "types": ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"],
-    "embedding": "auto",
-    "damping": 0.01,
-    "method": "gptq",
-    "orders": ["natural"],
-    "equalize": True,
-}
-WINDOWS = tokens(rows=16, length=16)
-
-
-def scores_of(seed) -> dict:
-    _, fisher, weights = node_moments(build(seed), family(seed), seed.config, WINDOWS, "scan")
-    return {**{f"fisher.{n}": f for n, f in fisher.items()}, **{f"tokens.{n}": w for n, w in weights.items()}}
-
-
-def narrow(name: str):
-    seed = small(name)
-    width, groups = shape_of(seed)[0]
-    gone = {1: all_but(groups, 0)} if name != "gpt2" else {1: all_but(4, 0, 1)}
-    return remove_nodes(seed, {0: all_but(width, *range(32))}, gone), scores_of(seed)
-
-
-def rounder(checkpoint, scores, method: str = "gptq") -> Rounder:
-    return Rounder(checkpoint, WINDOWS, scores, {**SETTINGS, "method": method}, "cpu")
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 from repos import NEW, OLD, ROOT, Repo, add_bundle, hooked_git, lock
-from test_notebook_diff import notebook
+from small_notebooks import notebook
 
 from birdbone.git.notebooks import is_clean
 

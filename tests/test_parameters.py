@@ -10,7 +10,7 @@ from birdbone.algo.grids import GRIDS
 from birdbone.errors import ConfigError
 from birdbone.parameters import validate
 
-BASE = Path(__file__).resolve().parents[2] / "conf/base"
+BASE = Path(__file__).resolve().parents[1] / "conf/base"
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
+from two_layer_models import family, small, tokens
 
-sys.path.append(str(Path(__file__).parents[1] / "model"))  # the tiny models, when this folder is run alone
-from two_layer_models import family, small, tokens  # noqa: E402
-
-from birdbone.model.checkpoint import Checkpoint  # noqa: E402
-from birdbone.model.network import build  # noqa: E402
-from birdbone.model.observing.gradients import gradients, node_values  # noqa: E402
-from birdbone.text.tokenizer import train_tokenizer  # noqa: E402
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.network import build
+from birdbone.model.observing.gradients import gradients, node_values
+from birdbone.text.tokenizer import train_tokenizer
 
 LAYER, EXPERT = 1, torch.arange(40, 64)
 LABELS = ["low", "high"]
