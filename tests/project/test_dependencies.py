@@ -39,7 +39,11 @@ def test_every_data_file_is_in_some_nodes_digest_or_is_a_commands(files_of):
 
 
 def test_the_model_cards_text_repeats_nothing_that_is_measured(files_of):
-    assert {name for name, files in files_of.items() if "report/card.py" in files} == {"report.page", "moe.folder", "moe.page"}
+    assert {name for name, files in files_of.items() if "report/card.py" in files} == {
+        "report.page",
+        "moe.folder",
+        "moe.page",
+    }
 
 
 def test_the_canaries_repeat_only_the_nodes_that_ask_them(files_of):

@@ -24,8 +24,8 @@ class MaskedModel(ModelFolder):
     def preview(self) -> PlotlyPreview:
         from birdbone.report.figures import mask_heatmap
 
-        manifest = read_manifest(self._filepath)
-        masks = load_tensors(self._filepath / MASKS, manifest["masks"])
+        manifest = read_manifest(self.filepath)
+        masks = load_tensors(self.filepath / MASKS, manifest["masks"])
         found = {int(n.split(".")[1]): m.numpy() for n, m in masks.items() if n.startswith("ffn.")}
         return _plotly(mask_heatmap(dict(sorted(found.items()))))
 
@@ -38,7 +38,7 @@ class VerdictFile(JSONFile):
 
         own = self.load()
         rows = []
-        for path in sorted(self._filepath.parent.parent.glob(f"wave_*/{self._filepath.name}")):
+        for path in sorted(self.filepath.parent.parent.glob(f"wave_*/{self.filepath.name}")):
             verdict = JSONFile(str(path)).load()
             if verdict["wave"] <= own["wave"]:
                 rows.append(
