@@ -13,7 +13,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 NAMED_PACKAGE = re.compile(r"\w+(\.\w+)+")
-BOOKKEEPING = ("errors.py", "progress.py", "run")
+BOOKKEEPING = ("errors.py", "processes.py", "progress.py", "run")
 """Files and rooms that report and keep the books: a change in them changes no result."""
 
 

@@ -15,10 +15,10 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from birdbone.datasets.place import place_of
+from birdbone.processes import die_with_parent
 from birdbone.run.config import base_loader, roots, state_folder
 from birdbone.run.lock import take_lock
 from birdbone.run.outside import SOURCES, refresh
-from birdbone.run.processes import die_with_parent
 
 log = logging.getLogger("birdbone")
 

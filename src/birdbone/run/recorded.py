@@ -17,11 +17,11 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.pipeline.node import Node
 
-from birdbone.cli.dvc import PROFILE, refresh_base, stage_name
 from birdbone.datasets.place import place_of
 from birdbone.errors import ConfigError
-from birdbone.git.changes import ABSENT, changes
+from birdbone.run.changes import ABSENT, changes
 from birdbone.run.config import base_loader, roots, state_folder
+from birdbone.run.dvc_yaml import PROFILE, refresh_base, stage_name
 from birdbone.run.ledger import Ledger, is_parameter
 
 SHOWN = 12

@@ -1,5 +1,6 @@
 """What Kedro-Viz shows when a dataset is clicked: masks, waves, healing curves. No weights are read.
 
+Plotly is imported when a preview is asked for, not with the catalog of every run.
 Kedro-Viz looks at the *type* of ``preview``'s return annotation, so annotations here are not strings.
 """
 
@@ -26,8 +27,8 @@ class MaskedModel(ModelFolder):
 
         manifest = read_manifest(self.filepath)
         masks = load_tensors(self.filepath / MASKS, manifest["masks"])
-        found = {int(n.split(".")[1]): m.numpy() for n, m in masks.items() if n.startswith("ffn.")}
-        return _plotly(mask_heatmap(dict(sorted(found.items()))))
+        kept = {int(n.split(".")[1]): m.numpy() for n, m in masks.items() if n.startswith("ffn.")}
+        return _plotly(mask_heatmap(dict(sorted(kept.items()))))
 
 
 class VerdictFile(JSONFile):
