@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from birdbone.pipelines.seed.nodes import read_text
 from transformers import AutoTokenizer
 
-from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
 from birdbone.sources.locate import locate

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from birdbone.pipelines.domains.nodes import read_texts, scan
 from small_scans import model, tokenizer_folder
 
 from birdbone.datasets.mscan import MscanFile
@@ -9,8 +10,6 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.pipelines.domains.scan import scan
-from birdbone.pipelines.domains.texts import read_texts
 from birdbone.run import ledger
 from birdbone.run.checks import check_outside
 from birdbone.scan import domains

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from birdbone.algo.grouping import grouped, shared_nodes
 from birdbone.algo.mixture import expert_norms, read_router
-from birdbone.mixture.model import Mixture, Shape, mixture_of
-from birdbone.model.architecture import architecture_of
+from birdbone.mixture.model import ExpertShape, Mixture, mixture_of
 from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.folder import padded
+from birdbone.model.layout import Nodes
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import ffn_width
+from birdbone.model.pruning.removal import padded
 
 
 def split_layers(
@@ -23,7 +22,7 @@ def split_layers(
     profiles: dict[int, Tensor],
     clusters: dict[int, Tensor],
     windows: Tensor,
-    shape: Shape,
+    shape: ExpertShape,
     groupings: Sequence[str],
     damping: float,
     random_seed: int,
@@ -35,21 +34,22 @@ def split_layers(
     [seed's width]; windows: token windows that the routers are read on. All groupings of a layer share its
     shared expert.
     """
-    architecture, found = architecture_of(checkpoint.config), {}
+    tensors: dict[str, Tensor] = {}
     network = build(checkpoint, device)
-    for layer, batches in walk(network, architecture, windows, "split into experts"):
-        rows = [(b[architecture.ffn_inputs(layer)[0]].cpu(), b[architecture.ffn_output(layer)].cpu()) for b in batches]
+    for layer, batches in walk(network, checkpoint.layout, windows, "split into experts"):
+        block = checkpoint.layout.blocks[layer]
+        rows = [(batch[block.ffn_inputs[0]].cpu(), batch[block.ffn_output].cpu()) for batch in batches]
         x, h = (torch.cat(part) for part in zip(*rows, strict=True))
-        down = checkpoint.weights[f"{architecture.ffn_output(layer)}.weight"].float()
+        down = checkpoint.weights[f"{block.ffn_output}.weight"].float()
         profile, labels = profiles[layer].float(), clusters[layer].long()
         shared = shared_nodes(profile.abs() * down.norm(dim=0)[:, None], shape.shared)
         free = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, shared, False).nonzero()[:, 0]
         for grouping in groupings:
             expert = grouped(grouping, profile[free], labels[free], shape.experts, random_seed + layer)
             groups = [free[expert == number] for number in range(shape.experts)]
-            found[f"{grouping}.{layer}.order"] = torch.cat([shared, *groups]).int()
-            found[f"{grouping}.{layer}.router"] = read_router(x, expert_norms(h, down, groups), damping)
-    return found
+            tensors[f"{grouping}.{layer}.order"] = torch.cat([shared, *groups]).int()
+            tensors[f"{grouping}.{layer}.router"] = read_router(x, expert_norms(h, down, groups), damping)
+    return tensors
 
 
 def evened(
@@ -63,8 +63,8 @@ def evened(
     even, shape = padded(checkpoint)
     width, rows, labels = shape["ffn_width"], {}, {}
     for layer in range(checkpoint.layers):
-        kept = checkpoint.node_mask("ffn", layer, len(clusters[layer]))
-        missing = width - ffn_width(checkpoint, layer)
+        kept = checkpoint.node_mask(Nodes("ffn", layer))
+        missing = width - checkpoint.count("ffn", layer)
         rows[layer] = torch.nn.functional.pad(profiles[layer][kept], (0, 0, 0, missing))
         labels[layer] = torch.nn.functional.pad(
             clusters[layer][kept], (0, missing), value=int(clusters[layer].max()) + 1
@@ -85,5 +85,5 @@ def mixture_from(
     name, layers = grouping or about["grouping"], range(checkpoint.layers)
     routers = [healed[0][f"{i}.router"] if healed else tensors[f"{name}.{i}.router"] for i in layers]
     orders = [tensors[f"{name}.{i}.order"] for i in layers]
-    shape = Shape(about["experts"], about["width"], about["shared"])
+    shape = ExpertShape(about["experts"], about["width"], about["shared"])
     return mixture_of(padded(checkpoint)[0], orders, routers, shape, about["active"])

@@ -34,7 +34,12 @@ class RunHooks:
         self._state = state_folder(context.project_path, context.config_loader)
         self._roots = roots(context.config_loader)
         self._root = context.project_path
-        self._parameters = context.params
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        """The whole tree stays plain: Kedro has put into it the settings that nodes take as models."""
+        catalog.get("parameters").save(self._parameters)
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -100,7 +105,7 @@ class ComputeHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._parameters = context.params
+        self._parameters = context.config_loader["parameters"]
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:

@@ -189,5 +189,5 @@ def dataset_digest(dataset: object) -> str | None:
 def _plain(value: object) -> object:
     """A parameter as JSON can hold it; a type hint on the node may have made it a model or dataclass."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", exclude_unset=True)
     return asdict(value) if is_dataclass(value) else value

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.architecture import Architecture
+from birdbone.model.layout import Layout, Nodes
+from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.progress import track
-from birdbone.scan.record import append, module_names
+from birdbone.scan.record import append
 
 CHECKPOINT = 8
 """Windows between two checkpoints of the sums; their blocks are in the scan after each one."""
@@ -32,10 +33,10 @@ class LabelSums:
 
     def __init__(self) -> None:
         self.windows = 0
-        self.moments: dict[str, NodeMoments] = {}
-        self.samples: dict[str, list[Tensor]] = {}
+        self.moments: dict[Nodes, NodeMoments] = {}
+        self.samples: dict[Nodes, list[Tensor]] = {}
 
-    def add(self, values: dict[str, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
+    def add(self, values: dict[Nodes, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
         """Take in one window: values of ``node_values``, of which ``positions`` are sampled."""
         for key, (h, grad, count) in values.items():
             self.moments[key] = self.moments.get(key, NodeMoments.zero(count)).add(h, grad)
@@ -44,15 +45,15 @@ class LabelSums:
             self.samples.setdefault(key, []).append(at.T.half())
         self.windows += 1
 
-    def profile(self, key: str) -> Tensor:
+    def profile(self, key: Nodes) -> Tensor:
         """A node's values at this label's sampled tokens, float16 [nodes, S / labels]."""
         return torch.cat(self.samples[key], dim=1).contiguous()
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
-        tensors = {f"{key}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
-        tensors |= {f"{key}|profile": self.profile(key) for key in self.samples}
-        tokens = {key: m.tokens for key, m in self.moments.items()}
+        tensors = {f"{key.name}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
+        tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
+        tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")
         save_file(tensors, temporary, {"windows": str(self.windows), "tokens": json.dumps(tokens)})
         temporary.replace(path)
@@ -68,8 +69,9 @@ class LabelSums:
             about = file.metadata()
         self.windows = int(about["windows"])
         for key, tokens in json.loads(about["tokens"]).items():
-            self.moments[key] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
-            self.samples[key] = [tensors[f"{key}|profile"]]
+            nodes = Nodes.parse(key)
+            self.moments[nodes] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
+            self.samples[nodes] = [tensors[f"{key}|profile"]]
         return self
 
 
@@ -95,8 +97,7 @@ def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> d
 
 def scan_label(
     network: nn.Module,
-    architecture: Architecture,
-    config: dict,
+    layout: Layout,
     windows: Tensor,
     sampled: Tensor,
     label: str,
@@ -109,17 +110,16 @@ def scan_label(
     """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are there already),
     sums to ``state`` every few windows and at the end, from where an unfinished scan goes on.
     """
-    device = next(network.parameters()).device
-    names = module_names(network, architecture)
+    device = device_of(network)
     sums = LabelSums.load(state)
     done = min(sums.windows, written)
     sums = sums if sums.windows == done else LabelSums()
     for row in track(range(sums.windows, len(windows)), f"scan: {label}", unit="window"):
-        pairs = gradients(network, names, windows[row].to(device))
+        pairs = gradients(network, layout.linears, windows[row].to(device))
         if row >= written:
             append(writer, pairs, texts[row], label, block)
         positions = sampled[sampled[:, 0] == row, 1]
-        sums.add(node_values(network, architecture, config, pairs), positions)
+        sums.add(node_values(network, layout, pairs), positions)
         if (row + 1) % CHECKPOINT == 0 or row + 1 == len(windows):
             sums.save(state)
     return sums
@@ -141,10 +141,10 @@ def profile_tensors(sums: dict[str, LabelSums], sampled: dict[str, Tensor]) -> d
         "sampled.position": position.contiguous(),
     }
     for key in sums[labels[0]].moments:
-        tensors[f"{key}.profile"] = torch.cat([sums[label].profile(key) for label in labels], 1).contiguous()
+        tensors[f"{key.name}.profile"] = torch.cat([sums[label].profile(key) for label in labels], 1).contiguous()
         own = [sums[label].moments[key] for label in labels]
-        tensors[f"{key}.activity"] = torch.stack([m.h / m.tokens for m in own]).float()
-        tensors[f"{key}.sensitivity"] = torch.stack([m.g / m.tokens for m in own]).float()
-        tensors[f"{key}.fisher"] = torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float()
-        tensors[f"{key}.sps"] = torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own])
+        tensors[f"{key.name}.activity"] = torch.stack([m.h / m.tokens for m in own]).float()
+        tensors[f"{key.name}.sensitivity"] = torch.stack([m.g / m.tokens for m in own]).float()
+        tensors[f"{key.name}.fisher"] = torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float()
+        tensors[f"{key.name}.sps"] = torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own])
     return tensors

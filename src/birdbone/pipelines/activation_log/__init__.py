@@ -1,5 +1,1 @@
 """The activation_log stage."""
-
-from birdbone.pipelines.activation_log.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

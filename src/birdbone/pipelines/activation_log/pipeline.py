@@ -12,7 +12,7 @@ def create_pipeline(**_) -> Pipeline:
             Node(
                 observe,
                 ["seed_model", "texts", "node_scores", "params:activation_log", "params:device", "params:random_seed"],
-                "activations",
+                ["activations", "second_moments"],
                 name="observe",
             ),
         ],

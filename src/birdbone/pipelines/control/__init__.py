@@ -1,5 +1,1 @@
 """The control stage."""
-
-from birdbone.pipelines.control.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -9,11 +10,12 @@ from torch import Tensor
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
+from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.run.ledger import workdir
 from birdbone.text.canaries import load_canaries
 
@@ -23,9 +25,9 @@ def measure_control(
     seed_states: tuple[dict[str, Tensor], dict],
     tokenizer_folder: Path,
     texts: tuple[dict[str, Tensor], dict],
-    text: dict,
+    canaries: str | None,
     wanted: bool,
-    recipe: dict,
+    healing: HealSettings,
     waves: int,
     device: str,
     random_seed: int,
@@ -34,12 +36,18 @@ def measure_control(
 
     Without cross-entropy the seed is its own goal and healing leaves it as it is: the control is then the seed.
     """
-    if not wanted or recipe["steps"] == 0:
+    if not wanted or healing.steps == 0:
         return {"measured": False}
     place = resolve_device(device)
-    settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})
-    heal_text, check = texts[0]["heal"], texts[0]["check"]
-    healed = heal(seed, seed, heal_text, check, settings, random_seed, place, workdir(), label="control: heal the seed")
+    healed = heal(
+        student_of(seed, healing.lora, random_seed, place),
+        seed,
+        texts[0]["heal"],
+        texts[0]["check"],
+        replace(healing.recipe, steps=healing.steps * waves),
+        workdir(),
+        label="control: heal the seed",
+    )
     network, reference = build(healed.checkpoint, place), Reference(seed, seed_states[0])
 
     def figures(split: str) -> dict:
@@ -53,5 +61,5 @@ def measure_control(
         "kept": healed.kept,
         "domains": figures("guard"),
         "test": figures("test"),
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
     }

@@ -16,7 +16,7 @@ def create_pipeline(**_) -> Pipeline:
                     "seed_states",
                     "tokenizer",
                     "texts",
-                    "params:text",
+                    "params:text.canaries",
                     "params:guard.control",
                     "params:micro_heal",
                     "params:waves",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
@@ -34,7 +33,7 @@ def scan(
     labels, block = texts[1]["labels"], sps_scan["block"]
     windows = {label: texts[0][f"scan.{label}"] for label in labels}
     sampled = sample_tokens(windows, settings["profile_tokens"], random_seed)
-    architecture, tokenizer = architecture_of(seed.config), read_tokenizer(tokenizer_folder)
+    tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
     writer, written = open_writer(
@@ -50,8 +49,7 @@ def scan(
         for number, label in enumerate(labels):
             sums[label] = scan_label(
                 network,
-                architecture,
-                seed.config,
+                seed.layout,
                 windows[label],
                 sampled[label],
                 label,

@@ -1,5 +1,1 @@
 """The experts pipeline."""
-
-from birdbone.pipelines.experts.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -10,12 +10,10 @@ from torch import Tensor
 from birdbone.algo.ablation import Effects, effects, judgement, verdict
 from birdbone.algo.experts import Nodes, members_of, random_sets
 from birdbone.errors import ArtifactError, ConfigError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_losses
-from birdbone.model.pruning.removal import ffn_width
 from birdbone.report.numbers import nats
 
 log = logging.getLogger("birdbone")
@@ -53,14 +51,14 @@ def ablate(
         log.info("ablation: no expert has a label, nothing to silence")
         return {**summary, "experts": [], "verdict": "nothing to test"}
     clusters = {int(n.split(".")[1]): x for n, x in experts[0].items()}
-    widths = {i: ffn_width(seed, i) for i in range(seed.layers)}
+    widths = dict(enumerate(seed.counts("ffn")))
     sets: list[Nodes] = []
     for number, expert in enumerate(chosen):
         layer, _, label = expert["id"].rpartition(".")
         members = members_of(clusters, int(layer) if layer else None, int(label))
         sets += [members, *random_sets(widths, members, settings["random_sets"], random_seed * 1009 + number)]
     network = build(seed, resolve_device(device))
-    losses = ablated_losses(network, architecture_of(seed.config), windows, sets, "ablation")
+    losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
     changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(len(chosen), -1, len(windows))
     own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)

@@ -1,5 +1,1 @@
 """The export stage."""
-
-from birdbone.pipelines.export.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -10,7 +10,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal as heal_model
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.pipelines.moe.settings import RouterHealSettings
 from birdbone.run.ledger import workdir
 
 Tensors = tuple[dict[str, Tensor], dict]
@@ -21,9 +21,8 @@ def heal(
     found: Tensors,
     seed: Checkpoint,
     texts: Tensors,
-    recipe: dict,
+    settings: RouterHealSettings,
     device: str,
-    random_seed: int,
 ) -> tuple[Tensors, str]:
     """Routers ``<layer>.router`` [experts, hidden] distilled from the seed, and the curve as CSV.
 
@@ -33,23 +32,18 @@ def heal(
     mixture = mixture_from(source, found)
     about: dict = {"steps": 0, "kl": None, "kept": False}
     routers, curve = mixture.routers, []
-    if recipe["steps"] and mixture.active < mixture.shape.experts:
-        place = resolve_device(device)
-        student, learnt = routing_student(mixture, place)
-        fixed = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "method": "routers"}
+    if settings.steps and mixture.active < mixture.shape.experts:
+        student, learnt = routing_student(mixture, resolve_device(device))
         with live_log("moe.heal") as on_step:
             healed = heal_model(
-                mixture.dense,
+                student,
                 seed,
                 texts[0]["heal"],
                 texts[0]["check"],
-                HealSettings(**recipe, **fixed),
-                random_seed,
-                place,
+                settings.recipe,
                 workdir(),
                 on_step,
                 "heal the routers",
-                lambda *_: student,
             )
         routers, curve = learnt() if healed.kept else mixture.routers, healed.curve
         kl = [healed.checks[0][1], min(loss for _, loss in healed.checks)]

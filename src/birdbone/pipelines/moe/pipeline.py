@@ -26,7 +26,7 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
             ),
             Node(
                 heal,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", *PLACE],
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device"],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),

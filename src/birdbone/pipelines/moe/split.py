@@ -8,13 +8,11 @@ from torch import Tensor
 from birdbone.algo.grids import GRIDS
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.errors import ConfigError
-from birdbone.mixture.model import check_family, shape_for
+from birdbone.mixture.model import check_family, expert_shape
 from birdbone.mixture.split import evened, split_layers
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import fits
-from birdbone.model.pruning.removal import ffn_width
 
 Tensors = tuple[dict[str, Tensor], dict]
 
@@ -47,10 +45,10 @@ def split(
         {i: clusters[0][f"ffn.{i}"] for i in layers},
     )
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
-    for name in (f"{module}.weight" for module in architecture_of(source.config).linears(0)[:-1]):
+    for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
         if (columns := source.weights[name].shape[1]) % multiple:
             raise ConfigError(f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}")
-    shape = shape_for(ffn_width(even, 0), settings["experts"], settings["shared_share"], multiple)
+    shape = expert_shape(even.count("ffn", 0), settings["experts"], settings["shared_share"], multiple)
     windows = texts[0]["calibration"]
     windows = windows[: max(1, settings["tokens"] // windows.shape[1])]
     found = split_layers(

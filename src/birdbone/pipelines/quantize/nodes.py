@@ -16,7 +16,9 @@ from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
+from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.rounding.rounder import Rounder
+from birdbone.model.scores import Scores
 
 AIM = 0.9
 """Where in what is left of the limit the search aims."""
@@ -27,7 +29,8 @@ def quantize(
     seed: Checkpoint,
     seed_states: tuple[dict[str, Tensor], dict],
     texts: tuple[dict[str, Tensor], dict],
-    node_scores: tuple,
+    node_scores: Scores,
+    second_moments: SecondMoments,
     tokenizer_folder: Path,
     seed_tasks: dict,
     control: dict,
@@ -48,7 +51,7 @@ def quantize(
     for a healed model: one that is still the seed is judged against the seed.
     """
     place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
-    rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
+    rounder = Rounder(accepted, texts[0]["calibration"], second_moments, node_scores, settings, place)
     options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
     reference = Reference(seed, seed_states[0])
@@ -169,7 +172,7 @@ def _counts(types: dict[str, str]) -> dict[str, int]:
 
 def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
     """Share of exact zeros in masked tensors, asked and after rounding."""
-    masks = {n.removeprefix("weight."): m for n, m in accepted.masks.items() if n.startswith("weight.")}
+    masks = accepted.masks.weights
     total = sum(m.numel() for m in masks.values())
     if not total:
         return {}

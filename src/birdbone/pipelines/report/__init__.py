@@ -1,5 +1,1 @@
 """The report stage."""
-
-from birdbone.pipelines.report.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

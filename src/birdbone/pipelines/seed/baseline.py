@@ -15,7 +15,6 @@ from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.judge import domains
 from birdbone.model.judging.reference import Reference, final_states
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import block_parameters, macs_per_token
 from birdbone.text.canaries import load_canaries
 
 
@@ -42,8 +41,8 @@ def measure_baseline(
         "check_perplexity": check,
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
         "parameters": seed.parameters,
-        "block_parameters": block_parameters(seed),
-        "macs_per_token": macs_per_token(seed),
+        "block_parameters": seed.block_parameters,
+        "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
     return metrics, (states, {"splits": ["guard", "test"]})

@@ -15,7 +15,6 @@ from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, macs_per_token
 from birdbone.text.canaries import load_canaries
 
 
@@ -68,15 +67,13 @@ def guard(
 
 def sizes(checkpoint: Checkpoint, seed_metrics: dict) -> dict:
     """How much is left, by the one definition: ``sparsity`` is the share of block weights removed."""
-    layers = range(checkpoint.layers)
-    masked = {n: m for n, m in checkpoint.masks.items() if n.startswith("weight.")}
     return {
-        "sparsity": 1 - block_parameters(checkpoint) / seed_metrics["block_parameters"],
+        "sparsity": 1 - checkpoint.block_parameters / seed_metrics["block_parameters"],
         "parameters": checkpoint.parameters,
-        "macs_per_token": macs_per_token(checkpoint),
-        "ffn_widths": [ffn_width(checkpoint, i) for i in layers],
-        "kv_groups": [kv_groups(checkpoint, i) for i in layers],
-        "masked_weights": sum(int((~m).sum()) for m in masked.values()),
+        "macs_per_token": checkpoint.macs_per_token,
+        "ffn_widths": checkpoint.counts("ffn"),
+        "kv_groups": checkpoint.counts("kv"),
+        "masked_weights": checkpoint.masks.masked,
     }
 
 

@@ -9,7 +9,8 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal as heal_model
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.trainable import student_of
+from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.run.ledger import workdir
 
 
@@ -19,7 +20,7 @@ def heal(
     before: dict,
     seed: Checkpoint,
     texts: tuple[dict[str, Tensor], dict],
-    settings: dict,
+    settings: HealSettings,
     device: str,
     random_seed: int,
 ) -> tuple[Checkpoint, dict, str]:
@@ -30,18 +31,16 @@ def heal(
     """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
-    if before["stopped"] or settings["steps"] == 0 or unchanged:
+    if before["stopped"] or settings.steps == 0 or unchanged:
         return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
-    read = (wave - 1) * settings["steps"] * settings["batch"]
+    read = (wave - 1) * settings.steps * settings.batch
     with live_log(f"wave_{wave}.heal") as on_step:
         healed = heal_model(
-            pruned,
+            student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
             texts[0]["heal"].roll(-read, 0),
             texts[0]["check"],
-            HealSettings(**settings),
-            random_seed + wave,
-            resolve_device(device),
+            settings.recipe,
             workdir(),
             on_step,
             f"wave {wave}: heal",

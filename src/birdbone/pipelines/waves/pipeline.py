@@ -16,6 +16,7 @@ OUTSIDE = {
     "tokenizer",
     "texts",
     "node_scores",
+    "second_moments",
     "clusters",
 }
 
@@ -30,6 +31,7 @@ def create_wave(number: int) -> Pipeline:
                     "start",
                     "before",
                     "node_scores",
+                    "second_moments",
                     "clusters",
                     "texts",
                     "seed_metrics",

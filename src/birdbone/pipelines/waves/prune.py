@@ -8,15 +8,17 @@ from birdbone.algo.budget import bytes_allowed
 from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
+from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.prune import prune as prune_model
-from birdbone.model.pruning.prune import sparsity_for, target_nodes
-from birdbone.model.pruning.removal import block_parameters
+from birdbone.model.pruning.prune import sparsity_for, weights_to_go
+from birdbone.model.scores import Scores
 
 
 def prune(
     start: Checkpoint,
     before: dict,
-    node_scores: tuple,
+    node_scores: Scores,
+    second_moments: SecondMoments,
     clusters: tuple,
     texts: tuple[dict[str, Tensor], dict],
     seed_metrics: dict,
@@ -35,13 +37,14 @@ def prune(
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
     target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings, widths))
     step = settings["step"] * 0.5 ** before["halvings"]
-    amount = target_nodes(block_parameters(start), blocks, step, target)
+    weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
     pruned, report = prune_model(
         start,
-        amount,
-        node_scores[0],
+        weights_to_remove,
+        node_scores,
         clusters[0],
         texts[0]["calibration"],
+        second_moments,
         settings,
         widths,
         resolve_device(device),
