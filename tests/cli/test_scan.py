@@ -14,7 +14,7 @@ from birdbone.cli import main as console
 from birdbone.cli import scan as commands
 from birdbone.datasets.atomic import verify_folder, write_folder
 from birdbone.datasets.folders import FileFolder, ModelFolder
-from birdbone.datasets.mscan import Scan
+from birdbone.datasets.mscan_open import open_scan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,7 @@ def test_scan_prints_a_heatmap_and_writes_verified_files(run, models, tmp_path):
     names = ["global-norm.png", "layer-norm.png", "neuroimage.html", "scan.mscan", "tokens.gif"]
     assert [Path(line).name for line in out.splitlines()[-5:]] == names
     assert set(verify_folder(tmp_path / "s")["files"]) == set(names)
-    scan = Scan.open(tmp_path / "s" / "scan.mscan", model_digest=model().digest)
+    scan = open_scan(tmp_path / "s" / "scan.mscan", model_digest=model().digest)
     assert scan.sources[0] == "3 + 5 = "
 
 

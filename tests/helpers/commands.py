@@ -78,7 +78,7 @@ def _run(folder: Path, line: tuple[str, ...], env: dict[str, str], out: Path, er
     from kedro.framework.cli.cli import main as kedro
 
     from birdbone.cli.main import main as birdbone
-    from birdbone.run.processes import die_with_parent
+    from birdbone.processes import die_with_parent
 
     die_with_parent()
     try:

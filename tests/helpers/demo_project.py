@@ -11,8 +11,8 @@ from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 
-WRITE = "from pathlib import Path; from birdbone import dvc; print(*dvc.write(Path('.')))"
-CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
+WRITE = "from pathlib import Path; from birdbone.run.dvc_yaml import write; print(*write(Path('.')))"
+CHECK = "from pathlib import Path; from birdbone.run.dvc_yaml import check; print(check(Path('.')))"
 
 FILES = {
     "pyproject.toml": """

@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from two_layer_models import random_model
 
 from birdbone.cli.shapes import shape_of
-from birdbone.sources.load import load, locate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
 CORPUS = ["the quick brown fox jumps over the lazy dog " * 20]

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from birdbone.datasets.mscan import Module, Scan, ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import canonical
 from birdbone.text.tokenizer import train_tokenizer
@@ -72,4 +73,4 @@ def scan_file(place: Path, parts: dict[str, int], seed: int = 0, modules: list[M
                 for side in ("inputs", "outputs")
             )
             writer.append(a, g, [f"{source[0]}{i}" for i in range(count)], source)
-    return Scan.open(place)
+    return open_scan(place)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from birdbone.pipelines.seed.nodes import read_text
 from transformers import AutoTokenizer
 
-from birdbone.pipelines.seed.nodes import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
-from birdbone.sources.load import locate
+from birdbone.sources.locate import locate
 
 CONF = Path(__file__).parents[2] / "conf"
 

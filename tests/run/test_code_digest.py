@@ -12,10 +12,18 @@ FILES = {
     "__init__.py": "VERSION = 1\n",
     "nodes.py": "from house import errors\nfrom house.algo import sums\ndef work():\n    import house.lazy\n",
     "algo/__init__.py": "",
-    "algo/sums.py": "import json\n\nKINDS = 'kinds'\n",
+    "algo/sums.py": "import json\n\nKINDS = ('house.algo', 'kinds')\n",
     "algo/kinds/one.yml": "a: 1\n",
+    "algo/other.yml": "",
     "algo/other.py": "",
-    "lazy.py": "from .deep import end\n",
+    "lazy.py": "from .deep import end\nPAGE = 'house.pages/one.html'\nTABLES = 'house.deep'\n",
+    "pages/__init__.py": "",
+    "pages/one.html": "",
+    "pages/two.html": "",
+    "deep/table.yml": "",
+    "deep/further.json": "",
+    "deep/lower/__init__.py": "",
+    "deep/lower/unread.yml": "",
     "deep/__init__.py": "",
     "deep/end.py": "from house import VERSION\n",
     "errors.py": "class X(Exception): pass\n",
@@ -36,13 +44,15 @@ def house(tmp_path, monkeypatch):
 def test_it_holds_what_is_imported_anywhere_and_the_data_a_module_names(house):
     work = importlib.import_module("house.nodes").work
     names = {path.relative_to(house).as_posix() for path in code_files(work)}
-    assert names == {"nodes.py", "algo/sums.py", "algo/kinds", "lazy.py", "deep/end.py", "__init__.py"}
+    modules = {"nodes.py", "algo/sums.py", "lazy.py", "deep/end.py", "__init__.py"}
+    assert names == modules | {"algo/kinds", "pages/one.html", "deep/table.yml", "deep/further.json"}
     assert code_files(functools.partial(work)) == code_files(work)
 
 
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [("deep/end.py", True), ("algo/kinds/one.yml", True), ("algo/other.py", False), ("errors.py", False)],
+    [("deep/end.py", True), ("algo/kinds/one.yml", True), ("algo/other.py", False), ("errors.py", False)]
+    + [("deep/table.yml", True), ("pages/one.html", True), ("pages/two.html", False), ("algo/other.yml", False)],
 )
 def test_the_digest_follows_the_closure_and_nothing_else(house, name, counts):
     work = importlib.import_module("house.nodes").work

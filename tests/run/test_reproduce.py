@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from birdbone.report.reproduce import again
 from birdbone.run import config
 from birdbone.run.config import ProfileLoader
 from birdbone.run.overrides import parse
-from birdbone.run.reproduce import again, command
+from birdbone.run.reproduce import command
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from small_scans import model, tokenizer
 
-from birdbone.datasets.mscan import Scan
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import remove_nodes
@@ -45,7 +45,7 @@ def assert_blocks_are_gradient_norms(scan, network, name, ids, tolerance):
 def test_a_times_g_is_each_tokens_weight_gradient_norm(tmp_path, module):
     checkpoint, words = model(), tokenizer()
     scan_prompt(PROMPT, checkpoint, words, tmp_path / "s.mscan", **ABOUT)
-    scan, ids = Scan.open(tmp_path / "s.mscan"), torch.tensor(words(PROMPT).input_ids)
+    scan, ids = open_scan(tmp_path / "s.mscan"), torch.tensor(words(PROMPT).input_ids)
     assert len(scan) == len(ids) - 1 and "".join(scan.tokens) == PROMPT[: len("".join(scan.tokens))]
     assert_blocks_are_gradient_norms(scan, build(checkpoint), f"model.layers.0.{module}", ids, 2e-3)
 

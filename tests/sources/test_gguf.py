@@ -16,7 +16,8 @@ from birdbone.errors import BirdboneError, SourceError, UnsupportedArchitectureE
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.network import build
-from birdbone.sources.load import config_of, load, locate
+from birdbone.sources.load import config_of, load
+from birdbone.sources.locate import locate
 
 UNTIED = {"llama": {"tie_word_embeddings": False}, "gemma3": {"tie_word_embeddings": False}, "gpt2": {"n_inner": 96}}
 

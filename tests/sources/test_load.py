@@ -13,7 +13,8 @@ from two_layer_models import CONFIGS, checkpoint_of, logits, random_model, token
 from birdbone.errors import ArtifactError, BirdboneError, NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.model.checkpoint import tensors_digest
 from birdbone.model.network import build
-from birdbone.sources.load import load, locate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
 PRESETS = {

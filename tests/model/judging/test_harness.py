@@ -8,7 +8,7 @@ import torch
 from two_layer_models import checkpoint_of, random_model
 
 from birdbone.errors import ConfigError, TextError
-from birdbone.model.judging.evaluate import _answer_scores
+from birdbone.model.judging.canaries import _answer_scores
 from birdbone.model.judging.harness import fallen, guarded, run_tasks
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import ffn_width, remove_nodes

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from birdbone.pipelines.evaluate.tasks import evaluate_tasks
-from birdbone.sources.load import load, locate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 
 
 def evaluate_others(settings: dict, models: dict, device: str, random_seed: int) -> dict:

@@ -18,6 +18,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
 from birdbone.model.judging.judge import domains
 from birdbone.progress import track
+from birdbone.sources.locate import locate
 
 
 def measure_files(
@@ -70,8 +71,6 @@ def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> di
 
 def _source_file(model: Any, models: dict) -> Path | None:
     """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
-    from birdbone.sources.load import locate
-
     source = locate(model, models)
     return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 

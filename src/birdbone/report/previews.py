@@ -1,5 +1,6 @@
 """What Kedro-Viz shows when a dataset is clicked: masks, waves, healing curves. No weights are read.
 
+Plotly is imported when a preview is asked for, not with the catalog of every run.
 Kedro-Viz looks at the *type* of ``preview``'s return annotation, so annotations here are not strings.
 """
 
@@ -25,8 +26,8 @@ class MaskedModel(ModelFolder):
     def preview(self) -> PlotlyPreview:
         from birdbone.report.figures import mask_heatmap
 
-        manifest = read_manifest(self._filepath)
-        masks = Masks.from_tensors(load_tensors(self._filepath / MASKS, manifest["masks"])).nodes
+        manifest = read_manifest(self.filepath)
+        masks = Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])).nodes
         layers = {nodes.layer: mask.numpy() for nodes, mask in sorted(masks.items()) if nodes.unit == "ffn"}
         return _plotly(mask_heatmap(layers))
 
@@ -39,7 +40,7 @@ class VerdictFile(JSONFile):
 
         own = self.load()
         rows = []
-        for path in sorted(self._filepath.parent.parent.glob(f"wave_*/{self._filepath.name}")):
+        for path in sorted(self.filepath.parent.parent.glob(f"wave_*/{self.filepath.name}")):
             verdict = JSONFile(str(path)).load()
             if verdict["wave"] <= own["wave"]:
                 rows.append(
