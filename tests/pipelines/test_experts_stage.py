@@ -9,6 +9,7 @@ from planted_expert import EXPERT, LABELS, LAYER, domain_profile, domain_texts, 
 from birdbone.errors import ArtifactError, ConfigError, NumericalError
 from birdbone.pipelines.experts.ablate import ablate, summary_line
 from birdbone.pipelines.experts.find import find
+from birdbone.pipelines.experts.pipeline import create_pipeline
 
 TOPOLOGY = {"neighbours": 8, "landmarks": 200, "min_cluster": 8, "resolution": 4, "gain": 0.3, "stability_resamples": 1}
 SETTINGS = {

@@ -6,6 +6,7 @@ import torch
 from birdbone.model.healing.heal import Healed
 from birdbone.pipelines.waves import heal as stage
 from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.text.texts import Texts
 
 SETTINGS = HealSettings(
     method="lora",
@@ -21,6 +22,7 @@ SETTINGS = HealSettings(
     checkpoint_every=1,
 )
 WINDOWS = torch.arange(10)[:, None]
+TEXTS = Texts(WINDOWS, WINDOWS, WINDOWS, {}, {}, [], "a source", 1)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def read(monkeypatch, tmp_path):
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
         stage.heal(
-            "pruned", {"changed": True}, before, "seed", ({"heal": WINDOWS, "check": WINDOWS}, {}), SETTINGS, "cpu", 0
+            "pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, "cpu", 0
         )
         return seen[-1][:4, 0].tolist()
 

@@ -15,6 +15,7 @@ from birdbone.model.pruning.removal import ffn_width, remove_nodes  # noqa: E402
 from birdbone.pipelines.waves import regrow as stage  # noqa: E402
 from birdbone.pipelines.waves.settings.heal import HealSettings  # noqa: E402
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings  # noqa: E402
+from birdbone.text.texts import Texts  # noqa: E402
 
 SETTINGS = RegrowSettings.model_construct(share=0.5, epsilon=0.0, tokens=48, heal_steps=2)
 HEALING = HealSettings(
@@ -30,7 +31,9 @@ HEALING = HealSettings(
     compute="float32",
     checkpoint_every=1,
 )
-TEXTS = {"heal": tokens(rows=6, length=24), "check": tokens(rows=4, length=24, seed=3)}
+HEAL = tokens(rows=6, length=24)
+CHECK = tokens(rows=4, length=24, seed=3)
+TEXTS = Texts(HEAL, HEAL, CHECK, {}, {}, [], "a source", 24)
 BEFORE = {"wave": 0, "status": "accepted", "stopped": False, "check_loss": 1e-6}
 
 
@@ -38,7 +41,7 @@ def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = remove_nodes(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow(narrow, BEFORE, seed, {}, (TEXTS, {}), SETTINGS, HEALING, 32, "cpu", 0)
+    state, report = stage.regrow(narrow, BEFORE, seed, {}, TEXTS, SETTINGS, HEALING, 32, "cpu", 0)
     return seed, narrow, state, report
 
 
@@ -46,7 +49,7 @@ def test_neurons_return_where_check_text_likes_the_model_better_with_them():
     seed, narrow, state, report = regrown()
     assert sum(report["returned"].values()) == 64
     assert sum(ffn_width(state, i) - ffn_width(narrow, i) for i in range(2)) == 64
-    before, after = (loss_on(TEXTS["check"], s, seed, 0.0, "cpu")(build(s)) for s in (narrow, state))
+    before, after = (loss_on(CHECK, s, seed, 0.0, "cpu")(build(s)) for s in (narrow, state))
     assert report["checks"] == pytest.approx([before, after], rel=1e-4) and after < before
 
 

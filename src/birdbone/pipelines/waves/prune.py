@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from birdbone.algo.budget import bytes_allowed
 from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
+from birdbone.model.observing.activations import Clusters
 from birdbone.model.pruning.prune import prune as prune_model
 from birdbone.model.pruning.prune import sparsity_for, target_nodes
 from birdbone.model.pruning.removal import block_parameters
+from birdbone.pipelines.quantize.settings import QuantizeSettings
+from birdbone.pipelines.waves.settings.prune import PruneSettings
+from birdbone.text.texts import Texts
 
 
 def prune(
     start: Checkpoint,
     before: dict,
     node_scores: tuple,
-    clusters: tuple,
-    texts: tuple[dict[str, Tensor], dict],
+    clusters: Clusters,
+    texts: Texts,
     seed_metrics: dict,
-    settings: dict,
+    settings: PruneSettings,
     target_sparsity: float,
     target_bytes: float | None,
     widths: str,
-    quantize: dict,
+    quantize: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
@@ -33,16 +35,19 @@ def prune(
         return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
-    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings, widths))
-    step = settings["step"] * 0.5 ** before["halvings"]
+    affordable = sparsity_for(
+        allowed, start, blocks, quantize.model_dump(), settings.model_dump(), widths
+    )
+    target = max(target_sparsity, affordable)
+    step = settings.step * 0.5 ** before["halvings"]
     amount = target_nodes(block_parameters(start), blocks, step, target)
     pruned, report = prune_model(
         start,
         amount,
         node_scores[0],
-        clusters[0],
-        texts[0]["calibration"],
-        settings,
+        clusters.to_tensors()[0],
+        texts.calibration,
+        settings.model_dump(),
         widths,
         resolve_device(device),
     )
