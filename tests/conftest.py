@@ -8,7 +8,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KEDRO_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
-COMMANDS = ("end_to_end", "platform")
+pytest_plugins = ["demo_fixtures", "repo_fixtures", "tokenizer_fixtures"]
+
+COMMANDS = ("end_to_end", "demo_project")
 """Rooms whose tests start whole commands."""
 
 

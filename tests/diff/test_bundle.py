@@ -10,10 +10,11 @@ from birdbone.datasets.atomic import signed
 from birdbone.diff.apply import apply
 from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
 from birdbone.diff.markdown import plain
-from birdbone.diff.records import Records, tracked_model
+from birdbone.diff.records import Records
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
+from birdbone.git.lock import tracked_model
 from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny()

@@ -10,9 +10,10 @@ from two_layer_models import random_model
 from birdbone.errors import ArtifactError
 from birdbone.model.device import read_tokenizer
 from birdbone.model.folder import copy_tokenizer, write_folder
-from birdbone.model.judging.evaluate import generate
-from birdbone.sources import load as sources
-from birdbone.sources.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.model.judging.prompts import generate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
 CHAT = {"eos_token_id": [0, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}
@@ -30,7 +31,7 @@ def seed_folder(tmp_path):
 
 def exported(seed_folder, folder):
     """The folder as the pipeline makes it, by way of the tokenizer's own."""
-    checkpoint, write_tokenizer = sources.load(sources.locate(str(seed_folder), {}), 0, list)
+    checkpoint, write_tokenizer = load(locate(str(seed_folder), {}), 0, list)
     for place in (folder, folder / "tokenizer"):
         place.mkdir()
     write_tokenizer(folder / "tokenizer")
@@ -69,7 +70,7 @@ def test_sampling_and_end_tokens_go_into_a_gguf_files_keys_and_come_back(seed_fo
 def test_a_damaged_file_is_named(seed_folder, content, wanted):
     (seed_folder / FILE).write_text(content)
     with pytest.raises(ArtifactError, match=f"generation_config.json.*{wanted}"):
-        sources.load(sources.locate(str(seed_folder), {}), 0, list)
+        load(locate(str(seed_folder), {}), 0, list)
 
 
 class _Says(torch.nn.Module):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_scans import model, tokenizer_folder
 
-from birdbone.datasets.mscan import MscanFile, Scan
+from birdbone.datasets.mscan import MscanFile
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
@@ -102,7 +103,7 @@ def test_the_labels_figures_are_means_over_their_own_tokens(texts, words):
 
 def test_the_scan_holds_every_labels_tokens_under_its_name(texts, words):
     path, _ = scanned(texts, words)
-    found = Scan.open(path, model_digest="d" * 64)
+    found = open_scan(path, model_digest="d" * 64)
     assert [(source, len(tokens)) for source, tokens in found.chunks] == [
         (label, 11) for label in ("prose", "arithmetic", "talk") for _ in range(3)
     ]
@@ -131,7 +132,7 @@ def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(texts, words, 
             killed_after(patch, 5)
             with pytest.raises(NumericalError, match="killed"):
                 scanned(texts, words)
-        cut = Scan.open(tmp_path / "domains.mscan", partial=True)
+        cut = open_scan(tmp_path / "domains.mscan", partial=True)
         assert len(cut) == 5 * 11 and not cut.complete
         with monkeypatch.context() as patch:
             again = killed_after(patch, 99)
@@ -153,7 +154,7 @@ def test_a_killed_scan_of_another_model_or_text_is_not_gone_on_with(texts, words
             with pytest.raises(NumericalError, match="killed"):
                 scanned(texts, words)
         path, _ = scanned(texts, words, model(1), {**ABOUT, "digest": "e" * 64})
-        assert len(Scan.open(path, model_digest="e" * 64)) == 99
+        assert len(open_scan(path, model_digest="e" * 64)) == 99
     finally:
         ledger._workdir.reset(token)
 

@@ -22,7 +22,7 @@ from birdbone.model.network import hf_config
 from birdbone.model.rounding.embedding import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 from birdbone.run.checks import check_model, check_outside, quick_tokenizer
-from birdbone.sources import load as sources
+from birdbone.sources.locate import locate
 
 EFFICIENCY = 0.42
 """Share of the matrix product's speed that a whole forward pass reaches."""
@@ -58,7 +58,7 @@ def make_plan(parameters: Parameters) -> Plan:
     presets = {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()}
     tree = {**parameters.model_dump(), "models": presets}
     check_outside(tree)
-    source = sources.locate(parameters.model, presets)
+    source = locate(parameters.model, presets)
     shape = shape_of(source)
     check_model(tree, (), shape.config, quick_tokenizer(source))
     rate = _tokens_per_second(shape)

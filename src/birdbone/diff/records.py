@@ -9,15 +9,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-
-import yaml
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.git import repository
 
 REPORTS = "data/08_reporting"
-MODELS = "models/default/wave_"
 PATTERNS = (f"{REPORTS}/wave_*/*", "notebooks/*.ipynb")
 Read = Callable[[str], str | None]
 
@@ -30,28 +26,6 @@ class Records:
     waves: dict[int, dict[str, dict]] = field(default_factory=dict)
     curves: dict[int, list[dict]] = field(default_factory=dict)
     notebooks: dict[str, str] = field(default_factory=dict)
-
-
-class Tracked(NamedTuple):
-    """A model as DVC holds it: its path, its hash, and the stage that makes it."""
-
-    path: str
-    md5: str
-    stage: str
-
-
-def tracked_model(lock: str | None) -> Tracked | None:
-    """The last wave's accepted model in a ``dvc.lock``'s text; None where it holds none."""
-    if not lock:
-        return None
-    stages = (yaml.safe_load(lock) or {}).get("stages") or {}
-    found = {
-        int(out["path"].removeprefix(MODELS).partition("/")[0]): Tracked(out["path"], out["md5"], name)
-        for name, stage in stages.items()
-        for out in stage.get("outs", [])
-        if out["path"].startswith(MODELS) and out["path"].endswith("/accepted")
-    }
-    return found[max(found)] if found else None
 
 
 def read_records(read: Read, names: list[str]) -> Records:

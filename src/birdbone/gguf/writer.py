@@ -25,7 +25,7 @@ from birdbone.gguf.keys import shorter_context
 from birdbone.gguf.plan import Plan
 from birdbone.gguf.tokenizer import PROBES, Vocabulary, read_vocabulary
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.sources.generation import OTHER_ENDS
+from birdbone.model.generation import OTHER_ENDS
 
 BYTES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}
 FACTORS = "rope_freqs.weight"

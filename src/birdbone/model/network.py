@@ -15,8 +15,8 @@ from transformers.pytorch_utils import Conv1D
 from birdbone.errors import NumericalError, SourceError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.ignorable import ignorable
 from birdbone.model.streaming import stream, too_large
-from birdbone.sources.fitting import ignorable
 
 
 class Fused(nn.Module):

@@ -21,7 +21,7 @@ from birdbone.report.data import (
     Wave,
 )
 from birdbone.report.figures import bin_shares
-from birdbone.run.reproduce import again
+from birdbone.report.reproduce import again
 
 QUANTILES = 21
 BINS = 64

@@ -18,10 +18,12 @@ from birdbone.gguf.tokenizer import read_vocabulary
 from birdbone.model.architecture import architecture_of
 from birdbone.model.context import positions_of
 from birdbone.model.device import resolve_device
-from birdbone.model.judging.evaluate import prompt_ids
 from birdbone.model.judging.harness import check_tasks
+from birdbone.model.judging.prompts import prompt_ids
 from birdbone.model.network import hf_config
-from birdbone.sources import load as sources
+from birdbone.sources.load import config_of, tokenizer_of
+from birdbone.sources.locate import locate
+from birdbone.sources.tokenizer import Tokenizer
 from birdbone.text.benchmarks import local_task
 from birdbone.text.canaries import load_canaries
 from birdbone.text.sources import SEED_CHAT, check_source
@@ -34,13 +36,13 @@ def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
     """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at fault."""
     check_outside(parameters, nodes)
     if "model" in parameters and set(READS_MODEL) & set(nodes):
-        source = sources.locate(parameters["model"], parameters["models"])
-        check_model(parameters, nodes, sources.config_of(source), quick_tokenizer(source))
+        source = locate(parameters["model"], parameters["models"])
+        check_model(parameters, nodes, config_of(source), quick_tokenizer(source))
 
 
-def quick_tokenizer(source: dict) -> sources.Tokenizer | None:
+def quick_tokenizer(source: dict) -> Tokenizer | None:
     """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node export.form."""
-    return None if source["kind"] == "gguf" else sources.tokenizer_of(source)
+    return None if source["kind"] == "gguf" else tokenizer_of(source)
 
 
 def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> None:
@@ -64,13 +66,13 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
         for name, about in benchmarks["files"].items():
             local_task(name, about)
         for model in benchmarks["models"]:
-            sources.locate(model, parameters["models"])
+            locate(model, parameters["models"])
         evaluated = [*benchmarks["tasks"], *benchmarks["files"]] if set(EVALUATES) & set(nodes) else []
         check_tasks([*parameters["guard"]["tasks"], *evaluated], benchmarks["files"])
 
 
 def check_model(
-    parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: sources.Tokenizer | None
+    parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: Tokenizer | None
 ) -> None:
     """The model has room for what will be read, its question can be asked, and llama.cpp has a form for it.
 

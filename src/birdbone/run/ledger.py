@@ -24,6 +24,7 @@ from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
 from birdbone.datasets.atomic import canonical_json, file_digest, write_file
+from birdbone.datasets.place import place_of
 from birdbone.run.code_digest import code_digest
 from birdbone.run.outside import NAMING, digests, reads, things
 
@@ -174,9 +175,9 @@ def dataset_digest(dataset: object) -> str | None:
     """
     if hasattr(dataset, "digest"):
         return dataset.digest()
-    if getattr(dataset, "_filepath", None) is None:
+    path = place_of(dataset)
+    if path is None:
         return None
-    path = Path(dataset._filepath)
     if path.is_file():
         return file_digest(path)
     if not path.is_dir():

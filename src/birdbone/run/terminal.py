@@ -10,6 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from birdbone.datasets.place import place_of
 from birdbone.run.config import state_folder
 from birdbone.run.ledger import read_timings
 
@@ -55,4 +56,4 @@ class TerminalHooks:
             print(catalog.load(summary))
             for name in files:
                 if name in made:
-                    print(f"{name:14} {catalog.get(name)._describe()['filepath']}")
+                    print(f"{name:14} {place_of(catalog.get(name))}")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from birdbone.algo.sps import block_norms
 from birdbone.datasets.mscan import Module, Scan, ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ArtifactError
 from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
@@ -62,7 +63,7 @@ def open_writer(
 
 def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]) -> int:
     try:
-        scan = Scan.open(path, model_digest=digest, partial=True)
+        scan = open_scan(path, model_digest=digest, partial=True)
     except ArtifactError as error:
         log.info("%s; it is written anew", error)
         return 0

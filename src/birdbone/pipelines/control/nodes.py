@@ -11,7 +11,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
-from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build

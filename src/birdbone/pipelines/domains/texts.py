@@ -8,9 +8,9 @@ from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.generation import end_tokens
 from birdbone.model.observing.self_text import write_talks
 from birdbone.pipelines.domains.settings import DomainSettings
-from birdbone.sources.generation import end_tokens
 from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.sources import SEED_CHAT, documents
 from birdbone.text.splits import excerpt_windows, split

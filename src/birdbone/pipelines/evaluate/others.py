@@ -7,7 +7,8 @@ from pathlib import Path
 
 from birdbone.pipelines.evaluate.settings import EvaluateSettings
 from birdbone.pipelines.evaluate.tasks import evaluate_tasks
-from birdbone.sources.load import load, locate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 
 
 def evaluate_others(

@@ -11,7 +11,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import positions_of
 from birdbone.model.device import read_tokenizer
 from birdbone.model.folder import check_range
-from birdbone.model.judging.evaluate import prompt_ids
+from birdbone.model.judging.prompts import prompt_ids
 
 
 def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:

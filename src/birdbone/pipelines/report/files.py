@@ -20,6 +20,7 @@ from birdbone.model.pruning.removal import macs_per_token
 from birdbone.pipelines.export.settings import ExportSettings
 from birdbone.pipelines.report.settings import ReportSettings
 from birdbone.progress import track
+from birdbone.sources.locate import locate
 from birdbone.text.texts import Domain, Texts
 
 
@@ -84,8 +85,6 @@ def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> di
 
 def _source_file(model: Any, models: dict) -> Path | None:
     """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
-    from birdbone.sources.load import locate
-
     source = locate(model, models)
     return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 

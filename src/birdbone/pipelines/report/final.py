@@ -7,14 +7,15 @@ from pathlib import Path
 from birdbone.algo.perplexity import judged_change, plain, worst_change
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.judging.evaluate import generate, score_canaries
+from birdbone.model.generation import end_tokens
+from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.judge import judge
+from birdbone.model.judging.prompts import generate
 from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import dequantized
 from birdbone.pipelines.report.settings import ReportSettings
-from birdbone.sources.generation import end_tokens
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Texts
 

@@ -10,7 +10,8 @@ from birdbone.algo.perplexity import perplexity
 from birdbone.algo.stop_loss import START
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.judging.evaluate import losses, score_canaries
+from birdbone.model.judging.canaries import score_canaries
+from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import block_parameters, macs_per_token

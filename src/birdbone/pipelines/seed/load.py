@@ -10,7 +10,8 @@ from typing import Any
 from birdbone.gguf.header import quantized_type
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.sources.adapter import about as adapter_about
-from birdbone.sources.load import load, locate
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.sources import documents
 
 
@@ -19,7 +20,7 @@ def load_seed(
 ) -> tuple[Checkpoint, Callable[[Path], None], dict]:
     """The seed as a clean float32 checkpoint, its tokenizer, and where both came from.
 
-    model: as ``sources.locate`` takes it. A random model has its tokenizer trained on ``text_source``.
+    model: as ``locate`` takes it. A random model has its tokenizer trained on ``text_source``.
     """
     source = locate(model, models)
     checkpoint, write_tokenizer = load(source, random_seed, lambda: [d.text for d in documents(text_source)])

@@ -8,7 +8,7 @@ from birdbone.algo.perplexity import plain, worst_change
 from birdbone.algo.stop_loss import judge as next_standing
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
 from birdbone.model.judging.reference import Reference, States
