@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from birdbone.errors import TextError
 
 FORMS = files("birdbone.text") / "tasks"
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How tasks are asked.
+
+    files: name of a task of one's own -> its entry in ``evaluate.files``. few_shot: examples in each
+    prompt, None for the task's own number. limit: questions of each task, None for all. batch:
+    questions at once.
+    """
+
+    files: dict[str, dict]
+    few_shot: int | None
+    limit: int | None
+    batch: int
 
 
 def forms() -> list[str]:
@@ -28,7 +44,11 @@ def local_task(name: str, about: dict) -> dict:
     where = f"parameter evaluate.files.{name}"
     if about["form"] not in forms():
         raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
-    paths = {split: Path(os.path.expanduser(about[split])) for split in ("test", "examples") if about.get(split)}
+    paths = {
+        split: Path(os.path.expanduser(about[split]))
+        for split in ("test", "examples")
+        if about.get(split)
+    }
     for split, path in paths.items():
         if not path.is_file():
             raise TextError(f"{where}.{split}: no such file {path}")
@@ -39,7 +59,9 @@ def local_task(name: str, about: dict) -> dict:
     return {
         "task": name,
         "dataset_path": READERS[paths["test"].suffix.lower()],
-        "dataset_kwargs": {"data_files": {split: str(path.resolve()) for split, path in paths.items()}},
+        "dataset_kwargs": {
+            "data_files": {split: str(path.resolve()) for split, path in paths.items()}
+        },
         "test_split": "test",
         **({"fewshot_split": "examples"} if "examples" in paths else {}),
         **yaml.safe_load((FORMS / f"{about['form']}.yml").read_text()),

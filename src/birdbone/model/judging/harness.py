@@ -13,7 +13,7 @@ from birdbone.errors import ConfigError, TextError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
-from birdbone.text.benchmarks import local_task
+from birdbone.text.benchmarks import TaskOptions, local_task
 
 log = logging.getLogger("birdbone")
 
@@ -26,42 +26,50 @@ def evaluate(
     checkpoint: Checkpoint,
     tokenizer_folder: Path,
     tasks: list[str],
-    settings: dict,
+    options: TaskOptions,
     device: str,
     random_seed: int,
 ) -> dict[str, dict[str, float]]:
     """Task -> metric -> value of a checkpoint; ``name`` is what the log calls it.
 
-    tasks: keys of ``settings["files"]``, or names that the harness knows. settings: those of ``evaluate``.
+    tasks: keys of ``options.files``, or names that the harness knows.
     """
-    found = run_tasks(
+    own = options.files
+    measured = run_tasks(
         build(checkpoint, resolve_device(device)),
         read_tokenizer(tokenizer_folder),
-        [local_task(task, settings["files"][task]) if task in settings["files"] else task for task in tasks],
-        settings["few_shot"],
-        settings["limit"],
-        settings["batch"],
+        [local_task(task, own[task]) if task in own else task for task in tasks],
+        options.few_shot,
+        options.limit,
+        options.batch,
         random_seed,
     )
-    for task, figures in found.items():
-        log.info("%s on %s: %s", name, task, _said(figures))
-    return found
+    for task, figures in measured.items():
+        log.info("%s on %s: %s", name, task, _in_words(figures))
+    return measured
 
 
 def guarded(
-    name: str, checkpoint: Checkpoint, tokenizer_folder: Path, watched: dict, device: str, random_seed: int
+    name: str,
+    checkpoint: Checkpoint,
+    tokenizer_folder: Path,
+    watched: dict,
+    device: str,
+    random_seed: int,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """(figures, lost) of a checkpoint on the tasks that the guard watches; both empty where it watches none.
 
     watched: ``seed`` (task -> metric -> value), ``allowed`` (task -> share of the questions) and ``settings``, those
-    of ``evaluate``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
+    of ``TaskOptions``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
     """
     if not watched:
         return {}, {}
-    found = evaluate(
-        name, checkpoint, tokenizer_folder, list(watched["allowed"]), watched["settings"], device, random_seed
+    allowed = watched["allowed"]
+    options = TaskOptions(**watched["settings"])
+    figures = evaluate(
+        name, checkpoint, tokenizer_folder, list(allowed), options, device, random_seed
     )
-    return found, fallen(watched["seed"], found, watched["allowed"])
+    return figures, fallen(watched["seed"], figures, allowed)
 
 
 def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, float]:
@@ -73,18 +81,23 @@ def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, fl
     for task, most in allowed.items():
         metric = next((m for m in HEADLINES if m in seed[task]), None)
         if metric is None:
-            raise ConfigError(f"parameter guard.tasks.{task}: the task has no {' or '.join(HEADLINES)} to go by")
+            raise ConfigError(
+                f"parameter guard.tasks.{task}: the task has no {' or '.join(HEADLINES)} to go by"
+            )
         fall = seed[task][metric] - figures[task][metric]
         if not fall <= most:
             lost[task] = fall
     return lost
 
 
-def _said(figures: dict[str, float]) -> str:
+def _in_words(figures: dict[str, float]) -> str:
     """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
     values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
-    said = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
-    return ", ".join([*said, f"{figures['samples']} questions"])
+    parts = [
+        f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "")
+        for n in values
+    ]
+    return ", ".join([*parts, f"{figures['samples']} questions"])
 
 
 def run_tasks(
@@ -107,7 +120,9 @@ def run_tasks(
     from lm_eval.models.huggingface import HFLM
 
     found = simple_evaluate(
-        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False),
+        model=HFLM(
+            pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False
+        ),
         tasks=tasks,
         num_fewshot=few_shot,
         limit=limit,
@@ -135,11 +150,15 @@ def check_tasks(tasks: list[str], files: Collection[str]) -> None:
 def _known_tasks(named: list[str]):
     """The harness's registry, which holds every task in ``named``."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise ConfigError("benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'")
+        raise ConfigError(
+            "benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'"
+        )
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
+    known = TaskManager(
+        include_defaults=bool(named)
+    )  # reading its thousands of tasks takes seconds
     if unknown := [t for t in named if t not in known.all_tasks]:
         raise TextError(
             f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
@@ -149,4 +168,8 @@ def _known_tasks(named: list[str]):
 
 def _plain(figures: dict) -> dict[str, float]:
     """``acc,none`` -> ``acc``; metrics alone, which are named with their filter."""
-    return {n.split(",")[0]: value for n, value in figures.items() if "," in n and isinstance(value, int | float)}
+    return {
+        n.split(",")[0]: value
+        for n, value in figures.items()
+        if "," in n and isinstance(value, int | float)
+    }

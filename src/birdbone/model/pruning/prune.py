@@ -15,6 +15,7 @@ from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import supports_uneven
 from birdbone.model.layout import Nodes
+from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.removal import Stays, remove_nodes
 from birdbone.model.pruning.settings import PruneSettings
@@ -28,7 +29,7 @@ def prune(
     start: Checkpoint,
     weights_to_remove: int,
     scores: Scores,
-    clusters: dict[str, Tensor],
+    clusters: Clusters,
     calibration: Tensor,
     second_moments: SecondMoments,
     settings: PruneSettings,
@@ -37,8 +38,8 @@ def prune(
 ) -> tuple[Checkpoint, dict]:
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
-    scores: of the scan of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels within a layer, and
-    ``model.<layer>`` across layers where ``clusters: model`` asks for them.
+    scores: of the scan of ``calibration`` [N, T]; clusters: across layers too where
+    ``clusters: model`` asks for them.
     """
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
@@ -68,7 +69,7 @@ def choose(
     start: Checkpoint,
     weights_to_remove: int,
     scores: Scores,
-    clusters: dict[str, Tensor],
+    clusters: Clusters,
     settings: PruneSettings,
     even: bool,
 ) -> Stays:
@@ -79,9 +80,9 @@ def choose(
     neurons = {i: start.node_mask(Nodes("ffn", i)) for i in layers}
     values = {i: scores.of("ffn", i, score) for i in layers}
     if settings.clusters == "model":
-        order = eligible_across(values, {i: clusters[f"model.{i}"] for i in layers}, neurons, cap)
+        order = eligible_across(values, dict(enumerate(clusters.across)), neurons, cap)
     else:
-        order = {i: eligible(values[i], clusters[f"ffn.{i}"], neurons[i], cap) for i in layers}
+        order = {i: eligible(values[i], clusters.layers[i], neurons[i], cap) for i in layers}
     count = weights_to_remove // start.cost("ffn")
     stays: dict[Nodes, Tensor] = {}
     if settings.attention and not even:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from birdbone.algo.experts import Nodes, firing, selectivity
+from birdbone.pipelines.experts.settings import ExpertSettings
 
 SHOWN_NODES = 16
 BEFORE, AFTER = 10, 4
@@ -28,12 +29,14 @@ class Domains:
     windows: dict[str, Tensor]
 
 
-def described(domains: Domains, tokenizer, sets: list[Nodes], settings: dict, random_seed: int) -> list[dict]:
+def described(
+    domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int
+) -> list[dict]:
     """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure, ``selectivity`` and
     ``threshold``, by how much the best of them is in ``excess``, ``labels`` (furthest first; none: general),
     ``tokens`` that fire it most, ``nodes`` that matter most to its domain.
     """
-    measure = settings["measure"]
+    measure = settings.measure
     found = {
         name: selectivity(domains.measures[name], sets, random_seed=random_seed)
         for name in dict.fromkeys((measure, "activity"))
@@ -48,12 +51,14 @@ def described(domains: Domains, tokenizer, sets: list[Nodes], settings: dict, ra
             {
                 "size": sum(len(nodes) for nodes in members.values()),
                 "layers": {str(layer): len(nodes) for layer, nodes in members.items()},
-                "enrichment": {name: _by_label(domains, one[place].enrichment) for name, one in found.items()},
+                "enrichment": {
+                    name: _by_label(domains, one[place].enrichment) for name, one in found.items()
+                },
                 "selectivity": _by_label(domains, judged.selectivity),
                 "threshold": _by_label(domains, judged.threshold),
                 "excess": round(float(excess[domain]), 4),
                 "labels": [domains.labels[d] for d in judged.labels],
-                "tokens": _tokens(domains, tokenizer, strength, settings["shown_tokens"]),
+                "tokens": _tokens(domains, tokenizer, strength, settings.shown_tokens),
                 "nodes": _nodes(domains.measures[measure], members, domain),
             }
         )
@@ -80,7 +85,9 @@ def _tokens(domains: Domains, tokenizer, strength: Tensor, count: int) -> list[d
 
 def _nodes(values: dict[int, Tensor], members: Nodes, domain: int) -> list[list[int]]:
     """[layer, node] of those with the largest value in a domain, dearest first."""
-    rows = [(-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes]
+    rows = [
+        (-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes
+    ]
     return [[layer, node] for _, layer, node in sorted(rows)[:SHOWN_NODES]]
 
 

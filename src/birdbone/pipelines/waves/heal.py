@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -12,6 +10,7 @@ from birdbone.model.healing.heal import heal as heal_model
 from birdbone.model.healing.trainable import student_of
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.run.ledger import workdir
+from birdbone.text.texts import Texts
 
 
 def heal(
@@ -19,7 +18,7 @@ def heal(
     prune_report: dict,
     before: dict,
     seed: Checkpoint,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     settings: HealSettings,
     device: str,
     random_seed: int,
@@ -32,18 +31,27 @@ def heal(
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
     if before["stopped"] or settings.steps == 0 or unchanged:
-        return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
+        return (
+            pruned,
+            {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"},
+            curve_csv([]),
+        )
     read = (wave - 1) * settings.steps * settings.batch
     with live_log(f"wave_{wave}.heal") as on_step:
         healed = heal_model(
             student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
-            texts[0]["heal"].roll(-read, 0),
-            texts[0]["check"],
+            texts.heal.roll(-read, 0),
+            texts.check,
             settings.recipe,
             workdir(),
             on_step,
             f"wave {wave}: heal",
         )
-    report = {"wave": wave, "steps": len(healed.curve), "kept": healed.kept, "checks": healed.checks}
+    report = {
+        "wave": wave,
+        "steps": len(healed.curve),
+        "kept": healed.kept,
+        "checks": healed.checks,
+    }
     return healed.checkpoint, {**report, "curve": healed.curve}, curve_csv(healed.curve)
