@@ -1,8 +1,10 @@
 """Narrow models to heal, and a short recipe."""
 
-from two_layer_models import all_but, family, shape_of, small, tokens
+import torch
+from families import all_but, shape_of, small, tokens
 
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.trainable import HealSettings, with_lora
+from birdbone.model.network import build
 from birdbone.model.pruning.removal import remove_nodes
 
 RECIPE = HealSettings(
@@ -25,5 +27,11 @@ def narrow(name: str = "llama"):
     return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
 
 
-def linear_names(checkpoint) -> list[str]:
-    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
+def trained(checkpoint, settings):
+    """A student whose LoRA is not zero."""
+    student = with_lora(build(checkpoint), checkpoint, settings)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in student.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return student

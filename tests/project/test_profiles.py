@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
+from places import CONF
 from transformers import AutoTokenizer
 
 from birdbone.pipelines.seed.nodes import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
 from birdbone.sources.load import locate
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 def parameters(profile: str) -> dict:
