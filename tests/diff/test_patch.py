@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_pairs import CONFIG, all_but, any_pairs, digests, healed, tiny
-from patches import SEED, STATES, UP, further, pruned, regrown, there_and_back
+from patched_models import SEED, STATES, UP, further, pruned, regrown, there_and_back
 
 from birdbone.datasets.folders import ModelFolder
 from birdbone.diff import header

@@ -7,7 +7,7 @@ import sys
 
 import torch
 from model_pairs import CONFIG, all_but, random_bits
-from patches import SEED, STATES, UP, pruned, regrown, there_and_back
+from patched_models import SEED, STATES, UP, pruned, regrown, there_and_back
 from safetensors.torch import save_file
 
 from birdbone.datasets.folders import ModelFolder

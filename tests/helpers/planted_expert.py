@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from two_layer_models import family, small, tokens
+from families import family, small, tokens
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from repos import OLD, PEOPLE, ROOT, Repo, lock, new_repo
+from dvc.repo import Repo as DvcRepo
+from git_repos import OLD, PEOPLE, Repo, lock, new_repo
+from places import ROOT
 
 
 @pytest.fixture
@@ -51,3 +53,12 @@ def hooked(installed: Repo) -> Repo:
     installed.git("checkout", "-q", "-f", "-B", "main", installed.git("rev-list", "--max-parents=0", "HEAD").strip())
     installed.git("clean", "-fdq", "-e", ".venv")
     return installed
+
+
+@pytest.fixture
+def dvc_repo(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """A git repository with DVC in it."""
+    monkeypatch.chdir(repo.root)
+    DvcRepo.init(str(repo.root)).close()
+    repo.commit("dvc")
+    return repo

@@ -1,6 +1,6 @@
 """Narrow models with their scores, and a rounder of them."""
 
-from two_layer_models import all_but, family, shape_of, small, tokens
+from families import all_but, family, shape_of, small, tokens
 
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from commands import Command, start
+from places import ROOT
+from warm_commands import Command, start
 
 from birdbone.run.outside import SOURCES
 
-ROOT = Path(__file__).resolve().parents[2]
 CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" seven", " never"]}]}
 LIGHT = {
     "text": {

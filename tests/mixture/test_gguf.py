@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import checkpoint_of, clear_top1_agreement, mean_kl, random_model, some_tokens, torch_logits
+from families import checkpoint_of
+from gguf_models import clear_top1_agreement, mean_kl, random_model, some_tokens, torch_logits
 
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp

@@ -4,15 +4,15 @@ import json
 
 import pytest
 import torch
+from families import FAMILIES, all_but, checkpoint_of, logits, random_model, shape_of, small, tokens
 from transformers import AutoModelForCausalLM
-from two_layer_models import CONFIGS, all_but, checkpoint_of, logits, random_model, shape_of, small, tokens
 
 from birdbone.errors import ExportError
 from birdbone.model.folder import write_folder
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import remove_nodes
 
-families = pytest.mark.parametrize("name", CONFIGS)
+families = pytest.mark.parametrize("name", FAMILIES)
 
 
 def reloaded(folder):

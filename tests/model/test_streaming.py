@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, small, tokens
+from families import FAMILIES, family, logits, small, tokens
 
 from birdbone.model.blockwise import walk
 from birdbone.model.healing.heal import heal
@@ -18,7 +18,7 @@ def streamed(monkeypatch):
     monkeypatch.setattr("birdbone.model.network.too_large", lambda *_: True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_logits_and_gradients_are_those_of_the_plain_network(name):
     checkpoint, ids = small(name), tokens()
     plain, other = build(checkpoint, streamed=False), build(checkpoint, streamed=True)

@@ -11,9 +11,7 @@ from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
 from birdbone.run import ledger
-from birdbone.run.checks import check_outside
 from birdbone.scan import domains
-from birdbone.text.arithmetic import worksheets
 
 SETTINGS = {"window": 12, "scan_tokens": 36, "heldout_tokens": 24, "profile_tokens": 12}
 ABOUT = {"name": "small", "digest": "d" * 64}
@@ -53,23 +51,6 @@ def test_a_set_that_is_too_short_names_itself_and_its_setting(words, tmp_path):
     (tmp_path / "b.txt").write_text("3 + 5")
     with pytest.raises(TextError, match=r"domains\.\w+_tokens of sums .*too short|too short for domains"):
         read_texts(model(), words, {**SETTINGS, "sets": {"sums": str(tmp_path), "x": "arithmetic"}}, "cpu", 0)
-
-
-def test_a_source_that_is_none_is_said_before_any_compute():
-    with pytest.raises(TextError, match=r"parameter domains\.sets\.code: .*nowhere"):
-        check_outside({"domains": {"sets": {"talk": "seed_chat", "code": "nowhere"}}})
-
-
-def test_every_sum_on_the_worksheets_is_right():
-    checked = 0
-    for _, text in worksheets():
-        for line in text.splitlines():
-            left, _, right = line.partition(" = ")
-            if right.isdigit() and not set(left) - set("0123456789+-*/() "):
-                assert eval(left) == int(right), line
-                checked += 1
-    assert checked > 1000
-    assert list(worksheets()) == list(worksheets())
 
 
 def test_the_profile_is_the_nodes_own_values_at_the_sampled_tokens(texts, words):

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from two_layer_models import checkpoint_of, random_model
+from families import checkpoint_of, random_model
 
 from birdbone.errors import ConfigError, TextError
 from birdbone.model.judging.canaries import _answer_scores

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, all_but, family, logits, shape_of, small, tokens
-from two_layer_models import silenced as zeroed
+from families import FAMILIES, all_but, family, logits, shape_of, small, tokens
+from families import silenced as zeroed
 
 from birdbone.errors import NumericalError
 from birdbone.model.judging.evaluate import losses
@@ -13,7 +13,7 @@ from birdbone.model.observing.ablation import ablated_divergences, ablated_losse
 WINDOWS = tokens(rows=6, length=16)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_pass_without_nodes_is_one_through_zeroed_columns(name):
     checkpoint = small(name)
     sets = [{0: torch.tensor([1, 5])}, {1: torch.arange(40)}, {0: torch.tensor([7]), 1: torch.tensor([2, 3])}]

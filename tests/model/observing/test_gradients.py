@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from two_layer_models import CONFIGS, family, small, tokens
+from families import FAMILIES, family, small, tokens
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
@@ -28,7 +28,7 @@ def by_hand(network, name, ids):
     return kept["h"].detach()[0], kept["h"].grad[0], kept["out"].grad[0]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
     checkpoint, ids = small(name), tokens()[0]
     for module in family(checkpoint).linears(0):
@@ -39,7 +39,7 @@ def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
         assert not grad[-1].any()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_node_moments_are_sums_of_activation_times_gradient(name):
     checkpoint, windows = small(name), tokens(rows=2)
     architecture = family(checkpoint)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, shape_of, small, tokens
+from families import FAMILIES, family, logits, shape_of, small, tokens
 
 from birdbone.errors import ConfigError
 from birdbone.model.network import build
@@ -45,7 +45,7 @@ def with_twins(checkpoint):
     return checkpoint.evolve({n: checkpoint.weights[n][:64].repeat(2, 1) for n in names})
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("widths", ["uneven", "even"])
 def test_it_removes_within_the_budget_and_the_result_runs(name, widths):
     checkpoint = small(name)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from two_layer_models import CONFIGS, all_but, family, logits, random_masks, shape_of, small, tokens
+from families import FAMILIES, all_but, family, logits, random_masks, shape_of, small, tokens
 
 from birdbone.model.network import build
 from birdbone.model.pruning.regrow import _ffn_inputs, _gains, regrow
 from birdbone.model.pruning.removal import ffn_width, grow_neurons, remove_nodes
 
-families = pytest.mark.parametrize("name", CONFIGS)
+families = pytest.mark.parametrize("name", FAMILIES)
 WINDOWS = tokens(rows=6, length=24)
 GONE = {0: range(20, 84), 1: range(5, 37)}
 

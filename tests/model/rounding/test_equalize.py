@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from families import FAMILIES, family, logits, random_masks, small
 from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
-from two_layer_models import CONFIGS, family, logits, random_masks, small
 
-from birdbone.algo.equalize import column_scales
 from birdbone.algo.gptq import compensation
 from birdbone.model.network import build
 from birdbone.model.observing.moments import moments, token_weights
@@ -39,16 +38,7 @@ def found_scales(checkpoint, scores) -> list[Scales]:
     ]
 
 
-def test_columns_come_out_equally_large_and_zeros_stay():
-    power = torch.tensor([4.0, 0.0, 1.0, 0.25])
-    scales = column_scales(power)
-    assert scales[1] == 1
-    scaled = (power * scales.square())[[0, 2, 3]]
-    torch.testing.assert_close(scaled, scaled[:1].expand(3))
-    assert scales[[0, 2, 3]].log().mean() == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
@@ -59,7 +49,7 @@ def test_lopsided_columns_are_found_and_the_function_stays(name):
     torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_source_takes_the_inverse(monkeypatch, name):
     """All groups at once, whatever rounds better: norms, value rows, up rows."""
     import birdbone.model.rounding.equalize as module

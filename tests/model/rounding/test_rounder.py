@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from families import FAMILIES, all_but, family, linear_names, logits, random_masks, small
 from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
-from two_layer_models import CONFIGS, all_but, family, logits, random_masks, small
 
 from birdbone.algo.budget import assign
 from birdbone.algo.grids import GRIDS
@@ -14,14 +14,10 @@ from birdbone.model.rounding.embedding import outer_matrices
 from birdbone.model.rounding.rounder import WIDE, Rounder, dequantized, narrowed_fisher
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
     checkpoint, scores = narrow(request.param)
     return checkpoint, {method: rounder(checkpoint, scores, method) for method in ("gptq", "nearest")}
-
-
-def linear_names(checkpoint) -> list[str]:
-    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
 
 
 def test_every_matrix_has_a_price_for_every_type(case):

@@ -1,7 +1,7 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
 import pytest
-from two_layer_models import all_but, shape_of, small, tokens
+from families import all_but, shape_of, small, tokens
 
 from birdbone.model.healing.heal import Healed, loss_on
 from birdbone.model.network import build
