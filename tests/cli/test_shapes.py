@@ -8,7 +8,6 @@ import pytest
 from families import FAMILIES, settings_of, small
 
 from birdbone.cli.shapes import shape_of
-from birdbone.model.pruning.removal import block_parameters
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -23,7 +22,7 @@ def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
 
     assert shape.layers == checkpoint.layers == 2
     assert shape.parameters == checkpoint.parameters
-    assert shape.block == block_parameters(checkpoint)
+    assert shape.block == checkpoint.block_parameters
     assert shape.inner == dict(inner)
     assert shape.outer == sum(w.numel() for n, w in checkpoint.weights.items() if n not in blocks and w.dim() == 2)
 

@@ -5,11 +5,10 @@ from model_pairs import all_but, masked, tiny
 from birdbone.diff.metrics import macs_per_token, parameters, sparsity
 from birdbone.diff.states import state_of
 from birdbone.model.pruning.removal import macs_per_token as macs_of_checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 
 def test_counts_are_those_of_the_checkpoint():
-    pruned = masked(remove_nodes(tiny(), {0: all_but(12, 3)}, {}), "model.layers.0.mlp.down_proj.weight", 2)
+    pruned = masked(cut(tiny(), {0: all_but(12, 3)}, {}), "model.layers.0.mlp.down_proj.weight", 2)
     assert parameters(state_of(pruned)) == pruned.parameters
     assert macs_per_token(state_of(pruned)) == macs_of_checkpoint(pruned)
     (share,) = sparsity(state_of(pruned)).values()

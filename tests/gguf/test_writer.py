@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from birdbone.gguf.families import supports_fewer_heads, supports_uneven
 from families import LLAMA3_ROPE, checkpoint_of
 from gguf_models import (
     FAMILIES,
@@ -19,17 +20,15 @@ from gguf_models import (
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
-from birdbone.gguf.families import supports_fewer_heads, supports_uneven
 from birdbone.gguf.header import read_gguf_header, tensor_types
 from birdbone.gguf.writer import check_form, write_gguf
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
 
 
 def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Checkpoint:
     """Keep each layer's last neurons and last key-value groups."""
-    arch, config, weights = architecture_of(checkpoint.config), checkpoint.config, dict(checkpoint.weights)
+    arch, config, weights = checkpoint.layout, checkpoint.config, dict(checkpoint.weights)
     size, ratio = arch.head_size(config), arch.heads(config) // arch.kv_heads(config)
 
     def keep(module: str, count: int, dim: int) -> None:
@@ -189,7 +188,7 @@ def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level
     grid = GRIDS[kind]
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8} if grid.unit == 256 else {}
     checkpoint = checkpoint_of(random_model(name, **wide))
-    arch = architecture_of(checkpoint.config)
+    arch = checkpoint.layout
     linears = [f"{module}.weight" for layer in range(3) for module in arch.linears(layer)]
     packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linears}
     asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)

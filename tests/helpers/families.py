@@ -9,10 +9,12 @@ from __future__ import annotations
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from birdbone.model.architecture import Architecture, architecture_of, architectures
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import families
+from birdbone.model.layout import Nodes
+from birdbone.model.masks import Masks
 from birdbone.model.network import canonical
-from birdbone.model.pruning.removal import ffn_width, kv_groups
+from birdbone.model.pruning.removal import remove_nodes
 
 SIZES = {
     "hidden_size": 64,
@@ -61,7 +63,7 @@ VARIANTS = {
 }
 """Names for a family with other settings: its ``model_type`` and what differs."""
 
-FAMILIES = [*sorted(architectures()), "llama-biases"]
+FAMILIES = [*sorted(families()), "llama-biases"]
 """What most tests run over."""
 
 
@@ -107,15 +109,9 @@ def small(name: str = "llama", seed: int = 0, **changes: object) -> Checkpoint:
     return checkpoint_of(random_model(name, seed, **changes))
 
 
-def family(checkpoint: Checkpoint) -> Architecture:
-    return architecture_of(checkpoint.config)
-
-
 def linear_names(checkpoint: Checkpoint) -> list[str]:
     """The weight of every linear layer of the blocks."""
-    architecture = family(checkpoint)
-    modules = [m for layer in range(checkpoint.layers) for m in architecture.linears(layer)]
-    return [f"{module}.weight" for module in modules]
+    return [f"{module}.weight" for module in checkpoint.layout.linears]
 
 
 def tokens(rows: int = 2, length: int = 20, seed: int = 0) -> torch.Tensor:
@@ -133,33 +129,39 @@ def all_but(count: int, *gone: int) -> torch.Tensor:
     return stays
 
 
+def cut(checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None) -> Checkpoint:
+    """Without some neurons and key-value groups: layer -> bool over the present ones, True = stays."""
+    stays = {Nodes("ffn", layer): left for layer, left in neurons.items()}
+    stays |= {Nodes("kv", layer): left for layer, left in (groups or {}).items()}
+    return remove_nodes(checkpoint, stays, repaired)
+
+
 def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
     """The same model at full width whose removed nodes give nothing to the residual stream."""
-    architecture, weights = family(checkpoint), {}
-    for layer, stays in neurons.items():
-        name = f"{architecture.ffn_output(layer)}.weight"
-        weights[name] = checkpoint.weights[name] * stays
-    for layer, stays in groups.items():
-        name = f"{architecture.attention_part(layer, 'output')}.weight"
-        columns = checkpoint.weights[name].shape[1] // kv_groups(checkpoint, layer)
-        weights[name] = checkpoint.weights[name] * stays.repeat_interleave(columns)
+    weights = {}
+    for unit, layers in (("ffn", neurons), ("kv", groups)):
+        for layer, stays in layers.items():
+            block = checkpoint.layout.blocks[layer]
+            name = f"{block.reader(unit)}.weight"
+            weights[name] = checkpoint.weights[name] * stays.repeat_interleave(block.axes[name].entries)
     return checkpoint.evolve(weights)
 
 
 def random_masks(checkpoint: Checkpoint, sparsity: float = 0.5) -> Checkpoint:
     """The checkpoint with a random mask in every linear layer, its weights zero there."""
-    generator, weights, masks = torch.Generator().manual_seed(3), {}, {}
-    for layer in range(checkpoint.layers):
-        for module in family(checkpoint).linears(layer):
-            name = f"{module}.weight"
-            masks[f"weight.{name}"] = torch.rand(checkpoint.weights[name].shape, generator=generator) > sparsity
-            weights[name] = checkpoint.weights[name] * masks[f"weight.{name}"]
-    return checkpoint.evolve(weights, masks)
+    generator = torch.Generator().manual_seed(3)
+    masks = {
+        name: torch.rand(checkpoint.weights[name].shape, generator=generator) > sparsity
+        for name in linear_names(checkpoint)
+    }
+    return checkpoint.evolve(
+        {name: checkpoint.weights[name] * mask for name, mask in masks.items()}, Masks(weights=masks)
+    )
 
 
 def shape_of(checkpoint: Checkpoint) -> list[tuple[int, int]]:
     """(neurons, key-value groups) of each layer."""
-    return [(ffn_width(checkpoint, i), kv_groups(checkpoint, i)) for i in range(checkpoint.layers)]
+    return list(zip(checkpoint.counts("ffn"), checkpoint.counts("kv"), strict=True))
 
 
 @torch.no_grad()

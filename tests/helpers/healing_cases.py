@@ -1,12 +1,11 @@
 """Narrow models to heal, and a short recipe."""
 
 import torch
-from families import all_but, shape_of, small, tokens
+from families import all_but, cut, shape_of, small, tokens
 
 from birdbone.model.healing.recipe import Lora, Recipe
 from birdbone.model.healing.trainable import student_of, with_lora
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 
 RECIPE = Recipe(
     steps=8,
@@ -23,7 +22,7 @@ WINDOWS = tokens(rows=4, length=16)
 def narrow(name: str = "llama"):
     checkpoint = small(name)
     width, _ = shape_of(checkpoint)[0]
-    return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
+    return cut(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
 
 
 def student(checkpoint, lora=LORA, random_seed=0):

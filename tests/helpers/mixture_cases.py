@@ -8,7 +8,7 @@ import torch
 from families import tokens
 
 from birdbone.mixture.model import (
-    shape_for,
+    expert_shape,
 )
 from birdbone.mixture.split import evened, split_layers
 from birdbone.model.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Ten
     profiles = {i: torch.randn(128, 40, generator=generator) for i in layers}
     clusters = {i: torch.randint(0, 3, (128,), generator=generator) for i in layers}
     even, profiles, clusters = evened(checkpoint, profiles, clusters)
-    shape = shape_for(len(profiles[0]), experts, 0.25)
+    shape = expert_shape(len(profiles[0]), experts, 0.25)
     found = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
     about = {**dataclasses.asdict(shape), "active": 2, "grouping": "topology"}
     return found, about, even

@@ -16,8 +16,8 @@ from birdbone.errors import ConfigError, UnsupportedArchitectureError
 from birdbone.mixture.model import (
     Mixture,
     check_family,
+    expert_shape,
     set_active,
-    shape_for,
     stock_network,
     write_stock,
 )
@@ -102,12 +102,12 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
 
 
 def test_experts_that_do_not_fit_name_those_that_do() -> None:
-    assert dataclasses.astuple(shape_for(1536, 8, 1 / 3)) == (8, 128, 512)
+    assert dataclasses.astuple(expert_shape(1536, 8, 1 / 3)) == (8, 128, 512)
     with pytest.raises(
         ConfigError, match=r"moe\.split\.experts: 1536 nodes do not divide into 9 experts.*these fit: .*\b8\b"
     ):
-        shape_for(1536, 9, 1 / 3)
+        expert_shape(1536, 9, 1 / 3)
     with pytest.raises(ConfigError, match=r"multiples of 32.*these fit: 2, "):
-        shape_for(1536, 64, 1 / 3, multiple=32)
+        expert_shape(1536, 64, 1 / 3, multiple=32)
     with pytest.raises(ConfigError, match=r"moe\.split\.experts: 200 experts, but a layer has 128 nodes"):
-        shape_for(128, 200, 0.25)
+        expert_shape(128, 200, 0.25)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from families import all_but, logits, tokens
+from families import all_but, cut, logits, tokens
 from mixture_cases import mean_kl, split
 
 from birdbone.mixture.model import (
@@ -12,7 +12,6 @@ from birdbone.mixture.model import (
 from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 
 
 def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense: Checkpoint) -> None:
@@ -25,7 +24,7 @@ def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense:
 
 
 def test_narrower_layers_get_nodes_of_no_weight(dense: Checkpoint) -> None:
-    narrow = remove_nodes(dense, {1: all_but(128, *range(0, 64, 2))}, {})
+    narrow = cut(dense, {1: all_but(128, *range(0, 64, 2))}, {})
     found, about, even = split(narrow)
     network = stock_network(mixture_from(narrow, (found, about)), active=6)
     assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-6

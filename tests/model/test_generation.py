@@ -11,7 +11,6 @@ from birdbone.errors import ArtifactError
 from birdbone.model.device import read_tokenizer
 from birdbone.model.folder import copy_tokenizer, write_folder
 from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
-from birdbone.model.judging.prompts import generate
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer

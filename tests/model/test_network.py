@@ -5,7 +5,6 @@ import torch
 from families import (
     FAMILIES,
     checkpoint_of,
-    family,
     logits,
     random_model,
     small,
@@ -76,11 +75,11 @@ def test_every_linear_weight_is_out_by_in(name):
     checkpoint = small(name)
     for layer in range(checkpoint.layers):
         hidden = 64
-        for module in family(checkpoint).ffn_inputs(layer):
+        for module in checkpoint.layout.blocks[layer].ffn_inputs:
             assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
-        assert checkpoint.weights[f"{family(checkpoint).ffn_output(layer)}.weight"].shape[0] == hidden
+        assert checkpoint.weights[f"{checkpoint.layout.blocks[layer].ffn_output}.weight"].shape[0] == hidden
         for which in ("query", "key", "value"):
-            assert checkpoint.weights[f"{family(checkpoint).attention_part(layer, which)}.weight"].shape[1] == hidden
+            assert checkpoint.weights[f"{getattr(checkpoint.layout.blocks[layer], which)}.weight"].shape[1] == hidden
 
 
 @families

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from families import all_but, linear_names, logits, random_masks, small, tokens
+from families import all_but, cut, linear_names, logits, random_masks, small, tokens
 from healing_cases import LORA, RECIPE, WINDOWS, narrow, student, trained
 
 from birdbone.errors import ConfigError, NumericalError
@@ -12,7 +12,6 @@ from birdbone.model.head import hidden_states
 from birdbone.model.healing.heal import FULL_RATE_LOSS, heal, loss_on
 from birdbone.model.healing.trainable import merge, with_lora
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 
 CHECK = tokens(rows=3, length=16, seed=5)
 
@@ -27,7 +26,7 @@ def test_masked_weights_are_exactly_zero_after_a_heal():
     assert found.kept > 0
     result = found.checkpoint
     for name in linear_names(checkpoint):
-        mask = checkpoint.masks[f"weight.{name}"]
+        mask = checkpoint.masks.weights[name]
         assert (result.weights[name][~mask] == 0).all()
         assert not torch.equal(result.weights[name], checkpoint.weights[name])
 
@@ -49,7 +48,7 @@ def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
     assert end < start
     assert all(torch.equal(checkpoint.weights[n], w) for n, w in before.items())
     for name in linear_names(checkpoint):
-        mask = checkpoint.masks[f"weight.{name}"]
+        mask = checkpoint.masks.weights[name]
         assert (result.weights[name][~mask] == 0).all()
         assert (result.weights[name][mask] != checkpoint.weights[name][mask]).float().mean() > 0.9
 
@@ -247,7 +246,7 @@ class TestOnAnNF4Base:
             assert 0.05 < error < 0.12
 
     def test_widths_that_no_block_divides_are_refused(self):
-        checkpoint = remove_nodes(small(), {0: all_but(128, 0)}, {})
+        checkpoint = cut(small(), {0: all_but(128, 0)}, {})
         with pytest.raises(ConfigError, match=r"micro_heal\.base.*not 127"):
             with_lora(build(checkpoint), checkpoint, self.lora)
 
@@ -258,4 +257,4 @@ class TestOnAnNF4Base:
         result, curve = found.checkpoint, found.curve
         assert curve[-1]["loss"] < curve[0]["loss"]
         for name in linear_names(checkpoint):
-            assert (result.weights[name][~checkpoint.masks[f"weight.{name}"]] == 0).all()
+            assert (result.weights[name][~checkpoint.masks.weights[name]] == 0).all()

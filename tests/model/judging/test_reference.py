@@ -8,7 +8,6 @@ from birdbone.algo.perplexity import perplexity
 from birdbone.model.judging.evaluate import compare, losses
 from birdbone.model.judging.reference import Reference, final_states
 from birdbone.model.network import build
-from birdbone.text.texts import Domain
 
 
 def reference_of(checkpoint, windows) -> Reference:

@@ -1,7 +1,7 @@
 """Second moments are those of the inputs, and a sealed cache gives them back."""
 
 import torch
-from families import family, seen_by_hooks, small, tokens
+from families import seen_by_hooks, small, tokens
 
 from birdbone.algo.moments import second_moment
 from birdbone.model.network import build
@@ -10,7 +10,7 @@ from birdbone.model.observing.moments import fold, moments, seal, store
 
 def token_weights_of(checkpoint, windows, seed: int = 0) -> dict:
     generator = torch.Generator().manual_seed(seed)
-    names = [n for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
+    names = checkpoint.layout.linears
     return {n: torch.rand(windows.shape, generator=generator) for n in names}
 
 
@@ -32,10 +32,10 @@ def test_modules_of_one_input_share_a_moment_where_every_token_counts_alike():
 
 def test_moments_are_those_of_the_inputs():
     checkpoint, windows = small(), tokens(rows=16)
-    network, architecture = build(checkpoint), family(checkpoint)
+    network, architecture = build(checkpoint), checkpoint.layout
     weights = token_weights_of(checkpoint, windows)
     for layer, fit, check in moments(checkpoint, windows, weights, "cpu"):
-        assert set(fit) == set(check) == set(architecture.linears(layer))
+        assert set(fit) == set(check) == set(layout.blocks[layer].linears)
         seen = seen_by_hooks(network, list(fit), windows[:12])
         held_out = seen_by_hooks(network, list(fit), windows[12:])
         for name in fit:
@@ -82,7 +82,7 @@ def test_moments_are_remembered_once(tmp_path, monkeypatch):
 
 def test_without_weights_every_token_counts_alike():
     checkpoint, windows = small(), tokens(rows=4)
-    alike = {n: torch.ones(windows.shape) for layer in range(2) for n in family(checkpoint).linears(layer)}
+    alike = {n: torch.ones(windows.shape) for n in checkpoint.layout.linears}
     for (_, wanted, _), (_, found, _) in zip(
         moments(checkpoint, windows, alike, "cpu"), moments(checkpoint, windows, {}, "cpu"), strict=True
     ):

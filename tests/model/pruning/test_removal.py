@@ -14,7 +14,6 @@ from families import (
 )
 
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 
 families = pytest.mark.parametrize("name", FAMILIES)
 
@@ -26,7 +25,7 @@ def test_a_narrow_network_equals_the_full_one_with_its_nodes_silenced(name, kind
     (width, count), _ = shape_of(checkpoint)
     neurons = {0: all_but(width, *range(7, 39)), 1: all_but(width, *range(0, 64))} if kind != "groups" else {}
     groups = {1: all_but(count, 0)} if kind != "neurons" else {}
-    narrow = remove_nodes(checkpoint, neurons, groups)
+    narrow = cut(checkpoint, neurons, groups)
     assert narrow.parameters < checkpoint.parameters
     torch.testing.assert_close(
         logits(build(narrow), tokens()),
@@ -37,11 +36,11 @@ def test_a_narrow_network_equals_the_full_one_with_its_nodes_silenced(name, kind
 
 
 def test_masks_keep_the_seeds_numbering_over_two_removals():
-    first = remove_nodes(small(), {0: all_but(128, 3, 5)}, {})
-    second = remove_nodes(first, {0: all_but(126, 3, 4)}, {})
-    gone = torch.nonzero(~second.masks["ffn.0"]).flatten()
+    first = cut(small(), {0: all_but(128, 3, 5)}, {})
+    second = cut(first, {0: all_but(126, 3, 4)}, {})
+    gone = torch.nonzero(~second.masks.nodes["ffn", 0]).flatten()
     assert gone.tolist() == [3, 4, 5, 6]
-    kept = second.masks["ffn.0"]
+    kept = second.masks.nodes["ffn", 0]
     assert torch.equal(
         second.weights["model.layers.0.mlp.up_proj.weight"], small().weights["model.layers.0.mlp.up_proj.weight"][kept]
     )
@@ -49,7 +48,7 @@ def test_masks_keep_the_seeds_numbering_over_two_removals():
 
 def test_weight_masks_are_cut_with_their_weights():
     masked = random_masks(small())
-    narrow = remove_nodes(masked, {0: all_but(128, *range(32))}, {1: all_but(2, 1)})
+    narrow = cut(masked, {0: all_but(128, *range(32))}, {1: all_but(2, 1)})
     for name, mask in narrow.masks.items():
         if name.startswith("weight."):
             weight = narrow.weights[name.removeprefix("weight.")]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from families import FAMILIES, family, logits, random_masks, small
+from families import FAMILIES, logits, random_masks, small
 from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
 
 from birdbone.algo.gptq import compensation
@@ -17,9 +17,9 @@ def lopsided(checkpoint, spread: float = 1.0):
     generator = torch.Generator().manual_seed(3)
     new = {}
     for layer in range(checkpoint.layers):
-        scales, architecture = Scales(), family(checkpoint)
-        for readers in architecture.inputs_of(layer).values():
-            if readers[0] == architecture.attention_part(layer, "query"):
+        scales, architecture = Scales(), checkpoint.layout
+        for readers in layout.blocks[layer].inputs.values():
+            if readers[0] == layout.blocks[layer].query:
                 norm = architecture.part(layer, architecture.norms["attention"])
                 s = (
                     spread * torch.randn(checkpoint.weights[f"{readers[0]}.weight"].shape[1], generator=generator)
@@ -43,7 +43,7 @@ def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
     for scales in found_scales(other, scores_of(checkpoint)):
-        assert any(norm.endswith(family(checkpoint).norms["attention"]) for norm in scales.norms)
+        assert any(norm.endswith(checkpoint.layout.norms["attention"]) for norm in scales.norms)
         new |= scales.changed(other)
     ours = logits(build(other.evolve(new)), WINDOWS)
     torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
@@ -64,7 +64,7 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)
     torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
-    down = f"{family(checkpoint).ffn_output(0)}.weight"
+    down = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     if name != "gpt2":
         sizes = other.weights[down].norm(dim=0)
         torch.testing.assert_close(sizes, sizes[:1].expand_as(sizes))
