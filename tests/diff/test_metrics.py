@@ -1,5 +1,6 @@
 """Figures of a state are those of the checkpoint."""
 
+from families import cut
 from model_pairs import all_but, masked, tiny
 
 from birdbone.diff.metrics import macs_per_token, parameters, sparsity

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import cut
 from model_pairs import CONFIG, all_but, digests, healed, masked, tiny
 
 from birdbone.datasets.folders import ModelFolder
@@ -18,8 +19,8 @@ UP, DOWN, KEY = (f"model.layers.1.{n}_proj" for n in ("mlp.up", "mlp.down", "sel
 
 def pruned_and_healed() -> Checkpoint:
     """From OLD: neurons 0 and 2 of layer 1 and one key-value group, a neuron of layer 0, a weight mask; then healed."""
-    cut = cut(OLD, {0: all_but(11, 0), 1: all_but(12, 0, 2)}, {1: all_but(2, 1)})
-    return healed(masked(masked(cut, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4))
+    narrow = cut(OLD, {0: all_but(11, 0), 1: all_but(12, 0, 2)}, {1: all_but(2, 1)})
+    return healed(masked(masked(narrow, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4))
 
 
 NEW = pruned_and_healed()

@@ -26,14 +26,13 @@ def planted() -> Checkpoint:
     direction = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
     side = torch.where(torch.arange(96) < 48, 1.0, -1.0)[:, None]
     weights = dict(checkpoint.weights)
-    embedding = weights[f"{architecture.embedding}.weight"]
-    weights[f"{architecture.embedding}.weight"] = embedding + 0.4 * side * direction
-    weights[f"{architecture.head}.weight"] = weights[f"{architecture.head}.weight"] + 0.15 * side * direction
+    weights[layout.embedding] = weights[layout.embedding] + 0.4 * side * direction
+    weights[layout.head] = weights[layout.head] + 0.15 * side * direction
     spread = 1 + 0.2 * torch.rand(len(EXPERT), generator=generator)
     for layer in range(2):
-        attention = f"{architecture.attention_part(layer, 'output')}.weight"
+        attention = f"{layout.blocks[layer].output}.weight"
         weights[attention] = 0.01 * weights[attention]
-        norm = weights[f"{architecture.part(layer, 'post_attention_layernorm')}.weight"]
+        norm = weights[f"{layout.blocks[layer].part('post_attention_layernorm')}.weight"]
         read = torch.nn.functional.normalize(direction * norm, dim=0)
         for name in layout.blocks[layer].ffn_inputs:
             weight = weights[f"{name}.weight"]
@@ -59,7 +58,7 @@ def domain_texts(windows: int = 8, length: int = 32) -> tuple[dict, dict]:
 
 def domain_profile(checkpoint: Checkpoint, texts: tuple[dict, dict]) -> tuple[dict, dict]:
     """What the pipeline ``domains`` writes of the FFN nodes, measured on the scan windows."""
-    network, architecture = build(checkpoint), checkpoint.layout
+    network, layout = build(checkpoint), checkpoint.layout
     names = [n for layer in range(2) for n in layout.blocks[layer].linears]
     tensors: dict[str, torch.Tensor] = {}
     places = torch.arange(SAMPLED // 2) * 4

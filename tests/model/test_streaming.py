@@ -89,7 +89,7 @@ def test_healing_a_streamed_network_gives_the_same_weights(method, streamed, mon
 def test_scan_and_walk_take_streamed_networks():
     checkpoint, windows = small(), tokens(rows=2)
     for streamed in (False, True):
-        network, architecture = build(checkpoint, streamed=streamed), checkpoint.layout
+        network, layout = build(checkpoint, streamed=streamed), checkpoint.layout
         nodes, fisher, _ = node_moments(network, layout, windows, "scan")
         seen = [
             {n: x.sum() for n, x in batch.items()}
@@ -97,8 +97,8 @@ def test_scan_and_walk_take_streamed_networks():
             for batch in batches
         ]
         if not streamed:
-            wanted = (nodes["ffn.1"].taylor_absolute, fisher, seen)
-    assert torch.equal(nodes["ffn.1"].taylor_absolute, wanted[0])
+            wanted = (nodes["ffn", 1].taylor_absolute, fisher, seen)
+    assert torch.equal(nodes["ffn", 1].taylor_absolute, wanted[0])
     assert all(torch.equal(fisher[n], wanted[1][n]) for n in fisher)
     assert seen == wanted[2]
 
