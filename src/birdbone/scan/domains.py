@@ -178,9 +178,7 @@ class DomainProfile:
                 layers.setdefault(kind, [])
         for kind, rows in layers.items():
             while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(
-                    Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES))
-                )
+                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
         return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
 
 

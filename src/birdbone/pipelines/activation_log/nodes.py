@@ -45,9 +45,7 @@ def observe(
         down, out = block.ffn_output, block.output
         neurons, heads = [], []
 
-        def watch(
-            batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out
-        ) -> dict[str, Tensor]:
+        def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
             neurons.append(batch[down].cpu())
             heads.append(batch[out].cpu())
             return batch

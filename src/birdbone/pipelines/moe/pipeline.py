@@ -38,12 +38,8 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
-            Node(
-                folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"
-            ),
-            Node(
-                gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"
-            ),
+            Node(folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"),
+            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
             Node(
                 compare,
                 [

@@ -54,9 +54,7 @@ def measure_files(
             )
         for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
-            found.append(
-                (f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads))
-            )
+            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
         rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
         qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
@@ -66,9 +64,7 @@ def measure_files(
                 "substituted": _pairs(substituted),
                 "types": type_counts(tensor_types(path)),
                 "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
-                "bits_per_weight": 8
-                * path.stat().st_size
-                / (accepted if role == "ours" else seed).parameters,
+                "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
                 **quality(path, rows, reference, threads),
             }
         paths = {name: path for name, _, path, _ in found}

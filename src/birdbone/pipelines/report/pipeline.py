@@ -27,9 +27,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
         "accepted": model,
         "parameters": "parameters",
         "command": "command",
-        **{
-            f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE
-        },
+        **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
     }
     return Pipeline(
         [
@@ -70,9 +68,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                 "final_metrics",
                 name="final",
             ),
-            Node(
-                make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"
-            ),
+            Node(make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"),
         ],
         namespace="report",
         prefix_datasets_with_namespace=False,

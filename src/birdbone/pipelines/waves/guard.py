@@ -56,9 +56,7 @@ def guard(
         "domains": plain(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
-        ),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
         "accepted_change": change if passed else before.get("accepted_change", 0.0),
         "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
         **sizes(state, seed_metrics),

@@ -40,12 +40,8 @@ def regrow(
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
-    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (
-        check.numel() - len(check)
-    )
-    accepted = before.get("check_loss") or float(
-        torch.tensor(seed_metrics["check_perplexity"]).log()
-    )
+    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
+    accepted = before.get("check_loss") or float(torch.tensor(seed_metrics["check_perplexity"]).log())
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
         return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
