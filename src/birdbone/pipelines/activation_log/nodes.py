@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
-from birdbone.run.ledger import workdir
 
 
 def observe(
@@ -24,6 +22,7 @@ def observe(
     settings: dict,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[tuple[dict[str, Tensor], dict], Path]:
     """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
 
@@ -34,7 +33,7 @@ def observe(
     """
     windows = texts[0]["calibration"]
     network = build(seed, resolve_device(device))
-    folder = (workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))) / "second_moments"
+    folder = scratch / "second_moments"
     generator = torch.Generator().manual_seed(random_seed)
     sampled = torch.randperm(windows.numel(), generator=generator)[: settings["profile_tokens"]].sort().values
     tensors: dict[str, Tensor] = {}

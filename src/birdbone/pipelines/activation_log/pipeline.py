@@ -11,7 +11,15 @@ def create_pipeline(**_) -> Pipeline:
         [
             Node(
                 observe,
-                ["seed_model", "texts", "node_scores", "params:activation_log", "params:device", "params:random_seed"],
+                [
+                    "seed_model",
+                    "texts",
+                    "node_scores",
+                    "params:activation_log",
+                    "params:device",
+                    "params:random_seed",
+                    "scratch",
+                ],
                 ["activations", "second_moments"],
                 name="observe",
             ),

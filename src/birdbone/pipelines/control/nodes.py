@@ -16,7 +16,6 @@ from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.canaries import load_canaries
 
 
@@ -31,6 +30,7 @@ def measure_control(
     waves: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together.
 
@@ -45,7 +45,7 @@ def measure_control(
         texts[0]["heal"],
         texts[0]["check"],
         replace(healing.recipe, steps=healing.steps * waves),
-        workdir(),
+        scratch,
         label="control: heal the seed",
     )
     network, reference = build(healed.checkpoint, place), Reference(seed, seed_states[0])

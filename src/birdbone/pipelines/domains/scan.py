@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch import Tensor
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
-from birdbone.run.ledger import workdir
 from birdbone.scan.domains import profile_tensors, sample_tokens, scan_label
 from birdbone.scan.record import modules_of, open_writer, token_texts
 
@@ -24,12 +22,12 @@ def scan(
     sps_scan: dict,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Path, tuple[dict[str, Tensor], dict]]:
     """The ``.mscan`` of every label's windows, and ``domain_profile`` (see ``profile_tensors``).
 
     Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
     """
-    folder = workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))
     labels, block = texts[1]["labels"], sps_scan["block"]
     windows = {label: texts[0][f"scan.{label}"] for label in labels}
     sampled = sample_tokens(windows, settings["profile_tokens"], random_seed)
@@ -37,7 +35,7 @@ def scan(
     network = build(seed, resolve_device(device))
     shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
     writer, written = open_writer(
-        folder / "domains.mscan",
+        scratch / "domains.mscan",
         model=about["name"],
         model_digest=about["digest"],
         modules=modules_of(seed),
@@ -57,7 +55,7 @@ def scan(
                 writer,
                 min(written, len(windows[label])),
                 block,
-                folder / f"sums-{number}.safetensors",
+                scratch / f"sums-{number}.safetensors",
             )
             written = max(0, written - len(windows[label]))
     meta = {
@@ -65,4 +63,4 @@ def scan(
         "tokens": {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()},
         "model": about["digest"],
     }
-    return folder / "domains.mscan", (profile_tensors(sums, sampled), meta)
+    return scratch / "domains.mscan", (profile_tensors(sums, sampled), meta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor
 
 from birdbone.mixture.routing import routing_student
@@ -11,7 +13,6 @@ from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal as heal_model
 from birdbone.pipelines.moe.settings import RouterHealSettings
-from birdbone.run.ledger import workdir
 
 Tensors = tuple[dict[str, Tensor], dict]
 
@@ -23,6 +24,7 @@ def heal(
     texts: Tensors,
     settings: RouterHealSettings,
     device: str,
+    scratch: Path,
 ) -> tuple[Tensors, str]:
     """Routers ``<layer>.router`` [experts, hidden] distilled from the seed, and the curve as CSV.
 
@@ -34,14 +36,14 @@ def heal(
     routers, curve = mixture.routers, []
     if settings.steps and mixture.active < mixture.shape.experts:
         student, learnt = routing_student(mixture, resolve_device(device))
-        with live_log("moe.heal") as on_step:
+        with live_log(scratch / "live") as on_step:
             healed = heal_model(
                 student,
                 seed,
                 texts[0]["heal"],
                 texts[0]["check"],
                 settings.recipe,
-                workdir(),
+                scratch,
                 on_step,
                 "heal the routers",
             )

@@ -18,6 +18,7 @@ OUTSIDE = {
     "node_scores",
     "second_moments",
     "clusters",
+    "scratch",
 }
 
 
@@ -57,6 +58,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:micro_heal",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["healed", "heal_report", "healing_curve"],
                 name="heal",
@@ -75,6 +77,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:prune_wave.multiple",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["regrown", "regrow_report"],
                 name="regrow",
