@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.waves.guard import guard
 from birdbone.pipelines.waves.heal import heal
 from birdbone.pipelines.waves.prune import prune
@@ -127,6 +128,6 @@ def create_wave(number: int) -> Pipeline:
     )
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """All waves."""
-    return sum((create_wave(i) for i in range(1, waves + 1)), Pipeline([]))
+    return sum((create_wave(i) for i in range(1, parameters.waves + 1)), Pipeline([]))
