@@ -60,7 +60,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                     "tokenizer",
                     "texts",
                     "control_metrics",
-                    "params:text",
+                    "params:text.canaries",
                     "params:report",
                     "params:max_loss",
                     "params:device",

@@ -16,15 +16,17 @@ from birdbone.model.layout import UNITS, Block, Nodes
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import Pairs, node_moments
 from birdbone.model.scores import Scores, joint_norms
+from birdbone.pipelines.sps_scan.settings import ScanSettings
 from birdbone.scan.record import append, modules_of, token_texts
+from birdbone.text.texts import Texts
 
 
 def scan(
     seed: Checkpoint,
     about: dict,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     tokenizer_folder: Path,
-    settings: dict,
+    settings: ScanSettings,
     device: str,
     random_seed: int,
     scratch: Path,
@@ -33,19 +35,23 @@ def scan(
 
     The mean squared output gradients beside them say where an error would matter.
     """
-    windows, block = texts[0]["calibration"], settings["block"]
+    windows, block = texts.calibration, settings.block
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     path = scratch / "sps.mscan"
-    left = -(-settings["record_tokens"] // windows.shape[1])
+    left = -(-settings.record_tokens // windows.shape[1])
     with ScanWriter(
-        path, model=about["name"], model_digest=about["digest"], modules=modules_of(seed), block=block
+        path,
+        model=about["name"],
+        model_digest=about["digest"],
+        modules=modules_of(seed),
+        block=block,
     ) as writer:
 
         def record(ids: Tensor, pairs: Pairs) -> None:
             nonlocal left
             if left > 0:
-                append(writer, pairs, token_texts(tokenizer, ids), texts[1]["source"], block)
+                append(writer, pairs, token_texts(tokenizer, ids), texts.source, block)
                 left -= 1
 
         moments, fisher, tokens = node_moments(network, seed.layout, windows, "scan", record)

@@ -98,7 +98,7 @@ def create_wave(number: int) -> Pipeline:
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",
-                    "params:text",
+                    "params:text.canaries",
                     "params:guard.wave_share",
                     "params:max_loss",
                     "params:device",
