@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.seed.baseline import measure_baseline
 from birdbone.pipelines.seed.load import load_seed
 from birdbone.pipelines.seed.tasks import measure_tasks
@@ -9,7 +10,7 @@ from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -16,7 +17,6 @@ from birdbone.model.network import build
 from birdbone.model.pruning.regrow import regrow as regrow_model
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
@@ -31,6 +31,7 @@ def regrow(
     multiple: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
 
@@ -58,7 +59,7 @@ def regrow(
         texts.heal.flip(0),
         check,
         replace(healing.recipe, steps=settings.heal_steps),
-        workdir(),
+        scratch,
         label=f"wave {wave}: heal what returned",
     )
     before_kl = loss_on(check, healed, seed, healing.ce_weight, place)(build(healed, place))
