@@ -35,7 +35,7 @@ def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = remove_nodes(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow(narrow, BEFORE, seed, {}, TEXTS, SETTINGS, HEALING, 32, "cpu", 0)
+    state, report = stage.regrow_wave(narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, "cpu", 0)
     return seed, narrow, state, report
 
 

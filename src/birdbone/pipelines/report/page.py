@@ -6,15 +6,47 @@ import json
 
 from torch import Tensor
 
+from birdbone.model.checkpoint import Checkpoint
 from birdbone.report.assemble import assemble
 from birdbone.report.card import model_card
 from birdbone.report.headline import headline
 from birdbone.report.page import render
+from birdbone.report.summary import summary
 
 
-def make_page(node_scores: tuple[dict[str, Tensor], dict], **measured) -> tuple[str, str, str, str]:
-    """(report.html, model card, summary for the terminal, headline figures as JSON); measured: see ``assemble``."""
-    from birdbone.report.summary import summary
+def make_page(
+    about: dict,
+    seed_metrics: dict,
+    control: dict,
+    quantize_report: dict,
+    files: dict,
+    files_speed: dict,
+    final: dict,
+    topology: dict,
+    node_scores: tuple[dict[str, Tensor], dict],
+    accepted: Checkpoint,
+    parameters: dict,
+    command: str,
+    *waves: dict,
+) -> tuple[str, str, str, str]:
+    """(report.html, model card, summary for the terminal, headline figures as JSON).
 
-    data = assemble(scores=node_scores[0], **measured)
-    return render(data), model_card(data), summary(data), json.dumps(headline(data), indent=1) + "\n"
+    waves: the report of each, in order.
+    """
+    data = assemble(
+        about,
+        seed_metrics,
+        control,
+        quantize_report,
+        files,
+        files_speed,
+        final,
+        topology,
+        node_scores[0],
+        accepted,
+        parameters,
+        command,
+        waves,
+    )
+    figures = json.dumps(headline(data), indent=1) + "\n"
+    return render(data), model_card(data), summary(data), figures

@@ -7,15 +7,17 @@ from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.observing.activations import Clusters
-from birdbone.model.pruning.prune import prune as prune_model
-from birdbone.model.pruning.prune import sparsity_for, target_nodes
+from birdbone.model.pruning.prune import prune, sparsity_for, target_nodes
 from birdbone.model.pruning.removal import block_parameters
 from birdbone.pipelines.quantize.settings import QuantizeSettings
 from birdbone.pipelines.waves.settings.prune import PruneSettings
 from birdbone.text.texts import Texts
 
+CHANGE = "removed"
+"""What kind of change this wave makes, for its report; other kinds of waves convert or merge."""
 
-def prune(
+
+def prune_wave(
     start: Checkpoint,
     before: dict,
     node_scores: tuple,
@@ -32,7 +34,8 @@ def prune(
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
     wave = before["wave"] + 1
     if not may_prune(before):
-        return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
+        report = {"changed": False, "removed": {}, "why": why_not(before)}
+        return start, {"wave": wave, "change": CHANGE, **report}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
     affordable = sparsity_for(
@@ -41,7 +44,7 @@ def prune(
     target = max(target_sparsity, affordable)
     step = settings.step * 0.5 ** before["halvings"]
     amount = target_nodes(block_parameters(start), blocks, step, target)
-    pruned, report = prune_model(
+    pruned, report = prune(
         start,
         amount,
         node_scores[0],
@@ -51,4 +54,4 @@ def prune(
         widths,
         resolve_device(device),
     )
-    return pruned, {"wave": wave, "target_sparsity": target, **report}
+    return pruned, {"wave": wave, "change": CHANGE, "target_sparsity": target, **report}
