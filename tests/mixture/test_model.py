@@ -24,10 +24,12 @@ from birdbone.mixture.routing import routing_student
 from birdbone.mixture.split import Split, evened, mixture_from, split_layers
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.recipe import Recipe
+from birdbone.model.healing.trainable import HealSettings
 from birdbone.model.judging.evaluate import kl_divergence
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import remove_nodes
+
+SETTINGS = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "compute": "float32"}
 
 
 def split(checkpoint: Checkpoint, experts: int = 6) -> Split:
@@ -135,8 +137,10 @@ def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
                 raise KeyboardInterrupt
 
         student, routers = routing_student(lost, "cpu")
-        recipe = Recipe(steps=12, batch=4, learning_rate=0.3, checkpoint_every=4, compute="float32")
-        found = heal(student, dense, windows, windows, recipe, workdir, on_step)
+        recipe = HealSettings(steps=12, batch=4, learning_rate=0.3, checkpoint_every=4, **SETTINGS)
+        found = heal(
+            lost.dense, dense, windows, windows, recipe, 0, "cpu", workdir, on_step, "heal", lambda *_: student
+        )
         assert found.kept > 0
         return routers(), found.curve
 

@@ -6,8 +6,7 @@ from two_layer_models import CONFIGS, family, logits, small, tokens
 
 from birdbone.model.blockwise import walk
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.recipe import Lora, Recipe
-from birdbone.model.healing.trainable import student_of
+from birdbone.model.healing.trainable import HealSettings
 from birdbone.model.network import blocks_of, build
 from birdbone.model.observing.gradients import gradients, node_moments
 from birdbone.model.streaming import too_large
@@ -79,11 +78,10 @@ def test_on_the_way_back_only_the_blocks_inputs_wait():
 def test_healing_a_streamed_network_gives_the_same_weights(method, streamed, monkeypatch):
     seed, windows = small(), tokens(rows=4)
     start = seed.evolve({n: w * 0.9 for n, w in seed.weights.items() if "mlp" in n})
-    recipe = Recipe(steps=3, batch=2, learning_rate=1e-3, checkpoint_every=100, compute="float32")
-    lora = Lora(rank=4) if method == "lora" else None
-    healed = heal(student_of(start, lora, 0, "cpu"), seed, windows, windows, recipe)
+    settings = HealSettings(3, 2, 4, 1e-3, 0.0, "float32", "weights", "float32", 100, method)
+    healed = heal(start, seed, windows, windows, settings, 0, "cpu")
     monkeypatch.setattr("birdbone.model.network.too_large", lambda *_: False)
-    whole = heal(student_of(start, lora, 0, "cpu"), seed, windows, windows, recipe)
+    whole = heal(start, seed, windows, windows, settings, 0, "cpu")
     assert [row["loss"] for row in healed.curve] == [row["loss"] for row in whole.curve]
     assert healed.checkpoint.digest == whole.checkpoint.digest != start.digest
 

@@ -1,5 +1,8 @@
 """Labelled scans: sets from different documents, figures that are the nodes' own, and a killed scan that goes on."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from small_scans import model, tokenizer_folder
@@ -14,7 +17,6 @@ from birdbone.pipelines.domains.scan import scan
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.domains.texts import read_texts
 from birdbone.pipelines.sps_scan.settings import ScanSettings
-from birdbone.run import ledger
 from birdbone.run.checks import check_outside
 from birdbone.scan import domains
 from birdbone.scan.domains import DomainProfile
@@ -42,9 +44,10 @@ def settings(sets) -> DomainSettings:
     return DomainSettings(sets=sets, window=12, scan_tokens=36, heldout_tokens=24, profile_tokens=12)
 
 
-def scanned(texts, words, checkpoint=None, about=ABOUT):
+def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
     block = ScanSettings(record_tokens=1, block=64)
-    return scan(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0)
+    scratch = scratch or Path(tempfile.mkdtemp())
+    return scan(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
 
 
 def test_every_set_has_windows_to_scan_and_to_hold_out(texts):
@@ -150,37 +153,29 @@ def killed_after(monkeypatch, windows):
 def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(texts, words, tmp_path, monkeypatch):
     undisturbed, expected = scanned(texts, words)
     monkeypatch.setattr(domains, "CHECKPOINT", 1)
-    token = ledger._workdir.set(tmp_path)
-    try:
-        with monkeypatch.context() as patch:
-            killed_after(patch, 5)
-            with pytest.raises(NumericalError, match="killed"):
-                scanned(texts, words)
-        cut = open_scan(tmp_path / "domains.mscan", partial=True)
-        assert len(cut) == 5 * 11 and not cut.complete
-        with monkeypatch.context() as patch:
-            again = killed_after(patch, 99)
-            path, again_profile = scanned(texts, words)
-        assert len(again) == 4
-        assert path.read_bytes() == undisturbed.read_bytes()
-        same(again_profile, expected)
-        MscanFile(str(tmp_path / "kept.mscan")).save(path)
-        assert len(MscanFile(str(tmp_path / "kept.mscan")).load()) == 99
-    finally:
-        ledger._workdir.reset(token)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(NumericalError, match="killed"):
+            scanned(texts, words, scratch=tmp_path)
+    cut = open_scan(tmp_path / "domains.mscan", partial=True)
+    assert len(cut) == 5 * 11 and not cut.complete
+    with monkeypatch.context() as patch:
+        again = killed_after(patch, 99)
+        path, resumed = scanned(texts, words, scratch=tmp_path)
+    assert len(again) == 4
+    assert path.read_bytes() == undisturbed.read_bytes()
+    same(resumed, expected)
+    MscanFile(str(tmp_path / "kept.mscan")).save(path)
+    assert len(MscanFile(str(tmp_path / "kept.mscan")).load()) == 99
 
 
 def test_a_killed_scan_of_another_model_or_text_is_not_gone_on_with(texts, words, tmp_path, monkeypatch):
-    token = ledger._workdir.set(tmp_path)
-    try:
-        with monkeypatch.context() as patch:
-            killed_after(patch, 5)
-            with pytest.raises(NumericalError, match="killed"):
-                scanned(texts, words)
-        path, _ = scanned(texts, words, model(1), {**ABOUT, "digest": "e" * 64})
-        assert len(open_scan(path, model_digest="e" * 64)) == 99
-    finally:
-        ledger._workdir.reset(token)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(NumericalError, match="killed"):
+            scanned(texts, words, scratch=tmp_path)
+    path, _ = scanned(texts, words, model(1), {**ABOUT, "digest": "e" * 64}, scratch=tmp_path)
+    assert len(open_scan(path, model_digest="e" * 64)) == 99
 
 
 def test_more_sampled_tokens_than_there_are_names_the_setting():

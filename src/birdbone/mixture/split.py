@@ -10,13 +10,12 @@ from torch import Tensor
 
 from birdbone.algo.grouping import grouped, shared_nodes
 from birdbone.algo.mixture import expert_norms, read_router
-from birdbone.mixture.model import Mixture, Shape, mixture_of
-from birdbone.model.architecture import architecture_of
+from birdbone.mixture.model import ExpertShape, Mixture, mixture_of
 from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.folder import padded
+from birdbone.model.layout import Nodes
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import ffn_width
+from birdbone.model.pruning.removal import padded
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def split_layers(
     profiles: dict[int, Tensor],
     clusters: dict[int, Tensor],
     windows: Tensor,
-    shape: Shape,
+    shape: ExpertShape,
     groupings: Sequence[str],
     damping: float,
     random_seed: int,
@@ -117,13 +116,13 @@ def split_layers(
     [seed's width]; windows: token windows that the routers are read on. All groupings of a layer share its
     shared expert.
     """
-    architecture = architecture_of(checkpoint.config)
     cuts: dict[str, list[Cut]] = {grouping: [] for grouping in groupings}
     network = build(checkpoint, device)
-    for layer, batches in walk(network, architecture, windows, "split into experts"):
-        rows = [(b[architecture.ffn_inputs(layer)[0]].cpu(), b[architecture.ffn_output(layer)].cpu()) for b in batches]
+    for layer, batches in walk(network, checkpoint.layout, windows, "split into experts"):
+        block = checkpoint.layout.blocks[layer]
+        rows = [(batch[block.ffn_inputs[0]].cpu(), batch[block.ffn_output].cpu()) for batch in batches]
         x, h = (torch.cat(part) for part in zip(*rows, strict=True))
-        down = checkpoint.weights[f"{architecture.ffn_output(layer)}.weight"].float()
+        down = checkpoint.weights[f"{block.ffn_output}.weight"].float()
         profile, labels = profiles[layer].float(), clusters[layer].long()
         shared = shared_nodes(profile.abs() * down.norm(dim=0)[:, None], shape.shared)
         free = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, shared, False).nonzero()[:, 0]
@@ -146,8 +145,8 @@ def evened(
     even, shape = padded(checkpoint)
     width, rows, labels = shape["ffn_width"], {}, {}
     for layer in range(checkpoint.layers):
-        kept = checkpoint.node_mask("ffn", layer, len(clusters[layer]))
-        missing = width - ffn_width(checkpoint, layer)
+        kept = checkpoint.node_mask(Nodes("ffn", layer))
+        missing = width - checkpoint.count("ffn", layer)
         rows[layer] = torch.nn.functional.pad(profiles[layer][kept], (0, 0, 0, missing))
         labels[layer] = torch.nn.functional.pad(
             clusters[layer][kept], (0, missing), value=int(clusters[layer].max()) + 1
@@ -164,6 +163,6 @@ def mixture_from(
     """
     cuts = split.groupings[grouping or split.grouping]
     routers = healed.layers if healed else [cut.router for cut in cuts]
-    shape = Shape(split.experts, split.width, split.shared)
+    shape = ExpertShape(split.experts, split.width, split.shared)
     orders = [cut.order for cut in cuts]
     return mixture_of(padded(checkpoint)[0], orders, routers, shape, split.active)

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 
 
@@ -22,10 +21,9 @@ class Head:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Head:
         """A checkpoint's head: its own, or the embedding that it shares."""
-        architecture, weights = architecture_of(checkpoint.config), checkpoint.weights
-        own = weights.get(f"{architecture.head}.weight")
-        tied = weights[f"{architecture.embedding}.weight"]
-        return cls(tied if own is None else own, checkpoint.config.get("final_logit_softcapping"))
+        layout = checkpoint.layout
+        weight = checkpoint.weights.get(layout.head, checkpoint.weights[layout.embedding])
+        return cls(weight, checkpoint.config.get("final_logit_softcapping"))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Head:
         """The same on ``device``, in ``dtype`` or as it is."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, node_masks
+from birdbone.model.layout import Nodes
+from birdbone.model.scores import Scores
 from birdbone.report.data import (
     Canaries,
     Domain,
@@ -38,7 +37,7 @@ def assemble(
     files_speed: dict,
     final: dict,
     topology: dict,
-    scores: dict[str, Tensor],
+    scores: Scores,
     accepted: Checkpoint,
     parameters: dict,
     command: str,
@@ -228,20 +227,19 @@ def _checks(waves: Sequence[dict]) -> list[HealingCheck]:
 
 
 def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
-    architecture = architecture_of(accepted.config)
     rows: list[Layer] = []
-    for layer in range(accepted.layers):
-        names = [f"{n}.weight" for n in architecture.linears(layer)]
-        types = [quantize_report["types"][n] for n in names]
-        masks = [accepted.masks[f"weight.{n}"] for n in names if f"weight.{n}" in accepted.masks]
+    for block in accepted.layout.blocks:
+        names = [f"{module}.weight" for module in block.linears]
+        types = [quantize_report["types"][name] for name in names]
+        masks = [accepted.masks.weights[name] for name in names if name in accepted.masks.weights]
         zeros = sum(int((~m).sum()) for m in masks) / max(1, sum(m.numel() for m in masks))
         rows.append(
             {
-                "layer": layer,
-                "ffn_width": ffn_width(accepted, layer),
-                "ffn_width_seed": architecture.ffn_width(accepted.config),
-                "kv_groups": kv_groups(accepted, layer),
-                "kv_groups_seed": architecture.kv_heads(accepted.config),
+                "layer": block.layer,
+                "ffn_width": accepted.count("ffn", block.layer),
+                "ffn_width_seed": block.ffn_width,
+                "kv_groups": accepted.count("kv", block.layer),
+                "kv_groups_seed": block.kv_heads,
                 "weight_sparsity": zeros,
                 "type": max(sorted(set(types)), key=types.count),
             }
@@ -249,13 +247,11 @@ def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
     return rows
 
 
-def _importance(
-    score: str, scores: dict[str, Tensor], accepted: Checkpoint, topology: dict
-) -> Importance:
-    masks, layers = node_masks(accepted), range(accepted.layers)
+def _importance(score: str, scores: Scores, accepted: Checkpoint, topology: dict) -> Importance:
+    layers = range(accepted.layers)
     points = torch.linspace(0, 1, QUANTILES)
-    quantiles = [torch.quantile(scores[f"ffn.{i}.{score}"], points).tolist() for i in layers]
-    kept = [bin_shares(masks[f"ffn.{i}"], BINS) for i in layers]
+    quantiles = [torch.quantile(scores.of("ffn", i, score), points).tolist() for i in layers]
+    kept = [bin_shares(accepted.node_mask(Nodes("ffn", i)), BINS) for i in layers]
     found = topology["layers"]
     return {
         "score": score,
@@ -309,4 +305,4 @@ def _mean(final: dict, key: str) -> float:
 
 
 def _block_share(accepted: Checkpoint, seed_metrics: dict) -> float:
-    return block_parameters(accepted) / seed_metrics["block_parameters"]
+    return accepted.block_parameters / seed_metrics["block_parameters"]

@@ -12,6 +12,7 @@ from typing import NewType
 from birdbone.datasets.atomic import read_manifest
 from birdbone.datasets.folders import MASKS, JSONFile, ModelFolder, TextFile
 from birdbone.datasets.tensors import load_tensors
+from birdbone.model.masks import Masks
 
 try:
     from kedro_datasets._typing import PlotlyPreview
@@ -26,9 +27,9 @@ class MaskedModel(ModelFolder):
         from birdbone.report.figures import mask_heatmap
 
         manifest = read_manifest(self.filepath)
-        masks = load_tensors(self.filepath / MASKS, manifest["masks"])
-        kept = {int(n.split(".")[1]): m.numpy() for n, m in masks.items() if n.startswith("ffn.")}
-        return _plotly(mask_heatmap(dict(sorted(kept.items()))))
+        masks = Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])).nodes
+        layers = {nodes.layer: mask.numpy() for nodes, mask in sorted(masks.items()) if nodes.unit == "ffn"}
+        return _plotly(mask_heatmap(layers))
 
 
 class VerdictFile(JSONFile):

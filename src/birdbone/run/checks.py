@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from birdbone.errors import ConfigError, ExportError, TextError
-from birdbone.gguf.families import family_of
 from birdbone.gguf.keys import check_settings
 from birdbone.gguf.tokenizer import read_vocabulary
-from birdbone.model.architecture import architecture_of
 from birdbone.model.context import positions_of
 from birdbone.model.device import resolve_device
+from birdbone.model.family import family_of
 from birdbone.model.judging.harness import check_tasks
 from birdbone.model.judging.prompts import prompt_ids
+from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
 from birdbone.sources.load import config_of, tokenizer_of
 from birdbone.sources.locate import locate
@@ -83,7 +83,7 @@ def check_model(
     if "domains.texts" in nodes:
         _check_window("domains.window", parameters["domains"]["window"], positions)
     _check_pattern(parameters["prune_wave"]["weights"], parameters["prune_wave"]["multiple"], config)
-    check_settings(family_of(config), hf_config(config))
+    check_settings(family_of(config).gguf, hf_config(config))
     if tokenizer is not None:
         for prompt in parameters["report"]["prompts"]:
             prompt_ids(tokenizer, prompt, positions)
@@ -108,9 +108,9 @@ def _check_window(name: str, window: int, positions: int) -> None:
 def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any]) -> None:
     if weights["method"] == "none" or not weights["pattern"]:
         return
-    architecture, length = architecture_of(config), weights["pattern"][1]
-    heads = architecture.heads(config) * architecture.head_size(config)
-    widths = {int(config.get("hidden_size") or config["n_embd"]), heads, architecture.ffn_width(config)}
+    block = Layout(config).blocks[0]
+    length = weights["pattern"][1]
+    widths = {int(config.get("hidden_size") or config["n_embd"]), block.heads * block.head_size, block.ffn_width}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
             f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.architecture import Architecture
+from birdbone.model.layout import Layout, Nodes
+from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.progress import track
-from birdbone.scan.record import append, module_names
+from birdbone.scan.record import append
 
 CHECKPOINT = 8
 """Windows between two checkpoints of the sums; their blocks are in the scan after each one."""
@@ -32,10 +33,10 @@ class LabelSums:
 
     def __init__(self) -> None:
         self.windows = 0
-        self.moments: dict[str, NodeMoments] = {}
-        self.samples: dict[str, list[Tensor]] = {}
+        self.moments: dict[Nodes, NodeMoments] = {}
+        self.samples: dict[Nodes, list[Tensor]] = {}
 
-    def add(self, values: dict[str, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
+    def add(self, values: dict[Nodes, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
         """Take in one window: values of ``node_values``, of which ``positions`` are sampled."""
         for key, (h, grad, count) in values.items():
             self.moments[key] = self.moments.get(key, NodeMoments.zero(count)).add(h, grad)
@@ -44,17 +45,19 @@ class LabelSums:
             self.samples.setdefault(key, []).append(at.T.half())
         self.windows += 1
 
-    def profile(self, key: str) -> Tensor:
+    def profile(self, key: Nodes) -> Tensor:
         """A node's values at this label's sampled tokens, float16 [nodes, S / labels]."""
         return torch.cat(self.samples[key], dim=1).contiguous()
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
         tensors = {
-            f"{key}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS
+            f"{key.name}|{n}": getattr(m, n).clone()
+            for key, m in self.moments.items()
+            for n in SUMS
         }
-        tensors |= {f"{key}|profile": self.profile(key) for key in self.samples}
-        tokens = {key: m.tokens for key, m in self.moments.items()}
+        tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
+        tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")
         save_file(tensors, temporary, {"windows": str(self.windows), "tokens": json.dumps(tokens)})
         temporary.replace(path)
@@ -70,8 +73,9 @@ class LabelSums:
             about = file.metadata()
         self.windows = int(about["windows"])
         for key, tokens in json.loads(about["tokens"]).items():
-            self.moments[key] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
-            self.samples[key] = [tensors[f"{key}|profile"]]
+            nodes = Nodes.parse(key)
+            self.moments[nodes] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
+            self.samples[nodes] = [tensors[f"{key}|profile"]]
         return self
 
 
@@ -97,8 +101,7 @@ def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> d
 
 def scan_label(
     network: nn.Module,
-    architecture: Architecture,
-    config: dict,
+    layout: Layout,
     windows: Tensor,
     sampled: Tensor,
     label: str,
@@ -111,17 +114,16 @@ def scan_label(
     """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are there already),
     sums to ``state`` every few windows and at the end, from where an unfinished scan goes on.
     """
-    device = next(network.parameters()).device
-    names = module_names(network, architecture)
+    device = device_of(network)
     sums = LabelSums.load(state)
     done = min(sums.windows, written)
     sums = sums if sums.windows == done else LabelSums()
     for row in track(range(sums.windows, len(windows)), f"scan: {label}", unit="window"):
-        pairs = gradients(network, names, windows[row].to(device))
+        pairs = gradients(network, layout.linears, windows[row].to(device))
         if row >= written:
             append(writer, pairs, texts[row], label, block)
         positions = sampled[sampled[:, 0] == row, 1]
-        sums.add(node_values(network, architecture, config, pairs), positions)
+        sums.add(node_values(network, layout, pairs), positions)
         if (row + 1) % CHECKPOINT == 0 or row + 1 == len(windows):
             sums.save(state)
     return sums
@@ -192,17 +194,17 @@ RESPONSES = [field.name for field in fields(Responses)]
 def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
     """Kind of node -> the responses in each layer, from every label's sums."""
     keys = next(iter(sums.values())).moments
-    kinds = [key.partition(".")[0] for key in keys]
+    units = [nodes.unit for nodes in keys]
     return {
-        kind: [_responses(sums, f"{kind}.{layer}") for layer in range(kinds.count(kind))]
-        for kind in dict.fromkeys(kinds)
+        unit: [_responses(sums, Nodes(unit, layer)) for layer in range(units.count(unit))]
+        for unit in dict.fromkeys(units)
     }
 
 
-def _responses(sums: dict[str, LabelSums], key: str) -> Responses:
-    own = [label.moments[key] for label in sums.values()]
+def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
+    own = [label.moments[nodes] for label in sums.values()]
     return Responses(
-        profile=torch.cat([label.profile(key) for label in sums.values()], 1).contiguous(),
+        profile=torch.cat([label.profile(nodes) for label in sums.values()], 1).contiguous(),
         activity=torch.stack([m.h / m.tokens for m in own]).float(),
         sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
         fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),

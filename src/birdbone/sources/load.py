@@ -16,9 +16,9 @@ from torch import Tensor
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.gguf.header import read_gguf_header
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.generation import beside, folder_generation, gguf_generation
+from birdbone.model.layout import Layout
 from birdbone.model.network import as_checkpoint, canonical, same, stock_network, stock_shapes
 from birdbone.sources import adapter, fp8
 from birdbone.sources import gguf as reader
@@ -120,9 +120,10 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
         raise SourceError(f"{folder / 'config.json'}: quantization_config has to be an object or null")
     found = tensors_of(weight_files(folder))
     check_format(folder, {name: stored.dtype for name, stored in found.items()}, quantization)
-    expected, architecture = stock_shapes(config), architecture_of(config)
-    names = _stock_names(folder, fp8.weights_alone(found), expected, architecture.prefix)
-    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
+    expected = stock_shapes(config)
+    layout = Layout(config)
+    names = _stock_names(folder, fp8.weights_alone(found), expected, layout.family.prefix)
+    head, embedding = layout.head, layout.embedding
     shapes = {name: found[stored].shape for name, stored in names.items()}
     check_fit(folder, expected, shapes, (head, embedding) if config["tie_word_embeddings"] else None)
     if {head, embedding} <= names.keys():
@@ -187,7 +188,7 @@ def _download(source: dict, wanted: list[str]) -> Path:
 
 
 def _fitting(origin: Path, checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[Checkpoint, Callable[[Path], None]]:
-    rows = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"].shape[0]
+    rows = checkpoint.weights[checkpoint.layout.embedding].shape[0]
     if len(tokenizer) > rows:
         raise SourceError(
             f"model {origin}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows} rows. They are not of "

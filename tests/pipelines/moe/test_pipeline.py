@@ -75,6 +75,7 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     given = {**inputs(small_seed()), **parameters, "tokenizer": byte_level}
     given["seed_about"] = {"name": "small", "licence": "mit", "digest": "5eed"}
     given["command"] = "kedro run --env=mine"
+    given["scratch"] = folder / "scratch"
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
     kinds = {
         FileFolder: ("moe_folder", "moe_gguf"),

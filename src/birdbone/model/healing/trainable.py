@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birdbone.errors import ConfigError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.recipe import Lora
 from birdbone.model.network import build
@@ -50,15 +49,13 @@ def student_of(checkpoint: Checkpoint, lora: Lora | None, random_seed: int, devi
 
 def _full(checkpoint: Checkpoint, device: str) -> Student:
     """Every linear layer's weight learns; what a mask removed has no gradient and stays exactly 0."""
-    architecture = architecture_of(checkpoint.config)
-    layers = range(checkpoint.layers)
-    names = [f"{n}.weight" for layer in layers for n in architecture.linears(layer)]
+    names = [f"{module}.weight" for module in checkpoint.layout.linears]
     copies = {n: checkpoint.weights[n].clone() for n in names}
     network = build(checkpoint.evolve(copies), device)
     trained = {n: network.get_parameter(n) for n in names}
     for name, parameter in trained.items():
         parameter.requires_grad_(True)
-        mask = checkpoint.masks.get(f"weight.{name}")
+        mask = checkpoint.masks.weights.get(name)
         if mask is not None:
             parameter.register_hook(_masking(mask.to(parameter.device)))
 
@@ -87,7 +84,7 @@ def merge(checkpoint: Checkpoint, student: nn.Module, lora: Lora) -> Checkpoint:
         change = module.scaling[ADAPTER] * (
             module.lora_B[ADAPTER].weight.float() @ module.lora_A[ADAPTER].weight.float()
         )
-        mask = checkpoint.masks.get(f"weight.{name}.weight")
+        mask = checkpoint.masks.weights.get(f"{name}.weight")
         new = weight.float() + change.cpu()
         merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(weight.dtype)
     return checkpoint.evolve(merged)
@@ -97,20 +94,18 @@ def with_lora(network: nn.Module, checkpoint: Checkpoint, lora: Lora) -> nn.Modu
     """The network with a peft LoRA on every linear layer, whose base is in 4 bits with ``base: nf4``."""
     from peft import LoraConfig, get_peft_model
 
-    architecture = architecture_of(checkpoint.config)
-    names = [n for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
+    names = checkpoint.layout.linears
     if lora.base == "nf4":
         for name in names:
             network.set_submodule(name, _nf4(network.get_submodule(name)))
-    config = LoraConfig(
-        r=lora.rank, lora_alpha=2 * lora.rank, lora_dropout=0.0, target_modules=names
-    )
+    config = LoraConfig(r=lora.rank, lora_alpha=2 * lora.rank, lora_dropout=0.0, target_modules=names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
         student = get_peft_model(network, config, adapter_name=ADAPTER)
     student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
     for name in names:
-        layer, mask = student.base_model.model.get_submodule(name), checkpoint.masks.get(f"weight.{name}.weight")
+        layer = student.base_model.model.get_submodule(name)
+        mask = checkpoint.masks.weights.get(f"{name}.weight")
         if lora.base == "nf4":
             layer.base_layer.train()  # in evaluation bitsandbytes repacks a CPU weight, and it cannot be read again
         if mask is not None:

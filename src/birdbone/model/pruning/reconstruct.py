@@ -11,30 +11,27 @@ import torch
 from torch import Tensor
 
 from birdbone.errors import NumericalError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.blockwise import block_inputs, block_output
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.recipe import Recipe
 from birdbone.model.healing.trainable import Student
-from birdbone.model.network import blocks_of, build
+from birdbone.model.network import blocks_of, build, device_of
 from birdbone.progress import track
 
 
-def reconstruct(
-    student: Student, seed: Checkpoint, windows: Tensor, recipe: Recipe
-) -> tuple[Checkpoint, list[dict]]:
+def reconstruct(student: Student, seed: Checkpoint, windows: Tensor, recipe: Recipe) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and one row per block: its error before and after, a share of the seed's output power.
 
     windows [N, T] are used in order, ``recipe.batch`` a step, ``recipe.steps`` steps a block.
     Every masked weight of the result is exactly 0. Raises NumericalError when an error is not finite.
     """
-    architecture = architecture_of(student.start.config)
-    teacher = build(seed, str(next(student.network.parameters()).device))
+    layout = student.start.layout
+    teacher = build(seed, str(device_of(student.network)))
     curve = []
     parts = windows.split(recipe.batch)
-    wanted, arguments = block_inputs(teacher, architecture, parts)
+    wanted, arguments = block_inputs(teacher, layout, parts)
     given = [hidden.clone() for hidden in wanted]
-    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(student.network, architecture), strict=True))
+    pairs = list(zip(blocks_of(teacher, layout), blocks_of(student.network, layout), strict=True))
     for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
         calls = [a[layer] for a in arguments]
         with torch.no_grad():

@@ -14,11 +14,10 @@ from torch import Tensor
 from birdbone.algo.gptq import Rounded, compensation, round_best, round_nearest
 from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.algo.moments import second_moment
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference, final_states
-from birdbone.model.network import build
+from birdbone.model.network import build, device_of
 from birdbone.model.observing.moments import held_out
 
 TIED_DAMPING = 1.0
@@ -30,9 +29,7 @@ COMPENSATED_BITS = 8
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
     """Embedding and untied head."""
-    architecture = architecture_of(checkpoint.config)
-    names = [f"{architecture.embedding}.weight", f"{architecture.head}.weight"]
-    return [n for n in names if n in checkpoint.weights]
+    return [n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:
@@ -71,7 +68,7 @@ def outer_roundings(
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)
-                told = partial(reference.logits, "check", device=next(other.parameters()).device)
+                told = partial(reference.logits, "check", device=device_of(other))
                 measured = compare(other, told, check, f"round: price {name} as {kind}")
                 cost = float(measured["kl"].sum()) / (len(check) * (check.shape[1] - 1))
             yield name, grid, rounded, cost

@@ -11,8 +11,16 @@ def create_pipeline(**_) -> Pipeline:
         [
             Node(
                 observe,
-                ["seed_model", "texts", "node_scores", "params:activation_log", "params:device", "params:random_seed"],
-                "activations",
+                [
+                    "seed_model",
+                    "texts",
+                    "node_scores",
+                    "params:activation_log",
+                    "params:device",
+                    "params:random_seed",
+                    "scratch",
+                ],
+                ["activations", "second_moments"],
                 name="observe",
             ),
         ],

@@ -22,6 +22,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:waves",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 "control_metrics",
                 name="heal_seed",

@@ -27,6 +27,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:sps_scan",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["domain_scan", "domain_profile"],
                 name="scan",

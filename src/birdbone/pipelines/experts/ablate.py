@@ -10,13 +10,11 @@ from torch import Tensor
 from birdbone.algo.ablation import Effects, effects, judgement, verdict
 from birdbone.algo.experts import Nodes, members_of, random_sets
 from birdbone.errors import ArtifactError, ConfigError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_losses
 from birdbone.model.observing.activations import Experts
-from birdbone.model.pruning.removal import ffn_width
 from birdbone.pipelines.experts.settings import ExpertSettings
 from birdbone.report.numbers import nats
 from birdbone.text.texts import LabelledTexts
@@ -58,7 +56,7 @@ def ablate(
     if not chosen:
         log.info("ablation: no expert has a label, nothing to silence")
         return {**summary, "experts": [], "verdict": "nothing to test"}
-    widths = {i: ffn_width(seed, i) for i in range(seed.layers)}
+    widths = dict(enumerate(seed.counts("ffn")))
     sets: list[Nodes] = []
     for number, expert in enumerate(chosen):
         layer, _, label = expert["id"].rpartition(".")
@@ -68,10 +66,9 @@ def ablate(
             *random_sets(widths, members, settings.random_sets, random_seed * 1009 + number),
         ]
     network = build(seed, resolve_device(device))
-    losses = ablated_losses(network, architecture_of(seed.config), windows, sets, "ablation")
-    changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(
-        len(chosen), -1, len(windows)
-    )
+    losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
+    changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
+    changes = changes.reshape(len(chosen), -1, len(windows))
     own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {

@@ -11,7 +11,6 @@ from torch import Tensor
 from birdbone.algo.perplexity import perplexity
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
-from birdbone.gguf.families import family_of
 from birdbone.gguf.file import GGUF_NAME, refuse_substitutes, type_counts
 from birdbone.gguf.header import tensor_types
 from birdbone.gguf.writer import write_gguf
@@ -103,7 +102,7 @@ def _exactness(
         "top1_clear": float(same[clear].double().mean()) if clear.any() else 1.0,
         "max_difference": float((ours - theirs).abs().max()),
     }
-    limit = GELU_KL if "gelu" in family_of(checkpoint.config).activation["value"] else EXACT_KL
+    limit = GELU_KL if "gelu" in checkpoint.layout.family.gguf.activation.value else EXACT_KL
     if not kl < limit or report["top1_clear"] < 1:
         raise ExportError(
             f"llama.cpp's logits of the f32 export differ from PyTorch's: mean KL {kl:.2e} (limit "

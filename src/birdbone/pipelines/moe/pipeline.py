@@ -34,7 +34,7 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
             ),
             Node(
                 heal_routers,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device"],
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device", "scratch"],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),

@@ -7,14 +7,12 @@ import torch
 from birdbone.algo.grids import GRIDS
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.errors import ConfigError
-from birdbone.mixture.model import check_family, shape_for
+from birdbone.mixture.model import check_family, expert_shape
 from birdbone.mixture.split import Split, evened, split_layers
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import fits
 from birdbone.model.observing.activations import Activations, Clusters
-from birdbone.model.pruning.removal import ffn_width
 from birdbone.pipelines.moe.settings import SplitSettings
 from birdbone.text.texts import Texts
 
@@ -52,12 +50,12 @@ def split_model(
         dict(enumerate(clusters.layers)),
     )
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
-    for name in (f"{module}.weight" for module in architecture_of(source.config).linears(0)[:-1]):
+    for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
         if (columns := source.weights[name].shape[1]) % multiple:
             raise ConfigError(
                 f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}"
             )
-    shape = shape_for(ffn_width(even, 0), settings.experts, settings.shared_share, multiple)
+    shape = expert_shape(even.count("ffn", 0), settings.experts, settings.shared_share, multiple)
     windows = texts.calibration
     windows = windows[: max(1, settings.tokens // windows.shape[1])]
     cuts = split_layers(

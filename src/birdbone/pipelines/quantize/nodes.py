@@ -14,8 +14,10 @@ from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
 from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
+from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import Rounder
+from birdbone.model.scores import Scores
 from birdbone.pipelines.quantize.settings import QuantizeSettings
 from birdbone.text.texts import Texts
 
@@ -28,7 +30,8 @@ def quantize(
     seed: Checkpoint,
     seed_states: States,
     texts: Texts,
-    node_scores: tuple,
+    node_scores: Scores,
+    second_moments: SecondMoments,
     tokenizer_folder: Path,
     seed_tasks: dict,
     control: dict,
@@ -49,7 +52,9 @@ def quantize(
     for a healed model: one that is still the seed is judged against the seed.
     """
     place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
-    rounder = Rounder(accepted, texts.calibration, node_scores[0], settings.model_dump(), place)
+    rounder = Rounder(
+        accepted, texts.calibration, second_moments, node_scores, settings.model_dump(), place
+    )
     options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
     reference = Reference(seed, seed_states.guard)
@@ -184,9 +189,7 @@ def _counts(types: dict[str, str]) -> dict[str, int]:
 
 def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
     """Share of exact zeros in masked tensors, asked and after rounding."""
-    masks = {
-        n.removeprefix("weight."): m for n, m in accepted.masks.items() if n.startswith("weight.")
-    }
+    masks = accepted.masks.weights
     total = sum(m.numel() for m in masks.values())
     if not total:
         return {}

@@ -17,6 +17,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "seed_states",
                     "texts",
                     "node_scores",
+                    "second_moments",
                     "tokenizer",
                     "seed_tasks",
                     "control_metrics",

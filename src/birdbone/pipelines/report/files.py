@@ -16,7 +16,6 @@ from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
-from birdbone.model.pruning.removal import macs_per_token
 from birdbone.pipelines.export.settings import ExportSettings
 from birdbone.pipelines.report.settings import ReportSettings
 from birdbone.progress import track
@@ -66,7 +65,7 @@ def measure_files(
                 "bytes": path.stat().st_size,
                 "substituted": _pairs(substituted),
                 "types": type_counts(tensor_types(path)),
-                "macs_per_token": macs_per_token(accepted if role == "ours" else seed),
+                "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
                 "bits_per_weight": 8
                 * path.stat().st_size
                 / (accepted if role == "ours" else seed).parameters,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from torch import Tensor
-
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.scores import Scores
 from birdbone.report.assemble import assemble
 from birdbone.report.card import model_card
 from birdbone.report.headline import headline
@@ -23,7 +22,7 @@ def make_page(
     files_speed: dict,
     final: dict,
     topology: dict,
-    node_scores: tuple[dict[str, Tensor], dict],
+    node_scores: Scores,
     accepted: Checkpoint,
     parameters: dict,
     command: str,
@@ -42,7 +41,7 @@ def make_page(
         files_speed,
         final,
         topology,
-        node_scores[0],
+        node_scores,
         accepted,
         parameters,
         command,

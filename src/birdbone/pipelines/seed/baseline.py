@@ -15,7 +15,6 @@ from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import block_parameters, macs_per_token
 from birdbone.model.sizes import sizes
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Domain, Texts
@@ -47,7 +46,6 @@ def measure_baseline(
         figures[name] = {"perplexity": perplexity(nll, len(nll) * scored)}
     check_nll = losses(network, texts.check, "seed: check")
     check = perplexity(check_nll, len(texts.check) * scored)
-    blocks = block_parameters(seed)
     metrics = {
         "domains": figures,
         "check_perplexity": check,
@@ -55,14 +53,14 @@ def measure_baseline(
             network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
         ),
         "parameters": seed.parameters,
-        "block_parameters": blocks,
-        "macs_per_token": macs_per_token(seed),
+        "block_parameters": seed.block_parameters,
+        "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
     verdict = {
         **START,
         "accepted_change": 0.0,
         "check_loss": float(torch.tensor(check).log()),
-        **sizes(seed, blocks),
+        **sizes(seed, seed.block_parameters),
     }
     return metrics, states, seed, seed, verdict

@@ -19,6 +19,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:sps_scan",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["sps_scan", "node_scores"],
                 name="scan",

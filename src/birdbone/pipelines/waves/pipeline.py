@@ -17,7 +17,9 @@ OUTSIDE = {
     "tokenizer",
     "texts",
     "node_scores",
+    "second_moments",
     "clusters",
+    "scratch",
 }
 
 
@@ -31,6 +33,7 @@ def create_wave(number: int) -> Pipeline:
                     "start",
                     "before",
                     "node_scores",
+                    "second_moments",
                     "clusters",
                     "texts",
                     "seed_metrics",
@@ -56,6 +59,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:micro_heal",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["healed", "heal_report", "healing_curve"],
                 name="heal",
@@ -73,6 +77,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:prune_wave.multiple",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["regrown", "regrow_report"],
                 name="regrow",

@@ -7,8 +7,9 @@ from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.observing.activations import Clusters
-from birdbone.model.pruning.prune import prune, sparsity_for, target_nodes
-from birdbone.model.pruning.removal import block_parameters
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.pruning.prune import prune, sparsity_for, weights_to_go
+from birdbone.model.scores import Scores
 from birdbone.pipelines.quantize.settings import QuantizeSettings
 from birdbone.pipelines.waves.settings.prune import PruneSettings
 from birdbone.text.texts import Texts
@@ -20,7 +21,8 @@ CHANGE = "removed"
 def prune_wave(
     start: Checkpoint,
     before: dict,
-    node_scores: tuple,
+    node_scores: Scores,
+    second_moments: SecondMoments,
     clusters: Clusters,
     texts: Texts,
     seed_metrics: dict,
@@ -43,13 +45,14 @@ def prune_wave(
     )
     target = max(target_sparsity, affordable)
     step = settings.step * 0.5 ** before["halvings"]
-    amount = target_nodes(block_parameters(start), blocks, step, target)
+    weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
     pruned, report = prune(
         start,
-        amount,
-        node_scores[0],
+        weights_to_remove,
+        node_scores,
         clusters.to_tensors()[0],
         texts.calibration,
+        second_moments,
         settings.model_dump(),
         widths,
         resolve_device(device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
@@ -14,7 +15,6 @@ from birdbone.model.network import build
 from birdbone.model.pruning.regrow import regrow
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
@@ -28,6 +28,7 @@ def regrow_wave(
     multiple: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
 
@@ -58,7 +59,7 @@ def regrow_wave(
         texts.heal.flip(0),
         check,
         replace(healing.recipe, steps=settings.heal_steps),
-        workdir(),
+        scratch,
         label=f"wave {wave}: heal what returned",
     )
     before_kl = loss_on(check, healed, seed, healing.ce_weight, place)(build(healed, place))
