@@ -10,6 +10,8 @@ from two_layer_models import family, small, tokens
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients, node_values
+from birdbone.scan.domains import DomainProfile, Responses
+from birdbone.text.texts import LabelledTexts
 from birdbone.text.tokenizer import train_tokenizer
 
 LAYER, EXPERT = 1, torch.arange(40, 64)
@@ -48,25 +50,26 @@ def planted() -> Checkpoint:
     return checkpoint.evolve(weights)
 
 
-def domain_texts(windows: int = 8, length: int = 32) -> tuple[dict, dict]:
+def domain_texts(windows: int = 8, length: int = 32) -> LabelledTexts:
     """Random tokens of one half of the vocabulary each."""
-    found = {}
+    scan = {}
+    heldout = {}
     for number, (label, start) in enumerate(zip(LABELS, (0, 48), strict=True)):
         ids = (tokens(2 * windows, length, seed=number) % 48 + start).int()
-        found |= {f"scan.{label}": ids[:windows], f"heldout.{label}": ids[windows:]}
-    return found, {"labels": LABELS}
+        scan[label] = ids[:windows]
+        heldout[label] = ids[windows:]
+    return LabelledTexts(scan, heldout, dict.fromkeys(LABELS, "a source"), length)
 
 
-def domain_profile(checkpoint: Checkpoint, texts: tuple[dict, dict]) -> tuple[dict, dict]:
+def domain_profile(checkpoint: Checkpoint, texts: LabelledTexts) -> DomainProfile:
     """What the pipeline ``domains`` writes of the FFN nodes, measured on the scan windows."""
     network, architecture = build(checkpoint), family(checkpoint)
     names = [n for layer in range(2) for n in architecture.linears(layer)]
-    tensors: dict[str, torch.Tensor] = {}
     places = torch.arange(SAMPLED // 2) * 4
-    rows: dict[str, list] = {}
+    rows: list[dict[str, list]] = [{}, {}]
     for label in LABELS:
         seen: dict[str, list] = {}
-        for ids in texts[0][f"scan.{label}"]:
+        for ids in texts.scan[label]:
             pairs = gradients(network, names, ids)
             for key, (h, grad, _) in node_values(network, architecture, checkpoint.config, pairs).items():
                 seen.setdefault(key, []).append((h, grad))
@@ -75,14 +78,24 @@ def domain_profile(checkpoint: Checkpoint, texts: tuple[dict, dict]) -> tuple[di
             values = {"activity": h.abs().mean(0), "sensitivity": grad.abs().mean(0)}
             values |= {"fisher": h.square().mean(0) * grad.square().mean(0), "profile": h[places].T.half()}
             for name, value in values.items():
-                rows.setdefault(f"ffn.{layer}.{name}", []).append(value)
-    for name, parts in rows.items():
-        tensors[name] = torch.cat(parts, 1) if name.endswith("profile") else torch.stack(parts)
-    length = texts[0]["scan.low"].shape[1] - 1
-    tensors["sampled.domain"] = torch.arange(2).repeat_interleave(len(places)).int()
-    tensors["sampled.window"] = (places // length).repeat(2).int()
-    tensors["sampled.position"] = (places % length).repeat(2).int()
-    return tensors, {"labels": LABELS, "tokens": {}, "model": checkpoint.digest}
+                rows[layer].setdefault(name, []).append(value)
+    neurons = [
+        Responses(
+            profile=torch.cat(parts["profile"], 1),
+            activity=torch.stack(parts["activity"]),
+            sensitivity=torch.stack(parts["sensitivity"]),
+            fisher=torch.stack(parts["fisher"]),
+            sps=torch.stack(parts["activity"]),
+        )
+        for parts in rows
+    ]
+    length = texts.scan["low"].shape[1] - 1
+    sampled = {
+        "domain": torch.arange(2).repeat_interleave(len(places)).int(),
+        "window": (places // length).repeat(2).int(),
+        "position": (places % length).repeat(2).int(),
+    }
+    return DomainProfile({"ffn": neurons}, sampled, LABELS, {}, checkpoint.digest)
 
 
 def tokenizer_folder(folder: Path) -> Path:

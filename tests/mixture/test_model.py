@@ -21,7 +21,7 @@ from birdbone.mixture.model import (
     write_stock,
 )
 from birdbone.mixture.routing import routing_student
-from birdbone.mixture.split import evened, mixture_from, split_layers
+from birdbone.mixture.split import Split, evened, mixture_from, split_layers
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import HealSettings
@@ -32,7 +32,7 @@ from birdbone.model.pruning.removal import remove_nodes
 SETTINGS = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "compute": "float32"}
 
 
-def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Tensor], dict, Checkpoint]:
+def split(checkpoint: Checkpoint, experts: int = 6) -> Split:
     """The checkpoint cut at random and by topology, from random profiles."""
     generator = torch.Generator().manual_seed(2)
     layers = range(checkpoint.layers)
@@ -40,9 +40,8 @@ def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Ten
     clusters = {i: torch.randint(0, 3, (128,), generator=generator) for i in layers}
     even, profiles, clusters = evened(checkpoint, profiles, clusters)
     shape = shape_for(len(profiles[0]), experts, 0.25)
-    found = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
-    about = {**dataclasses.asdict(shape), "active": 2, "grouping": "topology"}
-    return found, about, even
+    cuts = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
+    return Split(cuts, **dataclasses.asdict(shape), active=2, grouping="topology")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +51,8 @@ def dense() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def mixture(dense: Checkpoint) -> Mixture:
-    found, about, _ = split(dense)
-    return mixture_from(dense, (found, about))
+    cut = split(dense)
+    return mixture_from(dense, cut)
 
 
 def mean_kl(student: torch.Tensor, teacher: torch.Tensor) -> float:
@@ -71,8 +70,8 @@ def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> tor
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"num_key_value_heads": 4}])
 def test_with_all_experts_on_it_is_the_dense_model(changes: dict) -> None:
     dense = small("llama", **changes)
-    found, about, _ = split(dense)
-    network = stock_network(mixture_from(dense, (found, about)), active=6)
+    cut = split(dense)
+    network = stock_network(mixture_from(dense, cut), active=6)
     ours, theirs = logits(network, tokens()), logits(build(dense), tokens())
     assert theirs.std() > 0.5
     assert mean_kl(ours, theirs) < 1e-6
@@ -111,18 +110,18 @@ def test_a_written_folder_loads_with_stock_from_pretrained(mixture: Mixture, tmp
 
 
 def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense: Checkpoint) -> None:
-    found, about, _ = split(dense)
+    cut = split(dense)
     for layer in range(2):
-        one, other = (found[f"{name}.{layer}.order"].long() for name in ("topology", "random"))
+        one, other = (cut.groupings[name][layer].order.long() for name in ("topology", "random"))
         assert one.sort().values.tolist() == other.sort().values.tolist() == list(range(128))
-        assert torch.equal(one[: about["shared"]], other[: about["shared"]]) and not torch.equal(one, other)
-        assert found[f"random.{layer}.router"].shape == (6, 64)
+        assert torch.equal(one[: cut.shared], other[: cut.shared]) and not torch.equal(one, other)
+        assert cut.groupings["random"][layer].router.shape == (6, 64)
 
 
 def test_narrower_layers_get_nodes_of_no_weight(dense: Checkpoint) -> None:
     narrow = remove_nodes(dense, {1: all_but(128, *range(0, 64, 2))}, {})
-    found, about, even = split(narrow)
-    network = stock_network(mixture_from(narrow, (found, about)), active=6)
+    cut = split(narrow)
+    network = stock_network(mixture_from(narrow, cut), active=6)
     assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-6
 
 
@@ -179,8 +178,8 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
     check_family(small("llama"))
     windowed = small("mistral")
     check_family(windowed)
-    found, about, _ = split(windowed)
-    network = stock_network(mixture_from(windowed, (found, about)), active=6)
+    cut = split(windowed)
+    network = stock_network(mixture_from(windowed, cut), active=6)
     assert network.config.max_position_embeddings == 8
     short = tokens(length=8)
     assert mean_kl(logits(network, short), logits(build(windowed), short)) < 1e-6

@@ -50,8 +50,7 @@ def mixed(monkeypatch, share: float) -> tuple[dict, list]:
     monkeypatch.setattr("birdbone.pipelines.seed.write.read_tokenizer", lambda _: Tokenizer())
     text = settings(written_share=share)
     read = {
-        name: torch.ones(int((~by_seed).sum()), 4, dtype=torch.int32)
-        for name, by_seed in written_places(text).items()
+        name: torch.ones(int((~by_seed).sum()), 4, dtype=torch.int32) for name, by_seed in written_places(text).items()
     }
     code = Domain(torch.ones(3, 4, dtype=torch.int32), torch.arange(3))
     before = Texts(**read, check=code.windows, guard={"code": code}, test={}, domains=["code"], source="x", window=4)

@@ -29,19 +29,21 @@ def observe(
 ) -> tuple[Activations, Path]:
     """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
 
-    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its own mean
-    magnitude. The second moments are weighted by the scan and written layer by layer into a folder (see
-    ``SecondMoments``).
+    Kinds are ``ffn`` and ``kv``: a group's value is the norm of its heads' outputs. A neuron fires where
+    it exceeds its own mean magnitude. The second moments are weighted by the scan and written layer by
+    layer into a folder (see ``SecondMoments``).
     """
     windows = texts.calibration
     network = build(seed, resolve_device(device))
     folder = scratch / "second_moments"
     generator = torch.Generator().manual_seed(random_seed)
-    sampled = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens].sort().values
+    chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
+    sampled = chosen.sort().values
     layers: dict[str, list[Activity]] = {"ffn": [], "kv": []}
     for layer, batches in walk(network, seed.layout, windows, "activations"):
         block = seed.layout.blocks[layer]
-        down, out = block.ffn_output, block.output
+        down = block.ffn_output
+        out = block.output
         neurons, heads = [], []
 
         def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
@@ -51,9 +53,12 @@ def observe(
 
         store(folder, layer, *fold(map(watch, batches), block.inputs, node_scores.tokens))
         outputs = torch.cat(heads)
-        values = {"ffn": torch.cat(neurons), "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1)}
-        for unit, h in values.items():
-            layers[unit].append(_activity(h, sampled))
+        values = {
+            "ffn": torch.cat(neurons),
+            "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
+        }
+        for kind, h in values.items():
+            layers[kind].append(_activity(h, sampled))
     seal(folder, key_of(seed, windows, node_scores.tokens))
     return Activations(layers, windows.numel(), len(sampled)), folder
 
