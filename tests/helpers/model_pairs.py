@@ -59,7 +59,7 @@ def healed(checkpoint: Checkpoint, seed: int = 1) -> Checkpoint:
     generator, weights = torch.Generator().manual_seed(seed), {}
     for name, weight in checkpoint.weights.items():
         moved = weight + 0.01 * torch.randn(weight.shape, generator=generator).to(weight.dtype)
-        mask = checkpoint.masks.get(f"weight.{name}")
+        mask = checkpoint.masks.weights.get(name)
         weights[name] = moved if mask is None else moved * mask
     return checkpoint.evolve(weights)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from two_layer_models import family, small, tokens
+from families import small, tokens
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
@@ -24,7 +24,7 @@ def planted() -> Checkpoint:
     the first side and write further along it, which makes low tokens likelier; no other neuron reads it, and
     attention hardly says anything."""
     checkpoint = small("llama", tie_word_embeddings=False)
-    architecture, generator = family(checkpoint), torch.Generator().manual_seed(7)
+    layout, generator = checkpoint.layout, torch.Generator().manual_seed(7)
     direction = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
     side = torch.where(torch.arange(96) < 48, 1.0, -1.0)[:, None]
     weights = dict(checkpoint.weights)
@@ -37,14 +37,14 @@ def planted() -> Checkpoint:
         weights[attention] = 0.01 * weights[attention]
         norm = weights[f"{architecture.part(layer, 'post_attention_layernorm')}.weight"]
         read = torch.nn.functional.normalize(direction * norm, dim=0)
-        for name in architecture.ffn_inputs(layer):
+        for name in layout.blocks[layer].ffn_inputs:
             weight = weights[f"{name}.weight"]
             weights[f"{name}.weight"] = weight - torch.outer(weight @ read, read)
-    for name, strength in zip(architecture.ffn_inputs(LAYER), (2.0, 0.4), strict=True):
+    for name, strength in zip(layout.blocks[LAYER].ffn_inputs, (2.0, 0.4), strict=True):
         weight = weights[f"{name}.weight"].clone()
         weight[EXPERT] = 0.05 * weight[EXPERT] + strength * spread[:, None] * direction
         weights[f"{name}.weight"] = weight
-    down = f"{architecture.ffn_output(LAYER)}.weight"
+    down = f"{layout.blocks[LAYER].ffn_output}.weight"
     weights[down] = weights[down].clone()
     weights[down][:, EXPERT] = 0.05 * weights[down][:, EXPERT] + 0.02 * direction[:, None]
     return checkpoint.evolve(weights)
@@ -63,15 +63,15 @@ def domain_texts(windows: int = 8, length: int = 32) -> LabelledTexts:
 
 def domain_profile(checkpoint: Checkpoint, texts: LabelledTexts) -> DomainProfile:
     """What the pipeline ``domains`` writes of the FFN nodes, measured on the scan windows."""
-    network, architecture = build(checkpoint), family(checkpoint)
-    names = [n for layer in range(2) for n in architecture.linears(layer)]
+    network = build(checkpoint)
+    names = checkpoint.layout.linears
     places = torch.arange(SAMPLED // 2) * 4
     rows: list[dict[str, list]] = [{}, {}]
     for label in LABELS:
         seen: dict[str, list] = {}
         for ids in texts.scan[label]:
             pairs = gradients(network, names, ids)
-            for key, (h, grad, _) in node_values(network, architecture, checkpoint.config, pairs).items():
+            for key, (h, grad, _) in node_values(network, layout, checkpoint.config, pairs).items():
                 seen.setdefault(key, []).append((h, grad))
         for layer in range(2):
             h, grad = (torch.cat(x) for x in zip(*seen[f"ffn.{layer}"], strict=True))

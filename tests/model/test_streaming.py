@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, small, tokens
+from families import FAMILIES, logits, small, tokens
 
 from birdbone.model.blockwise import walk
 from birdbone.model.healing.heal import heal
@@ -18,12 +18,12 @@ def streamed(monkeypatch):
     monkeypatch.setattr("birdbone.model.network.too_large", lambda *_: True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_logits_and_gradients_are_those_of_the_plain_network(name):
     checkpoint, ids = small(name), tokens()
     plain, other = build(checkpoint, streamed=False), build(checkpoint, streamed=True)
     assert torch.equal(logits(other, ids), logits(plain, ids))
-    modules = [m for layer in range(checkpoint.layers) for m in family(checkpoint).linears(layer)]
+    modules = checkpoint.layout.linears
     wanted, found = gradients(plain, modules, ids[0]), gradients(other, modules, ids[0])
     for module in modules:
         assert all(torch.equal(a, b) for a, b in zip(wanted[module], found[module], strict=True))
@@ -44,7 +44,7 @@ def test_gradients_hold_no_block_that_has_left(monkeypatch):
 
     monkeypatch.setattr(module, "functional_call", call)
     checkpoint = small(num_hidden_layers=4)
-    modules = [m for layer in range(checkpoint.layers) for m in family(checkpoint).linears(layer)]
+    modules = checkpoint.layout.linears
     gradients(build(checkpoint, dtype=torch.bfloat16, streamed=True), modules, tokens()[0])
     assert len(visits) == 2 * checkpoint.layers
 
@@ -52,7 +52,7 @@ def test_gradients_hold_no_block_that_has_left(monkeypatch):
 def test_blocks_stay_the_checkpoints_own_in_its_precision():
     checkpoint = small()
     network = build(checkpoint, dtype=torch.bfloat16, streamed=True)
-    for name, parameter in blocks_of(network, family(checkpoint)).named_parameters():
+    for name, parameter in blocks_of(network, checkpoint.layout).named_parameters():
         assert parameter.data_ptr() == checkpoint.weights[f"model.layers.{name}"].data_ptr()
     assert network.get_input_embeddings().weight.dtype == torch.bfloat16
     assert torch.equal(logits(network, tokens()), logits(build(checkpoint, dtype=torch.bfloat16), tokens()))
@@ -89,11 +89,11 @@ def test_healing_a_streamed_network_gives_the_same_weights(method, streamed, mon
 def test_scan_and_walk_take_streamed_networks():
     checkpoint, windows = small(), tokens(rows=2)
     for streamed in (False, True):
-        network, architecture = build(checkpoint, streamed=streamed), family(checkpoint)
-        nodes, fisher, _ = node_moments(network, architecture, checkpoint.config, windows, "scan")
+        network, architecture = build(checkpoint, streamed=streamed), checkpoint.layout
+        nodes, fisher, _ = node_moments(network, layout, windows, "scan")
         seen = [
             {n: x.sum() for n, x in batch.items()}
-            for _, batches in walk(network, architecture, windows, "walk")
+            for _, batches in walk(network, layout, windows, "walk")
             for batch in batches
         ]
         if not streamed:

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import yaml
-from repos import ROOT
+from places import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/review.yml"
 

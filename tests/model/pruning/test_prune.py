@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, shape_of, small, tokens
+from families import FAMILIES, cut, logits, shape_of, small, tokens
 
 from birdbone.errors import ConfigError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments
-from birdbone.model.pruning.prune import prune, sparsity_for, target_nodes
-from birdbone.model.pruning.removal import block_parameters, neuron_cost, remove_nodes
+from birdbone.model.pruning.prune import prune, sparsity_for, weights_to_go
 
 WINDOWS = tokens(rows=16, length=16)
 NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None, "budget": "uniform"}
@@ -25,7 +24,7 @@ SETTINGS = {
 
 def measured(checkpoint) -> tuple[dict, dict]:
     """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
-    nodes, fisher, weights = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS, "scan")
+    nodes, fisher, weights = node_moments(build(checkpoint), checkpoint.layout, WINDOWS, "scan")
     scores = {f"{name}.taylor": (m.taylor_absolute / m.tokens).float() for name, m in nodes.items()}
     clusters = {n.removesuffix(".taylor"): torch.arange(len(s)) % 2 for n, s in scores.items() if n.startswith("ffn")}
     scores |= {f"fisher.{n}": f for n, f in fisher.items()}
@@ -35,23 +34,23 @@ def measured(checkpoint) -> tuple[dict, dict]:
 def pruned(checkpoint, neurons: int, widths: str = "uneven", measures=None, **changes):
     scores, clusters = measures or measured(checkpoint)
     settings = {**SETTINGS, **changes}
-    amount = neurons * neuron_cost(checkpoint)
+    amount = neurons * checkpoint.cost("ffn")
     return prune(checkpoint, amount, scores, clusters, WINDOWS, settings, widths, "cpu")
 
 
 def with_twins(checkpoint):
     """Every neuron of the second half answers as one of the first, but writes elsewhere."""
-    names = [f"{n}.weight" for layer in range(2) for n in family(checkpoint).ffn_inputs(layer)]
+    names = [f"{n}.weight" for layer in range(2) for n in checkpoint.layout.blocks[layer].ffn_inputs]
     return checkpoint.evolve({n: checkpoint.weights[n][:64].repeat(2, 1) for n in names})
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("widths", ["uneven", "even"])
 def test_it_removes_within_the_budget_and_the_result_runs(name, widths):
     checkpoint = small(name)
     result, report = pruned(checkpoint, 64, widths)
-    gone = block_parameters(checkpoint) - block_parameters(result)
-    assert 0 < gone <= 64 * neuron_cost(checkpoint)
+    gone = checkpoint.block_parameters - result.block_parameters
+    assert 0 < gone <= 64 * checkpoint.cost("ffn")
     assert all(width % 32 == 0 and groups >= 1 for width, groups in shape_of(result))
     if report["widths"] == "even":
         assert len(set(shape_of(result))) == 1
@@ -64,8 +63,8 @@ def test_the_repair_brings_outputs_nearer_than_deletion():
     scores |= {f"ffn.{layer}.taylor": torch.arange(128, 0, -1.0) for layer in range(2)}
     result, report = pruned(checkpoint, 96, measures=(scores, clusters), attention=False)
     assert report["repair"] and all(row["repaired_error"] <= row["deleted_error"] for row in report["repair"])
-    neurons = {i: result.masks[f"ffn.{i}"] for i in range(2) if f"ffn.{i}" in result.masks}
-    deleted = remove_nodes(checkpoint, neurons, {})
+    neurons = {i: result.masks.nodes["ffn", i] for i in range(2) if f"ffn.{i}" in result.masks}
+    deleted = cut(checkpoint, neurons, {})
     whole = logits(build(checkpoint), WINDOWS)
     errors = [(logits(build(c), WINDOWS) - whole).square().mean() for c in (result, deleted)]
     assert errors[0] < 0.5 * errors[1]
@@ -88,7 +87,7 @@ def test_no_cluster_loses_more_than_its_cap():
     checkpoint = small()
     result, _ = pruned(checkpoint, 1000, cluster_cap=0.3, attention=False)
     for layer in range(2):
-        gone = ~result.masks[f"ffn.{layer}"]
+        gone = ~result.masks.nodes["ffn", layer]
         assert [int(gone[start::2].sum()) <= 0.3 * 64 for start in (0, 1)] == [True, True]
         assert gone.sum() == 32
 
@@ -115,7 +114,7 @@ def test_a_second_step_goes_on_in_the_seeds_numbering():
     measures = measured(checkpoint)
     first, _ = pruned(checkpoint, 64, measures=measures, attention=False)
     second, _ = pruned(first, 32, measures=measures, attention=False)
-    assert block_parameters(first) - block_parameters(second) == 32 * neuron_cost(checkpoint)
+    assert first.block_parameters - second.block_parameters == 32 * checkpoint.cost("ffn")
     for name, mask in second.masks.items():
         before = first.masks.get(name, torch.ones_like(mask))
         assert not (mask & ~before).any()
@@ -136,9 +135,9 @@ def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
     weights = {"method": method, "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
     result, _ = pruned(small(), 64, weights=weights)
     for layer in range(2):
-        for module in family(result).linears(layer):
+        for module in result.layout.blocks[layer].linears:
             name = f"{module}.weight"
-            mask, weight = result.masks[f"weight.{name}"], result.weights[name]
+            mask, weight = result.masks.weights[name], result.weights[name]
             assert mask.shape == weight.shape and (weight[~mask] == 0).all()
             assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
 
@@ -146,17 +145,17 @@ def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
 @pytest.mark.parametrize("pattern", [None, [2, 4]])
 def test_a_kept_weight_that_is_zero_is_not_masked(pattern):
     checkpoint = small()
-    name = f"{family(checkpoint).ffn_output(0)}.weight"
+    name = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     sparse = torch.where(checkpoint.weights[name] > 0, checkpoint.weights[name], 0.0)
     weights = {"method": "magnitude", "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
     result, _ = pruned(checkpoint.evolve({name: sparse}), 0, weights=weights)
-    assert (~result.masks[f"weight.{name}"]).sum() == sparse.numel() * (0.5 if pattern else 0.25)
+    assert (~result.masks.weights[name]).sum() == sparse.numel() * (0.5 if pattern else 0.25)
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
 def test_budgets_by_sensitivity_spare_the_module_the_loss_minds_most(method):
     checkpoint = small()
-    spared = family(checkpoint).ffn_output(0)
+    spared = checkpoint.layout.blocks[0].ffn_output
     scores, clusters = measured(checkpoint)
     scores[f"fisher.{spared}"] = 1e4 * scores[f"fisher.{spared}"]
     large = checkpoint.evolve({f"{spared}.weight": 30 * checkpoint.weights[f"{spared}.weight"]})
@@ -166,7 +165,7 @@ def test_budgets_by_sensitivity_spare_the_module_the_loss_minds_most(method):
     gone = {n: (~m).sum().item() for n, m in result.masks.items() if n.startswith("weight.")}
     total = sum(m.numel() for n, m in result.masks.items() if n in gone)
     assert sum(gone.values()) / total == pytest.approx(0.5, abs=0.02)
-    assert gone[f"weight.{spared}.weight"] < 0.1 * result.masks[f"weight.{spared}.weight"].numel()
+    assert gone[f"weight.{spared}.weight"] < 0.1 * result.masks.weights[f"{spared}.weight"].numel()
 
 
 def test_masking_again_keeps_the_old_masks_zero():
@@ -185,9 +184,9 @@ def test_a_pattern_that_does_not_divide_names_the_setting():
 
 
 def test_a_wave_removes_its_step_or_what_is_left_to_the_target():
-    assert target_nodes(1000, 1000, step=0.02, target=0.05) == 20
-    assert target_nodes(960, 1000, step=0.02, target=0.05) == 10
-    assert target_nodes(940, 1000, step=0.02, target=0.05) == 0
+    assert weights_to_go(1000, 1000, step=0.02, target=0.05) == 20
+    assert weights_to_go(960, 1000, step=0.02, target=0.05) == 10
+    assert weights_to_go(940, 1000, step=0.02, target=0.05) == 0
 
 
 CHUNKS = {"multiple": 32, "attention": False}
@@ -196,7 +195,7 @@ CHUNKS = {"multiple": 32, "attention": False}
 def test_a_size_asks_for_the_sparsity_that_reaches_it():
     checkpoint = small()
     quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
-    blocks = block_parameters(checkpoint)
+    blocks = checkpoint.block_parameters
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
     assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
     assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
@@ -207,7 +206,7 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
 
 def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     checkpoint = small("llama", hidden_size=256, intermediate_size=256)
-    blocks, embedding = block_parameters(checkpoint), 96 * 256
+    blocks, embedding = checkpoint.block_parameters, 96 * 256
     narrowing = 2 * 256 * (256 + 128)  # the FFN's and the attention's output: any width, 128 inputs
     least = (blocks - narrowing) * 3.4375 / 8 + narrowing * 4.5 / 8
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
@@ -220,7 +219,7 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
 
 def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
     checkpoint = small("llama", hidden_size=256, intermediate_size=256, head_dim=64)
-    blocks = block_parameters(checkpoint)
+    blocks = checkpoint.block_parameters
     quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
     kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS, "uneven")
     attention = {"multiple": 32, "attention": True}

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from families import FAMILIES, logits, random_masks, small
 from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
-from two_layer_models import CONFIGS, family, logits, random_masks, small
 
-from birdbone.algo.equalize import column_scales
 from birdbone.algo.gptq import compensation
 from birdbone.model.network import build
 from birdbone.model.observing.moments import moments, token_weights
@@ -18,9 +17,9 @@ def lopsided(checkpoint, spread: float = 1.0):
     generator = torch.Generator().manual_seed(3)
     new = {}
     for layer in range(checkpoint.layers):
-        scales, architecture = Scales(), family(checkpoint)
-        for readers in architecture.inputs_of(layer).values():
-            if readers[0] == architecture.attention_part(layer, "query"):
+        scales, architecture = Scales(), checkpoint.layout
+        for readers in layout.blocks[layer].inputs.values():
+            if readers[0] == layout.blocks[layer].query:
                 norm = architecture.part(layer, architecture.norms["attention"])
                 s = (
                     spread * torch.randn(checkpoint.weights[f"{readers[0]}.weight"].shape[1], generator=generator)
@@ -39,27 +38,18 @@ def found_scales(checkpoint, scores) -> list[Scales]:
     ]
 
 
-def test_columns_come_out_equally_large_and_zeros_stay():
-    power = torch.tensor([4.0, 0.0, 1.0, 0.25])
-    scales = column_scales(power)
-    assert scales[1] == 1
-    scaled = (power * scales.square())[[0, 2, 3]]
-    torch.testing.assert_close(scaled, scaled[:1].expand(3))
-    assert scales[[0, 2, 3]].log().mean() == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
     for scales in found_scales(other, scores_of(checkpoint)):
-        assert any(norm.endswith(family(checkpoint).norms["attention"]) for norm in scales.norms)
+        assert any(norm.endswith(checkpoint.layout.norms["attention"]) for norm in scales.norms)
         new |= scales.changed(other)
     ours = logits(build(other.evolve(new)), WINDOWS)
     torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_source_takes_the_inverse(monkeypatch, name):
     """All groups at once, whatever rounds better: norms, value rows, up rows."""
     import birdbone.model.rounding.equalize as module
@@ -74,7 +64,7 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)
     torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
-    down = f"{family(checkpoint).ffn_output(0)}.weight"
+    down = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     if name != "gpt2":
         sizes = other.weights[down].norm(dim=0)
         torch.testing.assert_close(sizes, sizes[:1].expand_as(sizes))

@@ -2,26 +2,21 @@
 
 import pytest
 import torch
+from families import FAMILIES, all_but, cut, linear_names, logits, random_masks, small
 from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
-from two_layer_models import CONFIGS, all_but, family, logits, random_masks, small
 
 from birdbone.algo.budget import assign
 from birdbone.algo.grids import GRIDS
 from birdbone.gguf.plan import priced_together
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.rounding.embedding import outer_matrices
 from birdbone.model.rounding.rounder import WIDE, Rounder, dequantized, narrowed_fisher
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
+@pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
     checkpoint, scores = narrow(request.param)
     return checkpoint, {method: rounder(checkpoint, scores, method) for method in ("gptq", "nearest")}
-
-
-def linear_names(checkpoint) -> list[str]:
-    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
 
 
 def test_every_matrix_has_a_price_for_every_type(case):
@@ -91,12 +86,12 @@ def test_masks_stay_exact_and_rule_out_grids_without_a_zero():
     for kind, method in (("Q4_0", "gptq"), ("Q4_0", "nearest"), ("Q8_0", "gptq"), ("Q8_0", "nearest")):
         applied, _ = rounders[method].apply(dict.fromkeys(options, kind))
         for name in linear_names(masked):
-            assert (applied.weights[name][~masked.masks[f"weight.{name}"]] == 0).all()
+            assert (applied.weights[name][~masked.masks.weights[name]] == 0).all()
 
 
 def test_rows_that_no_block_divides_are_half_precision():
     seed = small()
-    checkpoint = remove_nodes(seed, {0: all_but(128, *range(28))}, {})
+    checkpoint = cut(seed, {0: all_but(128, *range(28))}, {})
     rounding = rounder(checkpoint, scores_of(seed))
     options = rounding.options
     down = "model.layers.0.mlp.down_proj.weight"
@@ -116,7 +111,7 @@ def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():
     fisher = narrowed_fisher(checkpoint, scores)
     options = rounder(checkpoint, scores, "nearest").options
     name = "model.layers.0.mlp.down_proj"
-    inputs = next(iter(walk(build(checkpoint), family(checkpoint), WINDOWS[12:], "walk")))[1]
+    inputs = next(iter(walk(build(checkpoint), checkpoint.layout, WINDOWS[12:], "walk")))[1]
     x = torch.cat([batch[name] for batch in inputs])
     change = (
         round_nearest(checkpoint.weights[f"{name}.weight"], GRIDS["Q4_0"]).weight - checkpoint.weights[f"{name}.weight"]

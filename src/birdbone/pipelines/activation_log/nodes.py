@@ -29,9 +29,9 @@ def observe(
 ) -> tuple[Activations, Path]:
     """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
 
-    Kinds are ``ffn`` and ``kv``: a group's value is the norm of its heads' outputs. A neuron fires where
-    it exceeds its own mean magnitude. The second moments are weighted by the scan and written layer by
-    layer into a folder (see ``SecondMoments``).
+    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its own mean
+    magnitude. The second moments are weighted by the scan and written layer by layer into a folder (see
+    ``SecondMoments``).
     """
     windows = texts.calibration
     network = build(seed, resolve_device(device))
@@ -57,8 +57,8 @@ def observe(
             "ffn": torch.cat(neurons),
             "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
         }
-        for kind, h in values.items():
-            layers[kind].append(_activity(h, sampled))
+        for unit, h in values.items():
+            layers[unit].append(_activity(h, sampled))
     seal(folder, key_of(seed, windows, node_scores.tokens))
     return Activations(layers, windows.numel(), len(sampled)), folder
 

@@ -9,7 +9,7 @@ from birdbone.diff.apply import patched, verify
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import grow_neurons, remove_nodes
+from birdbone.model.pruning.removal import grow_neurons
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -17,12 +17,12 @@ UP = "model.layers.0.mlp.up_proj.weight"
 
 def pruned() -> Checkpoint:
     """Neurons gone from layers 0 and 1, a key-value group from layer 1, then healed."""
-    return healed(remove_nodes(SEED, {0: all_but(12, 3), 1: all_but(12, 0, 7, 11)}, {1: all_but(2, 0)}))
+    return healed(cut(SEED, {0: all_but(12, 3), 1: all_but(12, 0, 7, 11)}, {1: all_but(2, 0)}))
 
 
 def further() -> Checkpoint:
     """More of the same, and a weight mask."""
-    start = remove_nodes(pruned(), {0: all_but(11, 0, 10), 2: all_but(12, 5)}, {0: all_but(2, 1)})
+    start = cut(pruned(), {0: all_but(11, 0, 10), 2: all_but(12, 5)}, {0: all_but(2, 1)})
     return healed(masked(start, UP, 5), 2)
 
 
