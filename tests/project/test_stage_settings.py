@@ -16,9 +16,7 @@ from birdbone.run.code_digest import code_files
 
 STAGES = [stage.name for stage in iter_modules(pipelines.__path__) if stage.ispkg]
 NODES = [
-    node
-    for stage in STAGES
-    for node in import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline().nodes
+    node for stage in STAGES for node in import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline().nodes
 ]
 
 
