@@ -182,9 +182,7 @@ class DomainProfile:
                 layers.setdefault(kind, [])
         for kind, rows in layers.items():
             while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(
-                    Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES))
-                )
+                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
         return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
 
 
@@ -192,13 +190,11 @@ RESPONSES = [field.name for field in fields(Responses)]
 
 
 def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
-    """Kind of node -> the responses in each layer, from every label's sums."""
-    keys = next(iter(sums.values())).moments
-    units = [nodes.unit for nodes in keys]
-    return {
-        unit: [_responses(sums, Nodes(unit, layer)) for layer in range(units.count(unit))]
-        for unit in dict.fromkeys(units)
-    }
+    """Unit -> the responses in each layer, from every label's sums."""
+    responses: dict[str, list[Responses]] = {}
+    for nodes in sorted(next(iter(sums.values())).moments):
+        responses.setdefault(nodes.unit, []).append(_responses(sums, nodes))
+    return responses
 
 
 def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:

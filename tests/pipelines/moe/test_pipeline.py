@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from base_parameters import base_parameters
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from tiny_models import checkpoint_of, random_model, some_tokens
@@ -91,7 +92,7 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         names.append(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # the healing curve is logged under the working directory
-        SequentialRunner().run(create_pipeline(), catalog)
+        SequentialRunner().run(create_pipeline(base_parameters()), catalog)
     return {name: catalog.load(name) for name in names}
 
 

@@ -32,9 +32,7 @@ class Reference:
     def losses(self, domain: str, windows: Tensor, device: torch.device = CPU) -> Tensor:
         """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N], nats, float64."""
         rows = [slice(start, start + 2) for start in range(0, len(windows), 2)]
-        return torch.cat(
-            [window_nll(self.logits(domain, r, device), windows[r].to(device).long()) for r in rows]
-        )
+        return torch.cat([window_nll(self.logits(domain, r, device), windows[r].to(device).long()) for r in rows])
 
 
 @dataclass(frozen=True)

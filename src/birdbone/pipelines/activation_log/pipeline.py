@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.activation_log.nodes import observe
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """activation_log: observe."""
     return Pipeline(
         [

@@ -63,7 +63,5 @@ def measure_control(
         "kept": healed.kept,
         "domains": figures("guard", texts.guard, seed_states.guard),
         "test": figures("test", texts.test, seed_states.test),
-        "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
-        ),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
     }

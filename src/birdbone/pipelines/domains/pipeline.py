@@ -2,11 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.domains.scan import scan
 from birdbone.pipelines.domains.texts import read_texts
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """domains: texts, scan; not part of the main job."""
     return Pipeline(
         [

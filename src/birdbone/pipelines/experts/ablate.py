@@ -45,10 +45,7 @@ def ablate(
     windows, domain = _held_out(domain_texts, labels, settings.ablation_tokens)
     chosen = _chosen(experts_report, settings.ablated)
     summary = {
-        "tokens": {
-            label: int((domain == d).sum()) * (windows.shape[1] - 1)
-            for d, label in enumerate(labels)
-        },
+        "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
         "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
         "random_sets": settings.random_sets,
         "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
@@ -73,10 +70,7 @@ def ablate(
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {
         **summary,
-        "loss": {
-            d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1)
-            for i, d in enumerate(labels)
-        },
+        "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
         "experts": [
             {
                 "id": e["id"],

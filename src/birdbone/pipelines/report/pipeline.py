@@ -2,14 +2,15 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.report.files import measure_files
 from birdbone.pipelines.report.final import measure_final
 from birdbone.pipelines.report.page import make_page
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """report: files, final, page."""
-    model = f"wave_{waves}.accepted"
+    model = f"wave_{parameters.waves}.accepted"
     page = [
         "seed_about",
         "seed_metrics",
@@ -23,7 +24,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
         model,
         "parameters",
         "command",
-        *(f"wave_{i}.report" for i in range(1, waves + 1)),
+        *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
     ]
     return Pipeline(
         [
@@ -64,9 +65,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                 "final_metrics",
                 name="final",
             ),
-            Node(
-                make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"
-            ),
+            Node(make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"),
         ],
         namespace="report",
         prefix_datasets_with_namespace=False,

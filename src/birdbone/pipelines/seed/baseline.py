@@ -33,8 +33,7 @@ def measure_baseline(
 
     def states_on(split: str, domains: dict[str, Domain]) -> dict[str, Tensor]:
         return {
-            name: final_states(network, domain.windows, f"seed: {split}.{name}")
-            for name, domain in domains.items()
+            name: final_states(network, domain.windows, f"seed: {split}.{name}") for name, domain in domains.items()
         }
 
     states = States(states_on("guard", texts.guard), states_on("test", texts.test))
@@ -49,9 +48,7 @@ def measure_baseline(
     metrics = {
         "domains": figures,
         "check_perplexity": check,
-        "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
-        ),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
         "parameters": seed.parameters,
         "block_parameters": seed.block_parameters,
         "macs_per_token": seed.macs_per_token,

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.seed.baseline import measure_baseline
 from birdbone.pipelines.seed.load import load_seed
 from birdbone.pipelines.seed.tasks import measure_tasks
@@ -11,7 +12,7 @@ from birdbone.pipelines.seed.write import write_text
 WAVE_0 = ("wave_0.model", "wave_0.accepted", "wave_0.verdict")
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [

@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.sps_scan.nodes import scan
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """sps_scan: scan."""
     return Pipeline(
         [

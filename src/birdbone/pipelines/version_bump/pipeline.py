@@ -2,19 +2,20 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.version_bump.nodes import preview
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """version_bump: bundle."""
     bundle = [
         "seed_model",
-        f"wave_{waves}.accepted",
+        f"wave_{parameters.waves}.accepted",
         "seed_metrics",
         "quantize_report",
         "final_metrics",
         "parameters",
-        *(f"wave_{i}.report" for i in range(1, waves + 1)),
+        *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
     ]
     return Pipeline(
         [Node(preview, bundle, "bundle", name="bundle")],

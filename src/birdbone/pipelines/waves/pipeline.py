@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.waves.guard import judge_wave
 from birdbone.pipelines.waves.heal import heal_wave
 from birdbone.pipelines.waves.prune import prune_wave
@@ -93,7 +94,6 @@ def create_wave(number: int) -> Pipeline:
                     "seed_states",
                     "tokenizer",
                     "texts",
-                    "seed_metrics",
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",
@@ -133,6 +133,6 @@ def create_wave(number: int) -> Pipeline:
     )
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """All waves."""
-    return sum((create_wave(i) for i in range(1, waves + 1)), Pipeline([]))
+    return sum((create_wave(i) for i in range(1, parameters.waves + 1)), Pipeline([]))

@@ -30,7 +30,7 @@ def prune_wave(
     target_sparsity: float,
     target_bytes: float | None,
     widths: str,
-    quantize: QuantizeSettings,
+    rounding: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
@@ -40,9 +40,7 @@ def prune_wave(
         return start, {"wave": wave, "change": CHANGE, **report}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
-    affordable = sparsity_for(
-        allowed, start, blocks, quantize.model_dump(), settings.model_dump(), widths
-    )
+    affordable = sparsity_for(allowed, start, blocks, rounding, settings, widths)
     target = max(target_sparsity, affordable)
     step = settings.step * 0.5 ** before["halvings"]
     weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
@@ -50,10 +48,10 @@ def prune_wave(
         start,
         weights_to_remove,
         node_scores,
-        clusters.to_tensors()[0],
+        clusters,
         texts.calibration,
         second_moments,
-        settings.model_dump(),
+        settings,
         widths,
         resolve_device(device),
     )
