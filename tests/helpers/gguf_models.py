@@ -5,9 +5,9 @@ from __future__ import annotations
 import families
 import numpy as np
 import torch
+from tokenizer_folders import VOCABULARY
 from transformers import PreTrainedModel
 
-VOCABULARY = 512
 TOKENS = 256
 SIZES = {
     **families.SIZES,

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo as DvcRepo
 from git_repos import OLD, PEOPLE, Repo, lock, new_repo
 from places import ROOT
 
@@ -22,7 +21,7 @@ def away_from_other_repositories(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
+def repo(tmp_path: Path, away_from_other_repositories: None) -> Repo:
     found = new_repo(tmp_path / "repo")
     found.commit("begin")
     return found
@@ -59,6 +58,8 @@ def hooked(installed: Repo) -> Repo:
 def dvc_repo(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """A git repository with DVC in it."""
     monkeypatch.chdir(repo.root)
+    from dvc.repo import Repo as DvcRepo  # takes seconds, and most tests do without
+
     DvcRepo.init(str(repo.root)).close()
     repo.commit("dvc")
     return repo

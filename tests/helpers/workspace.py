@@ -93,6 +93,17 @@ class Workspace:
         with KedroSession.create(self.root, env=profile, runtime_params=parameters) as session:
             session.run(pipeline_names=[pipeline] if pipeline else None)
 
+    def nodes(self, profile: str) -> list[str]:
+        """The names of a whole run's nodes."""
+        from kedro.framework.project import pipelines
+        from kedro.framework.session import KedroSession
+        from kedro.framework.startup import bootstrap_project
+
+        bootstrap_project(self.root)
+        with KedroSession.create(self.root, env=profile) as session:
+            session.load_context()
+            return [node.name for node in pipelines["__default__"].nodes]
+
     def made(self) -> set[str]:
         """Every file below data/ and models/, but what says what the parameters name."""
         files = (p for name in ("data", "models") for p in (self.root / name).rglob("*") if p.is_file())

@@ -65,8 +65,7 @@ class Split:
         names = dict.fromkeys(name.partition(".")[0] for name in tensors)
         layers = range(len(tensors) // (2 * len(names)))
         groupings = {
-            name: [Cut(tensors[f"{name}.{i}.order"], tensors[f"{name}.{i}.router"]) for i in layers]
-            for name in names
+            name: [Cut(tensors[f"{name}.{i}.order"], tensors[f"{name}.{i}.router"]) for i in layers] for name in names
         }
         return cls(groupings, **{name: about[name] for name in ("experts", "width", "shared", "active", "grouping")})
 

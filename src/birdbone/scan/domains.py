@@ -51,7 +51,11 @@ class LabelSums:
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
-        tensors = {f"{key.name}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
+        tensors = {
+            f"{key.name}|{n}": getattr(m, n).clone()
+            for key, m in self.moments.items()
+            for n in SUMS
+        }
         tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
         tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")
@@ -178,9 +182,7 @@ class DomainProfile:
                 layers.setdefault(kind, [])
         for kind, rows in layers.items():
             while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(
-                    Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES))
-                )
+                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
         return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
 
 
@@ -195,10 +197,10 @@ def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
     return responses
 
 
-def _responses(sums: dict[str, LabelSums], key: Nodes) -> Responses:
-    own = [label.moments[key] for label in sums.values()]
+def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
+    own = [label.moments[nodes] for label in sums.values()]
     return Responses(
-        profile=torch.cat([label.profile(key) for label in sums.values()], 1).contiguous(),
+        profile=torch.cat([label.profile(nodes) for label in sums.values()], 1).contiguous(),
         activity=torch.stack([m.h / m.tokens for m in own]).float(),
         sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
         fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),

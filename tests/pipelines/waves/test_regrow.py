@@ -1,5 +1,7 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
+from pathlib import Path
+
 import pytest
 from families import all_but, cut, shape_of, small, tokens
 
@@ -34,7 +36,7 @@ def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = cut(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow(narrow, BEFORE, seed, {}, TEXTS, SETTINGS, HEALING, 32, "cpu", 0)
+    state, report = stage.regrow_wave(narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, "cpu", 0, Path("unused"))
     return seed, narrow, state, report
 
 

@@ -12,7 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activity:
-    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16 [nodes, S]."""
+    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16
+    [nodes, S].
+    """
 
     mean: Tensor
     variance: Tensor
@@ -65,8 +67,9 @@ NAMES = [field.name for field in fields(Activity)]
 class Clusters:
     """Labels of the feed-forward neurons, int32 [nodes] a layer, 0 the largest cluster.
 
-    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same label is
-    the same cluster in every layer; None where they were not asked for. counts: of each layer's own.
+    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same
+    label is the same cluster in every layer; None where they were not asked for. counts: of each
+    layer's own.
     """
 
     layers: list[Tensor]
@@ -96,8 +99,8 @@ class Clusters:
 class Experts:
     """Clusters of the domains' profiles: layer -> int32 [nodes].
 
-    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest of the
-    model they were found in. domains: names of the labelled sets.
+    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest
+    of the model they were found in. domains: names of the labelled sets.
     """
 
     labels: dict[int, Tensor]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -16,7 +15,6 @@ from birdbone.model.observing.activations import Activations, Activity
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
 from birdbone.pipelines.activation_log.settings import ActivationSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
@@ -27,6 +25,7 @@ def observe(
     settings: ActivationSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Activations, Path]:
     """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
 
@@ -36,25 +35,28 @@ def observe(
     """
     windows = texts.calibration
     network = build(seed, resolve_device(device))
-    folder = (workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))) / "second_moments"
+    folder = scratch / "second_moments"
     generator = torch.Generator().manual_seed(random_seed)
-    sampled = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens].sort().values
+    chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
+    sampled = chosen.sort().values
     layers: dict[str, list[Activity]] = {"ffn": [], "kv": []}
     for layer, batches in walk(network, seed.layout, windows, "activations"):
         block = seed.layout.blocks[layer]
-        down, out = block.ffn_output, block.output
+        down = block.ffn_output
+        out = block.output
         neurons, heads = [], []
 
-        def watch(
-            batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out
-        ) -> dict[str, Tensor]:
+        def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
             neurons.append(batch[down].cpu())
             heads.append(batch[out].cpu())
             return batch
 
         store(folder, layer, *fold(map(watch, batches), block.inputs, node_scores.tokens))
         outputs = torch.cat(heads)
-        values = {"ffn": torch.cat(neurons), "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1)}
+        values = {
+            "ffn": torch.cat(neurons),
+            "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
+        }
         for unit, h in values.items():
             layers[unit].append(_activity(h, sampled))
     seal(folder, key_of(seed, windows, node_scores.tokens))

@@ -16,7 +16,6 @@ from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Domain, Texts
 
@@ -32,6 +31,7 @@ def measure_control(
     waves: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together.
 
@@ -46,7 +46,7 @@ def measure_control(
         texts.heal,
         texts.check,
         replace(healing.recipe, steps=healing.steps * waves),
-        workdir(),
+        scratch,
         label="control: heal the seed",
     )
     network = build(healed.checkpoint, place)
@@ -63,7 +63,5 @@ def measure_control(
         "kept": healed.kept,
         "domains": figures("guard", texts.guard, seed_states.guard),
         "test": figures("test", texts.test, seed_states.test),
-        "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
-        ),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
     }

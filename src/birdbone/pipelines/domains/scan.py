@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from birdbone.model.checkpoint import Checkpoint
@@ -10,7 +9,6 @@ from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.sps_scan.settings import ScanSettings
-from birdbone.run.ledger import workdir
 from birdbone.scan.domains import (
     DomainProfile,
     responses_of,
@@ -31,12 +29,12 @@ def scan(
     sps_scan: ScanSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Path, DomainProfile]:
     """The ``.mscan`` of every label's windows, and what every node does on each label.
 
     Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
     """
-    folder = workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))
     labels = texts.labels
     block = sps_scan.block
     windows = texts.scan
@@ -45,7 +43,7 @@ def scan(
     network = build(seed, resolve_device(device))
     shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
     writer, written = open_writer(
-        folder / "domains.mscan",
+        scratch / "domains.mscan",
         model=about["name"],
         model_digest=about["digest"],
         modules=modules_of(seed),
@@ -65,10 +63,10 @@ def scan(
                 writer,
                 min(written, len(windows[label])),
                 block,
-                folder / f"sums-{number}.safetensors",
+                scratch / f"sums-{number}.safetensors",
             )
             written = max(0, written - len(windows[label]))
     tokens = {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()}
     places = sampled_places(sampled)
     profile = DomainProfile(responses_of(sums), places, labels, tokens, about["digest"])
-    return folder / "domains.mscan", profile
+    return scratch / "domains.mscan", profile

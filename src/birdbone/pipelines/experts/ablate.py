@@ -45,10 +45,7 @@ def ablate(
     windows, domain = _held_out(domain_texts, labels, settings.ablation_tokens)
     chosen = _chosen(experts_report, settings.ablated)
     summary = {
-        "tokens": {
-            label: int((domain == d).sum()) * (windows.shape[1] - 1)
-            for d, label in enumerate(labels)
-        },
+        "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
         "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
         "random_sets": settings.random_sets,
         "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
@@ -67,17 +64,13 @@ def ablate(
         ]
     network = build(seed, resolve_device(device))
     losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
-    changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(
-        len(chosen), -1, len(windows)
-    )
+    changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
+    changes = changes.reshape(len(chosen), -1, len(windows))
     own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {
         **summary,
-        "loss": {
-            d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1)
-            for i, d in enumerate(labels)
-        },
+        "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
         "experts": [
             {
                 "id": e["id"],

@@ -47,9 +47,7 @@ def find(
     tokenizer = read_tokenizer(tokenizer_folder)
     labels, clusters = _clustered(domains.profiles, topology, settings.clusters, random_seed)
     places = _experts(labels, clusters, settings.clusters)
-    experts = described(
-        domains, tokenizer, [members_of(labels, *place) for place in places], settings, random_seed
-    )
+    experts = described(domains, tokenizer, [members_of(labels, *place) for place in places], settings, random_seed)
     names = [str(label) if layer is None else f"{layer}.{label}" for layer, label in places]
     graph = mapper_graph(
         {f"ffn.{i}": p for i, p in domains.profiles.items()},
@@ -86,9 +84,7 @@ def read_domains(domain_profile: DomainProfile, domain_texts: LabelledTexts) -> 
     for layer, responses in enumerate(neurons):
         for name in ("profile", *MEASURES):
             if getattr(responses, name).isnan().any():
-                raise NumericalError(
-                    f"domain_profile: ffn.{layer}.{name} holds NaN: look at the model's weights"
-                )
+                raise NumericalError(f"domain_profile: ffn.{layer}.{name} holds NaN: look at the model's weights")
     limit = torch.finfo(torch.float16).max
     return Domains(
         labels=labels,
@@ -110,9 +106,7 @@ def _clustered(
     if scope == "model":
         found, whole = cluster_model({str(i): p for i, p in profiles.items()}, **choices)
         labels = {int(i): x for i, x in found.items()}
-        again = stability(
-            torch.cat(list(profiles.values())), whole.labels, resamples=resamples, **choices
-        )
+        again = stability(torch.cat(list(profiles.values())), whole.labels, resamples=resamples, **choices)
         results["all"] = whole, again
     else:
         for layer, profile in track(profiles.items(), "clusters", unit="layer"):
@@ -125,10 +119,7 @@ def _clustered(
     return labels, {
         "sizes": {where: result.sizes for where, (result, _) in results.items()},
         "silent": {where: result.silent for where, (result, _) in results.items()},
-        "stability": {
-            where: round(fmean(again), 4) if again else None
-            for where, (_, again) in results.items()
-        },
+        "stability": {where: round(fmean(again), 4) if again else None for where, (_, again) in results.items()},
     }
 
 
@@ -143,9 +134,7 @@ def _experts(labels: dict[int, Tensor], clusters: dict, scope: str) -> list[tupl
     ]
 
 
-def _persistence(
-    profiles: dict[int, Tensor], settings: ExpertSettings, random_seed: int
-) -> list[dict]:
+def _persistence(profiles: dict[int, Tensor], settings: ExpertSettings, random_seed: int) -> list[dict]:
     sets = {**{str(i): p for i, p in profiles.items()}, "all": torch.cat(list(profiles.values()))}
     rows = []
     for where, profile in track(sets.items(), "persistence", unit="layer"):
@@ -174,8 +163,7 @@ def _bars(diagrams: dict[int, Tensor]) -> dict[str, list[list[float]]]:
     for dimension, bars in diagrams.items():
         longest = bars[(bars[:, 0] - bars[:, 1]).argsort(stable=True)]
         rows[f"h{dimension}"] = [
-            [round(x, 4) for x in bar]
-            for bar in longest[: SHOWN_BARS if dimension else None].tolist()
+            [round(x, 4) for x in bar] for bar in longest[: SHOWN_BARS if dimension else None].tolist()
         ]
     return rows
 
@@ -184,9 +172,7 @@ def _rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
     return {name: None if x is None else float(f"{x:.5g}") for name, x in figures.items()}
 
 
-def _graph(
-    graph: networkx.Graph, domains: Domains, tokenizer, settings: ExpertSettings, random_seed: int
-) -> dict:
+def _graph(graph: networkx.Graph, domains: Domains, tokenizer, settings: ExpertSettings, random_seed: int) -> dict:
     """Vertices with their descriptions, and edges as [vertex, vertex, members in common, similarity]."""
     sets = []
     for _, data in graph.nodes(data=True):

@@ -80,9 +80,7 @@ def referee(
     return report, speed
 
 
-def _exactness(
-    checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, threads: int | None
-) -> dict:
+def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, threads: int | None) -> dict:
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
         asked = write_gguf(path, checkpoint, tokenizer_folder, default_type="f32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from birdbone.mixture.routing import routing_student
 from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
@@ -9,7 +11,6 @@ from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal
 from birdbone.pipelines.moe.settings import RouterHealSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
@@ -20,6 +21,7 @@ def heal_routers(
     texts: Texts,
     settings: RouterHealSettings,
     device: str,
+    scratch: Path,
 ) -> tuple[Routers, str]:
     """Routers distilled from the seed, and the curve as CSV.
 
@@ -29,14 +31,14 @@ def heal_routers(
     if not settings.steps or mixture.active == mixture.shape.experts:
         return Routers(mixture.routers), curve_csv([])
     student, learnt = routing_student(mixture, resolve_device(device))
-    with live_log("moe.heal") as on_step:
+    with live_log(scratch / "live") as on_step:
         healed = heal(
             student,
             seed,
             texts.heal,
             texts.check,
             settings.recipe,
-            workdir(),
+            scratch,
             on_step,
             "heal the routers",
         )

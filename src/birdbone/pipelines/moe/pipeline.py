@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.moe.compare import compare
 from birdbone.pipelines.moe.folder import folder
 from birdbone.pipelines.moe.gguf import gguf
@@ -12,9 +13,9 @@ from birdbone.pipelines.moe.split import split_model
 PLACE = ["params:device", "params:random_seed"]
 
 
-def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
-    """moe: split, heal, folder, gguf, compare, page; not part of the main job. source: ``seed`` or ``accepted``."""
-    model = "seed_model" if source == "seed" else f"wave_{waves}.accepted"
+def create_pipeline(parameters: Parameters) -> Pipeline:
+    """moe: split, heal, folder, gguf, compare, page; not part of the main job."""
+    model = "seed_model" if parameters.moe.source == "seed" else f"wave_{parameters.waves}.accepted"
     made = [model, "moe_split", "moe_healed"]
     return Pipeline(
         [
@@ -34,16 +35,12 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
             ),
             Node(
                 heal_routers,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device"],
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device", "scratch"],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
-            Node(
-                folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"
-            ),
-            Node(
-                gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"
-            ),
+            Node(folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"),
+            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
             Node(
                 compare,
                 [

@@ -35,15 +35,9 @@ def split_model(
     that do not fit the layers.
     """
     check_family(source)
-    lost = [
-        n
-        for n, w in source.weights.items()
-        if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)
-    ]
+    lost = [n for n, w in source.weights.items() if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)]
     if lost:
-        raise ConfigError(
-            f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32"
-        )
+        raise ConfigError(f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32")
     even, profiles, labels = evened(
         source,
         dict(enumerate(activations.profiles("ffn"))),

@@ -66,9 +66,7 @@ def quantize(
         domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
         tasks, lost = {}, {}
         if bound <= max_loss:
-            tasks, lost = guarded(
-                "rounded", state, tokenizer_folder, seed_tasks, device, random_seed
-            )
+            tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
         trials.append(
             {
                 "bytes": fixed + _size(options, chosen),
@@ -90,9 +88,7 @@ def quantize(
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
-    best = (
-        min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
-    )
+    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
     types = best["types"]
     state, packed = rounder.apply(types)
     report = {
@@ -112,19 +108,14 @@ def quantize(
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
         "trials": [
-            {
-                k: t[k]
-                for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")
-            }
+            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")}
             for t in trials
         ],
     }
     return Quantized(packed, types), report
 
 
-def _search(
-    options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int
-) -> None:
+def _search(options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int) -> None:
     """Along the line through what was measured to the fewest bytes that just fit ``limit``.
 
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
@@ -146,9 +137,7 @@ def _search(
         measure(assign(options, max_cost=floor))
 
 
-def _aim(
-    passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool
-) -> float:
+def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool) -> float:
     """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
 
     Between the dearest that passed and the cheapest that failed, by their line, or half way where the last step

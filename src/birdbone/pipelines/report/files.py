@@ -54,9 +54,7 @@ def measure_files(
             )
         for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
-            found.append(
-                (f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads))
-            )
+            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
         rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
         qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):

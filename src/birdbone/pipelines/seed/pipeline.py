@@ -2,14 +2,17 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.seed.baseline import measure_baseline
 from birdbone.pipelines.seed.load import load_seed
 from birdbone.pipelines.seed.tasks import measure_tasks
 from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 
+WAVE_0 = ("wave_0.model", "wave_0.accepted", "wave_0.verdict")
 
-def create_pipeline(**_) -> Pipeline:
+
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [
@@ -41,7 +44,7 @@ def create_pipeline(**_) -> Pipeline:
             Node(
                 measure_baseline,
                 ["seed_model", "tokenizer", "texts", "params:text.canaries", "params:device"],
-                ["seed_metrics", "seed_states"],
+                ["seed_metrics", "seed_states", *WAVE_0],
                 name="baseline",
             ),
             Node(

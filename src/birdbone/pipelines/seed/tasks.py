@@ -28,8 +28,6 @@ def measure_tasks(
     figures = evaluate("seed", seed, tokenizer_folder, list(allowed), options, device, random_seed)
     fallen(figures, figures, allowed)
     # The guards get the files through these options alone: other questions are another input to them.
-    paths = [
-        file[part] for file in files.values() for part in ("test", "examples") if file.get(part)
-    ]
+    paths = [file[part] for file in files.values() for part in ("test", "examples") if file.get(part)]
     digests = {path: file_digest(Path(path).expanduser()) for path in paths}
     return {"allowed": allowed, "settings": asdict(options), "files": digests, "seed": figures}

@@ -45,18 +45,14 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     window, end = text.window, tokenizer.eos_token_id
     template = chat if text.chat else None
     parts = split(documents(text.source, template), random_seed, HEAL_SHARES)
-    check = packed_windows(
-        parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window"
-    )
+    check = packed_windows(parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window")
     windows: dict[str, Tensor] = {}
     guard: dict[str, Domain] = {}
     test: dict[str, Domain] = {}
     read = 0
     for name, by_seed in written_places(text).items():
         count = int((~by_seed).sum()) * window
-        windows[name] = packed_windows(
-            parts["heal"], encode, count, window, name, skip=read, separator=end
-        )
+        windows[name] = packed_windows(parts["heal"], encode, count, window, name, skip=read, separator=end)
         read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if read else set()
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
@@ -66,9 +62,7 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         elif read:
             unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
         else:
-            unseen = split(
-                parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
-            )
+            unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
         for name, domains in (("guard", guard), ("test", test)):
             part = unseen[name]
             ids, numbers = document_windows(part, encode, tokens[name], window, name, domain)

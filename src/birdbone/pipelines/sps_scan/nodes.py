@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -18,7 +17,6 @@ from birdbone.model.network import build
 from birdbone.model.observing.gradients import Pairs, node_moments
 from birdbone.model.scores import Scores, joint_norms
 from birdbone.pipelines.sps_scan.settings import ScanSettings
-from birdbone.run.ledger import workdir
 from birdbone.scan.record import append, modules_of, token_texts
 from birdbone.text.texts import Texts
 
@@ -31,15 +29,17 @@ def scan(
     settings: ScanSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Path, Scores]:
     """The ``.mscan`` record, written while it scans, and every registered score of every node.
 
     The mean squared output gradients beside them say where an error would matter.
     """
-    windows, block = texts.calibration, settings.block
+    windows = texts.calibration
+    block = settings.block
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
-    path = (workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))) / "sps.mscan"
+    path = scratch / "sps.mscan"
     left = -(-settings.record_tokens // windows.shape[1])
     with ScanWriter(
         path,

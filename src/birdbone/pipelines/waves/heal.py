@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
-from birdbone.model.healing.heal import heal as heal_model
+from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
-def heal(
+def heal_wave(
     pruned: Checkpoint,
     prune_report: dict,
     before: dict,
@@ -22,6 +23,7 @@ def heal(
     settings: HealSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
@@ -37,14 +39,14 @@ def heal(
             curve_csv([]),
         )
     read = (wave - 1) * settings.steps * settings.batch
-    with live_log(f"wave_{wave}.heal") as on_step:
-        healed = heal_model(
+    with live_log(scratch / "live") as on_step:
+        healed = heal(
             student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
             texts.heal.roll(-read, 0),
             texts.check,
             settings.recipe,
-            workdir(),
+            scratch,
             on_step,
             f"wave {wave}: heal",
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-import torch
+from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
@@ -13,44 +12,42 @@ from birdbone.model.healing.heal import heal, loss_on
 from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
-from birdbone.model.pruning.regrow import regrow as regrow_model
+from birdbone.model.pruning.regrow import regrow
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
-from birdbone.run.ledger import workdir
 from birdbone.text.texts import Texts
 
 
-def regrow(
+def regrow_wave(
     healed: Checkpoint,
     before: dict,
     seed: Checkpoint,
-    seed_metrics: dict,
     texts: Texts,
     settings: RegrowSettings,
     healing: HealSettings,
     multiple: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
 
     They stay only where check text likes the model better with them.
     """
-    wave, place = before["wave"] + 1, resolve_device(device)
+    wave = before["wave"] + 1
+    place = resolve_device(device)
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
     loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (
         check.numel() - len(check)
     )
-    accepted = before.get("check_loss") or float(
-        torch.tensor(seed_metrics["check_perplexity"]).log()
-    )
+    accepted = before["check_loss"]
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
         return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
     rows = -(-settings.tokens // check.shape[1])
-    grown, returned = regrow_model(healed, seed, texts.heal[:rows], settings.share, multiple, place)
+    grown, returned = regrow(healed, seed, texts.heal[:rows], settings.share, multiple, place)
     if not returned:
         return healed, {
             **report,
@@ -62,7 +59,7 @@ def regrow(
         texts.heal.flip(0),
         check,
         replace(healing.recipe, steps=settings.heal_steps),
-        workdir(),
+        scratch,
         label=f"wave {wave}: heal what returned",
     )
     before_kl = loss_on(check, healed, seed, healing.ce_weight, place)(build(healed, place))
