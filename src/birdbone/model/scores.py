@@ -54,7 +54,7 @@ class Scores:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], about: dict) -> Scores:
-        """The inverse."""
+        """The inverse. Raises ValueError for a name that is no score's."""
         nodes: dict[tuple[Nodes, str], Tensor] = {}
         fisher: dict[str, Tensor] = {}
         tokens: dict[str, Tensor] = {}
@@ -65,7 +65,10 @@ class Scores:
                 tokens[name.removeprefix(TOKENS)] = values
             else:
                 key, _, score = name.rpartition(".")
-                nodes[Nodes.parse(key), score] = values
+                scored = Nodes.parse(key)
+                if scored is None:
+                    raise ValueError(f"{name} is the name of no score")
+                nodes[scored, score] = values
         return cls(nodes, fisher, tokens, about)
 
 
