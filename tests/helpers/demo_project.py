@@ -11,8 +11,8 @@ from pathlib import Path
 
 from places import SRC
 
-WRITE = "from pathlib import Path; from birdbone import dvc; print(*dvc.write(Path('.')))"
-CHECK = "from pathlib import Path; from birdbone import dvc; print(dvc.check(Path('.')))"
+WRITE = "from pathlib import Path; from birdbone.cli import dvc; print(*dvc.write(Path('.')))"
+CHECK = "from pathlib import Path; from birdbone.cli import dvc; print(dvc.check(Path('.')))"
 
 FILES = {
     "pyproject.toml": """
