@@ -17,11 +17,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from matplotlib.ticker import NullLocator, ScalarFormatter
 from workbench import arguments, save
 
 from birdbone.algo.topology import cluster_layer
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.recipe import Lora, Recipe

@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 from families import FAMILIES, settings_of, small
 
-from birdbone.cli.shapes import shape_of
+from birdbone.cli.shapes import model_shape
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
     checkpoint = small(family)
-    shape = shape_of({"kind": "random", "name": family, "config": settings_of(family)})
+    shape = model_shape({"kind": "random", "name": family, "config": settings_of(family)})
     blocks = {n: w for n, w in checkpoint.weights.items() if ".0." in n or ".1." in n}
     inner = Counter()
     for weight in blocks.values():
@@ -28,6 +28,6 @@ def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
 
 
 def test_gpt2_down_projection_reads_the_neurons() -> None:
-    shape = shape_of({"kind": "random", "name": "gpt2", "config": settings_of("gpt2")})
+    shape = model_shape({"kind": "random", "name": "gpt2", "config": settings_of("gpt2")})
     down_projections = shape.inner[4 * 64]
     assert down_projections == 2 * 64 * 256

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zstandard
+from families import cut
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_pairs import all_but, digests, flipped, header_of, healed, masked, tiny

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from families import cut
 from model_pairs import all_but, healed, masked, tiny
 
 from birdbone.datasets.atomic import signed

@@ -1,5 +1,6 @@
 """A bundle speaks of layers, neurons, groups and masks."""
 
+from families import cut
 from model_pairs import all_but, masked, tiny
 
 from birdbone.diff.changes import node_changes, node_words, weight_changes

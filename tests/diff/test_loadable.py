@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import cut
 from model_pairs import all_but, healed
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from families import cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_pairs import CONFIG, all_but, any_pairs, digests, healed, tiny

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import torch
+from families import cut
 from model_pairs import CONFIG, all_but, random_bits
 from patched_models import SEED, STATES, UP, pruned, regrown, there_and_back
 from safetensors.torch import save_file

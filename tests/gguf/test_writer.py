@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from birdbone.gguf.families import supports_fewer_heads, supports_uneven
-from families import LLAMA3_ROPE, checkpoint_of
+from families import LLAMA3_ROPE, checkpoint_of, cut, linear_names
 from gguf_models import (
     FAMILIES,
     clear_top1_agreement,
@@ -23,29 +22,17 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header, tensor_types
 from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import supports_uneven
 from birdbone.model.network import build
 
 
 def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Checkpoint:
     """Keep each layer's last neurons and last key-value groups."""
-    arch, config, weights = checkpoint.layout, checkpoint.config, dict(checkpoint.weights)
-    size, ratio = arch.head_size(config), arch.heads(config) // arch.kv_heads(config)
 
-    def keep(module: str, count: int, dim: int) -> None:
-        for name in (f"{module}.weight", f"{module}.bias"):
-            if name in weights and not (dim and weights[name].ndim == 1):
-                start = weights[name].shape[dim] - count
-                weights[name] = weights[name].narrow(dim, start, count).contiguous()
+    def last(unit: str, counts: list[int]) -> dict[int, torch.Tensor]:
+        return {i: torch.arange(n) >= n - counts[i] for i, n in enumerate(checkpoint.counts(unit))}
 
-    for layer, (width, kept) in enumerate(zip(widths, groups, strict=True)):
-        for module in arch.ffn_inputs(layer):
-            keep(module, width, 0)
-        keep(arch.ffn_output(layer), width, 1)
-        keep(arch.attention_part(layer, "query"), kept * ratio * size, 0)
-        keep(arch.attention_part(layer, "key"), kept * size, 0)
-        keep(arch.attention_part(layer, "value"), kept * size, 0)
-        keep(arch.attention_part(layer, "output"), kept * ratio * size, 1)
-    return Checkpoint(config, weights)
+    return cut(checkpoint, last("ffn", widths), last("kv", groups))
 
 
 def type_of_activation(network: torch.nn.Module) -> str:
@@ -120,7 +107,7 @@ def test_uneven_layers_of_other_families_are_refused(name: str, groups: int, byt
 
 def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
     checkpoint = narrowed(checkpoint_of(random_model("gpt2")), [128] * 3, [1] * 3)
-    assert not supports_fewer_heads(checkpoint.config)
+    assert checkpoint.layout.family.gguf.fixed_heads and not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="heads"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
 
@@ -188,9 +175,7 @@ def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level
     grid = GRIDS[kind]
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8} if grid.unit == 256 else {}
     checkpoint = checkpoint_of(random_model(name, **wide))
-    arch = checkpoint.layout
-    linears = [f"{module}.weight" for layer in range(3) for module in arch.linears(layer)]
-    packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linears}
+    packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linear_names(checkpoint)}
     asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)
     assert tensor_types(tmp_path / "m.gguf") == asked
     assert sum(found == kind for found in asked.values()) == (21 if name == "llama" else 12)

@@ -10,11 +10,11 @@ from families import tokens
 from birdbone.mixture.model import (
     expert_shape,
 )
-from birdbone.mixture.split import evened, split_layers
+from birdbone.mixture.split import Split, evened, split_layers
 from birdbone.model.checkpoint import Checkpoint
 
 
-def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Tensor], dict, Checkpoint]:
+def split(checkpoint: Checkpoint, experts: int = 6) -> Split:
     """The checkpoint cut at random and by topology, from random profiles."""
     generator = torch.Generator().manual_seed(2)
     layers = range(checkpoint.layers)
@@ -22,9 +22,8 @@ def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Ten
     clusters = {i: torch.randint(0, 3, (128,), generator=generator) for i in layers}
     even, profiles, clusters = evened(checkpoint, profiles, clusters)
     shape = expert_shape(len(profiles[0]), experts, 0.25)
-    found = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
-    about = {**dataclasses.asdict(shape), "active": 2, "grouping": "topology"}
-    return found, about, even
+    cuts = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
+    return Split(cuts, **dataclasses.asdict(shape), active=2, grouping="topology")
 
 
 def mean_kl(student: torch.Tensor, teacher: torch.Tensor) -> float:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from birdbone.cli.shapes import shape_of
+from birdbone.cli.shapes import model_shape
 from birdbone.model.network import build
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
@@ -56,7 +56,7 @@ def seed(folder: Path):
 
 def planned(folder: Path):
     """What `birdbone plan` reads of the folder."""
-    return shape_of(locate(str(folder), {}))
+    return model_shape(locate(str(folder), {}))
 
 
 def assert_like_from_pretrained(folder: Path) -> None:

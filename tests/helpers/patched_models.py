@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import torch
+from families import cut
 from model_pairs import all_but, digests, healed, masked, tiny
 
 from birdbone.diff.apply import patched, verify
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import grow_neurons
+from birdbone.model.layout import Nodes
+from birdbone.model.pruning.removal import return_nodes
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -28,7 +30,7 @@ def further() -> Checkpoint:
 
 def regrown() -> Checkpoint:
     columns = torch.randn(8, 2, generator=torch.Generator().manual_seed(4))
-    return grow_neurons(further(), SEED, 1, torch.tensor([0, 11]), columns)
+    return return_nodes(further(), SEED, Nodes("ffn", 1), torch.tensor([0, 11]), columns)
 
 
 STATES = {

@@ -28,14 +28,13 @@ def planted() -> Checkpoint:
     direction = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
     side = torch.where(torch.arange(96) < 48, 1.0, -1.0)[:, None]
     weights = dict(checkpoint.weights)
-    embedding = weights[f"{architecture.embedding}.weight"]
-    weights[f"{architecture.embedding}.weight"] = embedding + 0.4 * side * direction
-    weights[f"{architecture.head}.weight"] = weights[f"{architecture.head}.weight"] + 0.15 * side * direction
+    weights[layout.embedding] = weights[layout.embedding] + 0.4 * side * direction
+    weights[layout.head] = weights[layout.head] + 0.15 * side * direction
     spread = 1 + 0.2 * torch.rand(len(EXPERT), generator=generator)
     for layer in range(2):
-        attention = f"{architecture.attention_part(layer, 'output')}.weight"
+        attention = f"{layout.blocks[layer].output}.weight"
         weights[attention] = 0.01 * weights[attention]
-        norm = weights[f"{architecture.part(layer, 'post_attention_layernorm')}.weight"]
+        norm = weights[f"{layout.blocks[layer].part('post_attention_layernorm')}.weight"]
         read = torch.nn.functional.normalize(direction * norm, dim=0)
         for name in layout.blocks[layer].ffn_inputs:
             weight = weights[f"{name}.weight"]
@@ -63,18 +62,18 @@ def domain_texts(windows: int = 8, length: int = 32) -> LabelledTexts:
 
 def domain_profile(checkpoint: Checkpoint, texts: LabelledTexts) -> DomainProfile:
     """What the pipeline ``domains`` writes of the FFN nodes, measured on the scan windows."""
-    network = build(checkpoint)
-    names = checkpoint.layout.linears
+    network, layout = build(checkpoint), checkpoint.layout
+    names = layout.linears
     places = torch.arange(SAMPLED // 2) * 4
     rows: list[dict[str, list]] = [{}, {}]
     for label in LABELS:
         seen: dict[str, list] = {}
         for ids in texts.scan[label]:
             pairs = gradients(network, names, ids)
-            for key, (h, grad, _) in node_values(network, layout, checkpoint.config, pairs).items():
+            for key, (h, grad, _) in node_values(network, layout, pairs).items():
                 seen.setdefault(key, []).append((h, grad))
         for layer in range(2):
-            h, grad = (torch.cat(x) for x in zip(*seen[f"ffn.{layer}"], strict=True))
+            h, grad = (torch.cat(x) for x in zip(*seen["ffn", layer], strict=True))
             values = {"activity": h.abs().mean(0), "sensitivity": grad.abs().mean(0)}
             values |= {"fisher": h.square().mean(0) * grad.square().mean(0), "profile": h[places].T.half()}
             for name, value in values.items():

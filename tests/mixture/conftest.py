@@ -20,5 +20,4 @@ def dense() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def mixture(dense: Checkpoint) -> Mixture:
-    found, about, _ = split(dense)
-    return mixture_from(dense, (found, about))
+    return mixture_from(dense, split(dense))

@@ -37,8 +37,7 @@ def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> tor
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"num_key_value_heads": 4}])
 def test_with_all_experts_on_it_is_the_dense_model(changes: dict) -> None:
     dense = small("llama", **changes)
-    cut = split(dense)
-    network = stock_network(mixture_from(dense, cut), active=6)
+    network = stock_network(mixture_from(dense, split(dense)), active=6)
     ours, theirs = logits(network, tokens()), logits(build(dense), tokens())
     assert theirs.std() > 0.5
     assert mean_kl(ours, theirs) < 1e-6
@@ -94,8 +93,7 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
     check_family(small("llama"))
     windowed = small("mistral")
     check_family(windowed)
-    cut = split(windowed)
-    network = stock_network(mixture_from(windowed, cut), active=6)
+    network = stock_network(mixture_from(windowed, split(windowed)), active=6)
     assert network.config.max_position_embeddings == 8
     short = tokens(length=8)
     assert mean_kl(logits(network, short), logits(build(windowed), short)) < 1e-6

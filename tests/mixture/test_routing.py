@@ -17,10 +17,10 @@ from birdbone.mixture.model import (
 from birdbone.mixture.routing import routing_student
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.recipe import Recipe
 from birdbone.model.network import build
 
-SETTINGS = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "compute": "float32"}
+RECIPE = Recipe(steps=12, batch=4, learning_rate=0.3, checkpoint_every=4, compute="float32")
 
 
 def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
@@ -35,10 +35,7 @@ def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
                 raise KeyboardInterrupt
 
         student, routers = routing_student(lost, "cpu")
-        recipe = HealSettings(steps=12, batch=4, learning_rate=0.3, checkpoint_every=4, **SETTINGS)
-        found = heal(
-            lost.dense, dense, windows, windows, recipe, 0, "cpu", workdir, on_step, "heal", lambda *_: student
-        )
+        found = heal(student, dense, windows, windows, RECIPE, workdir, on_step)
         assert found.kept > 0
         return routers(), found.curve
 

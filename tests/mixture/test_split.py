@@ -15,16 +15,15 @@ from birdbone.model.network import build
 
 
 def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense: Checkpoint) -> None:
-    found, about, _ = split(dense)
+    whole = split(dense)
     for layer in range(2):
-        one, other = (found[f"{name}.{layer}.order"].long() for name in ("topology", "random"))
+        one, other = (whole.groupings[name][layer].order.long() for name in ("topology", "random"))
         assert one.sort().values.tolist() == other.sort().values.tolist() == list(range(128))
-        assert torch.equal(one[: about["shared"]], other[: about["shared"]]) and not torch.equal(one, other)
-        assert found[f"random.{layer}.router"].shape == (6, 64)
+        assert torch.equal(one[: whole.shared], other[: whole.shared]) and not torch.equal(one, other)
+        assert whole.groupings["random"][layer].router.shape == (6, 64)
 
 
 def test_narrower_layers_get_nodes_of_no_weight(dense: Checkpoint) -> None:
     narrow = cut(dense, {1: all_but(128, *range(0, 64, 2))}, {})
-    found, about, even = split(narrow)
-    network = stock_network(mixture_from(narrow, (found, about)), active=6)
+    network = stock_network(mixture_from(narrow, split(narrow)), active=6)
     assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-6

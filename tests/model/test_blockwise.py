@@ -46,7 +46,7 @@ def test_gemmas_sliding_window_matters_here():
 
 def test_a_caller_may_leave_batches_unread():
     checkpoint = small()
-    network, architecture = build(checkpoint), checkpoint.layout
+    network, layout = build(checkpoint), checkpoint.layout
     partly = {}
     for layer, batches in walk(network, layout, tokens(8), "walk", batch=2):
         partly[layer] = next(iter(batches))

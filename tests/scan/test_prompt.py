@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from families import cut
 from small_scans import model, tokenizer
 
 from birdbone.datasets.mscan_open import open_scan

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from birdbone.errors import BirdboneError
 from birdbone.model.network import build
+from birdbone.pipelines.seed.load import load_seed
 from birdbone.sources.adapter import about
 from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate

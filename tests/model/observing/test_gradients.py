@@ -42,12 +42,12 @@ def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_node_moments_are_sums_of_activation_times_gradient(name):
     checkpoint, windows = small(name), tokens(rows=2)
-    architecture = checkpoint.layout
+    layout = checkpoint.layout
     nodes, fisher, weights = node_moments(build(checkpoint), layout, windows, "scan")
     parts = {"ffn": layout.blocks[1].ffn_output, "kv": layout.blocks[1].output}
     for kind, module in parts.items():
-        found = nodes[f"{kind}.1"]
-        groups = 1 if kind == "ffn" else architecture.kv_heads(checkpoint.config)
+        found = nodes[kind, 1]
+        groups = 1 if kind == "ffn" else layout.blocks[1].kv_heads
         products, squared, by_token = 0, 0, []
         for ids in windows:
             h, grad_h, grad_out = by_hand(build(checkpoint), module, ids)

@@ -1,11 +1,11 @@
-"""Second moments are those of the inputs, and a sealed cache gives them back."""
+"""Second moments are those of the inputs, and a sealed folder gives them back."""
 
 import torch
 from families import seen_by_hooks, small, tokens
 
 from birdbone.algo.moments import second_moment
 from birdbone.model.network import build
-from birdbone.model.observing.moments import fold, moments, seal, store
+from birdbone.model.observing.moments import SecondMoments, fold, key_of, moments, seal, store
 
 
 def token_weights_of(checkpoint, windows, seed: int = 0) -> dict:
@@ -32,7 +32,7 @@ def test_modules_of_one_input_share_a_moment_where_every_token_counts_alike():
 
 def test_moments_are_those_of_the_inputs():
     checkpoint, windows = small(), tokens(rows=16)
-    network, architecture = build(checkpoint), checkpoint.layout
+    network, layout = build(checkpoint), checkpoint.layout
     weights = token_weights_of(checkpoint, windows)
     for layer, fit, check in moments(checkpoint, windows, weights, "cpu"):
         assert set(fit) == set(check) == set(layout.blocks[layer].linears)
@@ -45,39 +45,48 @@ def test_moments_are_those_of_the_inputs():
             torch.testing.assert_close(check[name], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_sealed_cache_is_read_and_an_unsealed_one_is_not(tmp_path):
-    from birdbone.model.observing.moments import cache_key
-
+def test_a_sealed_folder_is_read_and_an_unsealed_one_is_not(tmp_path):
     checkpoint, windows = small(), tokens(rows=4)
     weights = token_weights_of(checkpoint, windows)
-    folder = tmp_path / cache_key(checkpoint, windows, weights)
-    mark = {"mark": torch.ones(1, 1)}
+    folder, mark = tmp_path / "moments", {"mark": torch.ones(1, 1)}
     for layer in range(2):
         store(folder, layer, mark, mark)
-    assert "mark" not in next(iter(moments(checkpoint, windows, weights, "cpu", tmp_path)))[1]
-    (tmp_path / "older").mkdir()
-    seal(folder)
-    assert not (tmp_path / "older").exists()
-    assert [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu", tmp_path)] == [mark, mark]
-    others = token_weights_of(checkpoint, windows, seed=1)
-    assert "mark" not in next(iter(moments(checkpoint, windows, others, "cpu", tmp_path)))[1]
-    other = small(seed=1)
-    assert "mark" not in next(iter(moments(other, windows, weights, "cpu", tmp_path)))[1]
+    stored = SecondMoments(folder)
+    assert "mark" not in next(iter(stored.of(checkpoint, windows, weights, "cpu")))[1]
+    seal(folder, key_of(checkpoint, windows, weights))
+    assert [fit for _, fit, _ in stored.of(checkpoint, windows, weights, "cpu")] == [mark, mark]
 
 
-def test_moments_are_remembered_once(tmp_path, monkeypatch):
-    from birdbone.model.observing.moments import CACHE, remember
-
-    monkeypatch.chdir(tmp_path)
+def test_moments_of_another_model_text_or_weights_are_not_read(tmp_path):
     checkpoint, windows = small(), tokens(rows=4)
     weights = token_weights_of(checkpoint, windows)
-    remember(checkpoint, windows, weights, "cpu")
-    wanted = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu")]
+    mark = {"mark": torch.ones(1, 1)}
+    for layer in range(2):
+        store(tmp_path, layer, mark, mark)
+    seal(tmp_path, key_of(checkpoint, windows, weights))
+    others = token_weights_of(checkpoint, windows, seed=1)
+    for case in (
+        (small(seed=1), windows, weights),
+        (checkpoint, tokens(rows=4, seed=1), weights),
+        (checkpoint, windows, others),
+    ):
+        assert "mark" not in next(iter(SecondMoments(tmp_path).of(*case, "cpu")))[1]
+
+
+def test_stored_moments_are_those_that_were_computed(tmp_path, monkeypatch):
+    checkpoint, windows = small(), tokens(rows=16)
+    weights = token_weights_of(checkpoint, windows)
+    computed = list(SecondMoments().of(checkpoint, windows, weights, "cpu"))
+    for layer, fit, check in computed:
+        store(tmp_path, layer, fit, check)
+    seal(tmp_path, key_of(checkpoint, windows, weights))
     monkeypatch.setattr("birdbone.model.observing.moments.walk", None)  # nothing is walked again
-    remember(checkpoint, windows, weights, "cpu")
-    found = [fit for _, fit, _ in moments(checkpoint, windows, weights, "cpu", CACHE)]
-    assert [set(layer) for layer in found] == [set(layer) for layer in wanted]
-    assert all(torch.equal(f[n], w[n]) for f, w in zip(found, wanted, strict=True) for n in w)
+    read = list(SecondMoments(tmp_path).of(checkpoint, windows, weights, "cpu"))
+    assert [layer for layer, _, _ in read] == [layer for layer, _, _ in computed] == [0, 1]
+    for (_, *ours), (_, *theirs) in zip(read, computed, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], moment) for name, moment in other.items())
 
 
 def test_without_weights_every_token_counts_alike():

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from families import FAMILIES, all_but, cut, logits, random_masks, shape_of, small, tokens
 
+from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.pruning.regrow import _ffn_inputs, _gains, regrow
-from birdbone.model.pruning.removal import grow_neurons
+from birdbone.model.pruning.removal import return_nodes
 
 families = pytest.mark.parametrize("name", FAMILIES)
 WINDOWS = tokens(rows=6, length=24)
@@ -25,7 +26,7 @@ def norms_by_autograd(checkpoint, seed, layer: int) -> torch.Tensor:
     """‖∂L/∂W_down[:, j]‖ of the removed neurons with incoming rows restored and outgoing columns zero."""
     gone = torch.tensor(list(GONE[layer]))
     hidden = seed.weights[f"{seed.layout.blocks[layer].ffn_output}.weight"].shape[0]
-    restored = grow_neurons(checkpoint, seed, layer, gone, torch.zeros(hidden, len(gone)))
+    restored = return_nodes(checkpoint, seed, Nodes("ffn", layer), gone, torch.zeros(hidden, len(gone)))
     network = build(restored)
     torch.testing.assert_close(logits(network, WINDOWS), logits(build(checkpoint), WINDOWS), atol=1e-5, rtol=1e-5)
     weight = network.get_submodule(seed.layout.blocks[layer].ffn_output).weight.requires_grad_(True)
@@ -99,10 +100,11 @@ def test_returning_neurons_are_unmasked_and_old_masks_stay():
     checkpoint, seed = pair()
     masked = random_masks(checkpoint)
     grown, _ = regrow(masked, seed, WINDOWS, share=1.0, multiple=32, device="cpu")
-    for name, mask in grown.masks.items():
-        if name.startswith("weight."):
-            assert mask.shape == grown.weights[name.removeprefix("weight.")].shape
+    assert grown.masks.weights.keys() == masked.masks.weights.keys()
+    for name, mask in grown.masks.weights.items():
+        assert mask.shape == grown.weights[name].shape
     kept = checkpoint.masks.nodes["ffn", 0]
-    name = "weight.model.layers.0.mlp.up_proj.weight"
-    assert torch.equal(grown.masks[name][kept], masked.masks[name]) and grown.masks[name][~kept].all()
+    name = "model.layers.0.mlp.up_proj.weight"
+    mask = grown.masks.weights[name]
+    assert torch.equal(mask[kept], masked.masks.weights[name]) and mask[~kept].all()
     assert logits(build(grown), WINDOWS).isfinite().all()

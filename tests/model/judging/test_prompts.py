@@ -2,7 +2,7 @@
 
 import torch
 
-from birdbone.model.judging.evaluate import generate
+from birdbone.model.judging.prompts import generate
 from birdbone.text.tokenizer import train_tokenizer
 
 
