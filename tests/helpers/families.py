@@ -35,6 +35,14 @@ SIZES = {
 SPECIAL = {
     "llama": {"tie_word_embeddings": True},
     "qwen2": {"tie_word_embeddings": True},
+    "smollm3": {"tie_word_embeddings": True},
+    "granite": {
+        "tie_word_embeddings": True,
+        "attention_multiplier": 0.3,
+        "embedding_multiplier": 2.0,
+        "residual_multiplier": 0.5,
+        "logits_scaling": 3.0,
+    },
     "gemma3_text": {
         "sliding_window": 6,
         "query_pre_attn_scalar": 24,

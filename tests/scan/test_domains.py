@@ -17,10 +17,8 @@ from birdbone.pipelines.domains.scan import scan
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.domains.texts import read_texts
 from birdbone.pipelines.sps_scan.settings import ScanSettings
-from birdbone.run.checks import check_outside
 from birdbone.scan import domains
 from birdbone.scan.domains import DomainProfile
-from birdbone.text.arithmetic import worksheets
 
 ABOUT = {"name": "small", "digest": "d" * 64}
 DOWN = "model.layers.1.mlp.down_proj"

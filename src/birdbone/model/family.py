@@ -168,11 +168,13 @@ def supports_uneven(config: dict[str, Any]) -> bool:
 
 def _extended(name: str, described: dict[str, dict]) -> dict[str, Any]:
     """A file's content laid over that of the family it ``extends``; of ``gguf``, the block's names too."""
-    own = described[name]
+    own = dict(described[name])
     if "extends" not in own:
         return own
-    parent = _extended(own["extends"], described)
-    block = {**parent["gguf"]["block"], **own.get("gguf", {}).get("block", {})}
-    block = {module: name for module, name in block.items() if name is not None}
-    gguf = {**parent["gguf"], **own.get("gguf", {}), "block": block}
-    return {**parent, **{key: value for key, value in own.items() if key != "extends"}, "gguf": gguf}
+    parent = _extended(own.pop("extends"), described)
+    whole = {**parent, **own}
+    if whole["gguf"]:
+        block = {**parent["gguf"]["block"], **whole["gguf"].get("block", {})}
+        block = {module: name for module, name in block.items() if name is not None}
+        whole["gguf"] = {**parent["gguf"], **whole["gguf"], "block": block}
+    return whole

@@ -114,7 +114,7 @@ class Unit:
     count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias that are one node's.
     columns: module -> neighbouring columns of its weight; the first is where the nodes' values can be read.
     enters: the modules whose rows say how strongly a node is driven. gains: norms over all nodes' rows together.
-    few: so few that lists call them by number.
+    keys: the configuration's entries that say how many nodes there are. few: so few that lists call them by number.
     """
 
     one: str
@@ -124,6 +124,7 @@ class Unit:
     columns: Callable[[Block], dict[str, int]]
     enters: Callable[[Block], list[str]]
     gains: Callable[[Block], dict[str, int]] = lambda block: {}
+    keys: Callable[[Block, int], dict[str, int]] = lambda block, count: {}
     few: bool = False
 
 
@@ -135,6 +136,7 @@ UNITS: dict[str, Unit] = {
         rows=lambda block: dict.fromkeys(block.ffn_inputs, 1),
         columns=lambda block: {block.ffn_output: 1},
         enters=lambda block: block.ffn_inputs,
+        keys=lambda block, count: {block.family.ffn.width: count},
     ),
     "kv": Unit(
         one="key-value group",
@@ -148,6 +150,10 @@ UNITS: dict[str, Unit] = {
         columns=lambda block: {block.output: block.group_width},
         enters=lambda block: [block.value],
         gains=lambda block: block.joint_norms,
+        keys=lambda block, count: {
+            block.family.attention.heads: count * (block.heads // block.kv_heads),
+            block.family.attention.kv_heads: count,
+        },
         few=True,
     ),
 }
@@ -237,13 +243,17 @@ class Block:
     @property
     def linears(self) -> list[str]:
         """Every linear module, in the order of the data's flow."""
-        return [self.query, self.key, self.value, self.output, *self.ffn_inputs, self.ffn_output]
+        return [name for modules in self.inputs.values() for name in modules]
 
     @property
     def inputs(self) -> dict[str, list[str]]:
-        """Linear modules by the input they share, keyed by the first of each."""
-        sharing = ([self.query, self.key, self.value], [self.output], self.ffn_inputs, [self.ffn_output])
-        return {modules[0]: modules for modules in sharing}
+        """Linear modules by the input they share, keyed by the first of each.
+
+        Attention's come first, then the feed-forward network's, then those of any other unit.
+        """
+        units = [UNITS["kv"], UNITS["ffn"], *(UNITS[name] for name in UNITS if name not in ("kv", "ffn"))]
+        sharing = [list(modules(self)) for unit in units for modules in (unit.rows, unit.columns)]
+        return {modules[0]: modules for modules in sharing if modules}
 
     @cached_property
     def axes(self) -> dict[str, Axis]:

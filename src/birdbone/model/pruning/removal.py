@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import COLUMNS, Nodes
+from birdbone.model.layout import COLUMNS, UNITS, Nodes
 from birdbone.model.masks import Masks
 
 Stays = Mapping[Nodes, Tensor]
@@ -67,14 +67,10 @@ def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
             weight = checkpoint.weights.get(name)
             if weight is not None and axis.count(weight.shape) != most[axis.nodes.unit]:
                 weights[name] = axis.pad(weight, most[axis.nodes.unit])
-    shared = layout.blocks[0].heads // layout.blocks[0].kv_heads
-    config = {
-        **checkpoint.config,
-        family.ffn.width: most["ffn"],
-        family.attention.heads: most["kv"] * shared,
-        family.attention.kv_heads: most["kv"],
-        "tie_word_embeddings": layout.head not in checkpoint.weights,
-    }
+    config = dict(checkpoint.config)
+    for unit, count in most.items():
+        config |= UNITS[unit].keys(layout.blocks[0], count)
+    config["tie_word_embeddings"] = layout.head not in checkpoint.weights
     even = Checkpoint(config, {**checkpoint.weights, **weights})
     if even.layout.blocks[0].head_size != layout.blocks[0].head_size:
         config["head_dim"] = layout.blocks[0].head_size
