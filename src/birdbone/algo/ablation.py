@@ -35,7 +35,11 @@ class Effects:
 
 
 def effects(
-    changes: ArrayLike, random_changes: ArrayLike, own: list[list[int]], domain: ArrayLike, random_seed: int = 0
+    changes: ArrayLike,
+    random_changes: ArrayLike,
+    own: list[list[int]],
+    domain: ArrayLike,
+    random_seed: int = 0,
 ) -> tuple[list[Effects], Effects]:
     """Each expert's effects, and their mean over the experts.
 
@@ -44,32 +48,48 @@ def effects(
     random sets anew, so that the intervals carry both. Raises ValueError when a domain has under two windows,
     there are under two random sets, or a figure is not finite.
     """
-    changes, random_changes, domain = np.asarray(changes), np.asarray(random_changes), np.asarray(domain)
+    changes, random_changes, domain = (
+        np.asarray(changes),
+        np.asarray(random_changes),
+        np.asarray(domain),
+    )
     names = np.unique(domain)
     if min(int((domain == d).sum()) for d in names) < 2 or random_changes.shape[1] < 2:
         raise ValueError("intervals need at least two windows of each domain and two random sets")
     if not np.isfinite(changes).all() or not np.isfinite(random_changes).all():
         raise ValueError("a change of loss is not finite")
-    weights_D = [draws(int((domain == d).sum()), RESAMPLES, random_seed + 1 + i) for i, d in enumerate(names)]
+    weights_D = [
+        draws(int((domain == d).sum()), RESAMPLES, random_seed + 1 + i) for i, d in enumerate(names)
+    ]
     weights_D = [np.vstack([np.ones(w.shape[1]), w]) / w.shape[1] for w in weights_D]
-    sets = draws(random_changes.shape[1], RESAMPLES * len(changes), random_seed).reshape(len(changes), RESAMPLES, -1)
+    sets = draws(random_changes.shape[1], RESAMPLES * len(changes), random_seed).reshape(
+        len(changes), RESAMPLES, -1
+    )
     rows = []
     for expert, (change_W, random_RW) in enumerate(zip(changes, random_changes, strict=True)):
         sets_BR = np.vstack([np.ones(random_RW.shape[0]), sets[expert]]) / random_RW.shape[0]
         plain = np.stack([w @ change_W[domain == d] for w, d in zip(weights_D, names, strict=True)])
         random = np.stack(
-            [((w @ random_RW[:, domain == d].T) * sets_BR).sum(1) for w, d in zip(weights_D, names, strict=True)]
+            [
+                ((w @ random_RW[:, domain == d].T) * sets_BR).sum(1)
+                for w, d in zip(weights_D, names, strict=True)
+            ]
         )
         rows.append(_figures(plain, plain - random, np.isin(names, own[expert])))
     means_RD = [
-        np.stack([random_changes[e][:, domain == d].mean(1) for d in own[e]]).mean(0) for e in range(len(changes))
+        np.stack([random_changes[e][:, domain == d].mean(1) for d in own[e]]).mean(0)
+        for e in range(len(changes))
     ]
     above = [float((m < row["change"][0]).mean()) for m, row in zip(means_RD, rows, strict=True)]
     mean = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
-    return [_summed(row, a) for row, a in zip(rows, above, strict=True)], _summed(mean, float(np.mean(above)))
+    return [_summed(row, a) for row, a in zip(rows, above, strict=True)], _summed(
+        mean, float(np.mean(above))
+    )
 
 
-def _figures(plain_DB: np.ndarray, effect_DB: np.ndarray, own_D: np.ndarray) -> dict[str, np.ndarray]:
+def _figures(
+    plain_DB: np.ndarray, effect_DB: np.ndarray, own_D: np.ndarray
+) -> dict[str, np.ndarray]:
     """The first column of each is the estimate, the rest are bootstrap draws."""
     effect, others = effect_DB[own_D].mean(0), effect_DB[~own_D].mean(0)
     return {
@@ -98,4 +118,8 @@ def verdict(experts: list[Effects], mean: Effects) -> str:
     """``holds`` where the mean over the experts and most of them do, ``holds in part`` where the mean alone does."""
     if judgement(mean) != "holds":
         return "does not hold"
-    return "holds" if sum(judgement(e) == "holds" for e in experts) * 2 > len(experts) else "holds in part"
+    return (
+        "holds"
+        if sum(judgement(e) == "holds" for e in experts) * 2 > len(experts)
+        else "holds in part"
+    )

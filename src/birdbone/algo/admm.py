@@ -34,7 +34,9 @@ def admm(
     norm = moment.diagonal().sqrt()
     even = moment / norm[:, None] / norm
     target = weight.float() * norm @ even
-    inverse = torch.cholesky_inverse(factorized(even + PULL * torch.eye(len(even), device=even.device)))
+    inverse = torch.cholesky_inverse(
+        factorized(even + PULL * torch.eye(len(even), device=even.device))
+    )
     wanted = weight.float() * norm
     for step in range(1, TIGHTENING):
         if pattern is None:

@@ -33,7 +33,12 @@ class Selectivity:
 
 
 def selectivity(
-    values: dict[int, Tensor], sets: list[Nodes], *, draws: int = 200, level: float = 0.05, random_seed: int = 0
+    values: dict[int, Tensor],
+    sets: list[Nodes],
+    *,
+    draws: int = 200,
+    level: float = 0.05,
+    random_seed: int = 0,
 ) -> list[Selectivity]:
     """Which domains each set of nodes is for, beside ``draws`` random sets of equal size in the same layers.
 
@@ -67,7 +72,9 @@ def firing(profiles: dict[int, Tensor], members: Nodes) -> Tensor:
     return (rows / mean.where(mean > 0, 1.0)).mean(0)
 
 
-def random_sets(widths: dict[int, int], members: Nodes, count: int, random_seed: int) -> list[Nodes]:
+def random_sets(
+    widths: dict[int, int], members: Nodes, count: int, random_seed: int
+) -> list[Nodes]:
     """``count`` sets with as many nodes in each layer, drawn from the layer's other nodes.
 
     Where fewer others are left than the set has members, members fill up.
@@ -94,7 +101,9 @@ def members_of(labels: dict[int, Tensor], layer: int | None, label: int) -> Node
 def _judged(own: Tensor, expected: Tensor, null: Tensor, level: float) -> Selectivity:
     enrichment = _log2(own) - _log2(expected)
     found = _contrast(enrichment)
-    threshold = _contrast(_log2(null) - _log2(expected)[:, None]).quantile(1 - level / len(own), dim=1)
+    threshold = _contrast(_log2(null) - _log2(expected)[:, None]).quantile(
+        1 - level / len(own), dim=1
+    )
     order = (found - threshold).argsort(descending=True, stable=True).tolist()
     return Selectivity(enrichment, found, threshold, [d for d in order if found[d] > threshold[d]])
 

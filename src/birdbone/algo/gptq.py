@@ -46,7 +46,9 @@ class Compensation(NamedTuple):
         """The same of inputs divided by ``columns`` [I], without factorizing again."""
         ordered = columns[self.order]
         moment = self.moment / columns / columns[:, None]
-        return Compensation(moment, self.order, self.factor * ordered, self.power / ordered.square(), self.natural)
+        return Compensation(
+            moment, self.order, self.factor * ordered, self.power / ordered.square(), self.natural
+        )
 
 
 def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
@@ -56,10 +58,16 @@ def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") 
     Raises NumericalError when the damped moment cannot be factorized.
     """
     natural = order == "natural"
-    columns = torch.arange(len(moment)) if natural else moment.diagonal().argsort(descending=True, stable=True)
+    columns = (
+        torch.arange(len(moment))
+        if natural
+        else moment.diagonal().argsort(descending=True, stable=True)
+    )
     ordered = moment[columns][:, columns]
     power = ordered.diagonal().clamp_min(1e-12)
-    return Compensation(damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural)
+    return Compensation(
+        damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural
+    )
 
 
 def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
@@ -84,7 +92,9 @@ def _searched(weight: Tensor, grid: Grid, power: Tensor | None = None) -> Tensor
     return grid.representable(grid.scales(blocks, importance).view(len(weight), -1))
 
 
-def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
+def round_compensated(
+    weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None
+) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
     In the columns' natural order scales are found unit by unit, when the unit is reached, on the weights as
@@ -103,7 +113,9 @@ def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Ten
         stop = start + block
         if natural and start % grid.unit == 0:
             unit = slice(start, start + grid.unit)
-            scales[:, start // block : unit.stop // block] = _searched(left[:, unit], grid, power[unit])
+            scales[:, start // block : unit.stop // block] = _searched(
+                left[:, unit], grid, power[unit]
+            )
         w, u = left[:, start:stop].T.contiguous(), factor[start:stop, start:stop]
         errors, columns = torch.empty_like(w), order[start:stop]
         scale = scales[:, columns // block].T.contiguous()
@@ -120,7 +132,9 @@ def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Ten
     return Rounded(codes, scales, grid.weights(codes, scales))
 
 
-def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> Rounded:
+def refine(
+    weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None
+) -> Rounded:
     """The rounding with its codes gone over once more, and then its scales refitted.
 
     GPTQ never returns to a code, and fixes a block's scale before it knows what the columns to come will
@@ -139,7 +153,9 @@ def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Roun
     scales = []
     for part, target in zip(levels.split(rows), weight.float().split(rows), strict=True):
         tiles = part.view(-1, blocks, block)
-        through = torch.stack([tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1)
+        through = torch.stack(
+            [tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1
+        )
         left = (through.view(-1, blocks, blocks, block) * tiles[:, None]).sum(-1)
         right = torch.einsum("obi,oi->ob", through, target)
         diagonal = left.diagonal(dim1=1, dim2=2)
@@ -149,14 +165,20 @@ def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Roun
     return Rounded(codes, found, levels * found.repeat_interleave(block, 1))
 
 
-def _recoded(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
+def _recoded(
+    weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None
+) -> Tensor:
     """Codes after one sweep of coordinate descent over the columns, block by block; scales as they are."""
     slope, power, block = (rounded.weight - weight) @ moment, moment.diagonal(), grid.block
     levels = torch.empty(weight.shape[::-1])  # [I, O]: columns lie together
     kept = mask.T.float().contiguous() if mask is not None else None
     for b in range(len(levels) // block):
         columns, scale = slice(b * block, (b + 1) * block), rounded.scales[:, b].contiguous()
-        tile, slopes, inverse = moment[columns, columns], slope[:, columns].T.contiguous(), 1 / inverse_safe(scale)
+        tile, slopes, inverse = (
+            moment[columns, columns],
+            slope[:, columns].T.contiguous(),
+            1 / inverse_safe(scale),
+        )
         value = rounded.weight[:, columns].T.contiguous()
         change = torch.empty_like(value)
         for j in range(block):

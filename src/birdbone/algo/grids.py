@@ -68,8 +68,12 @@ class Grid:
         """The levels (float32) nearest to values already divided by their scale, which are overwritten."""
         if self._even:
             return scaled.round_().clamp_(self.levels[0], self.levels[-1])
-        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(self._table) - 1).to(torch.int32)
-        return self._table.to(place.device).index_select(0, place.flatten()).view(place.shape)  # the fastest look-up
+        place = (
+            scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(self._table) - 1).to(torch.int32)
+        )
+        return (
+            self._table.to(place.device).index_select(0, place.flatten()).view(place.shape)
+        )  # the fastest look-up
 
     def codes(self, levels: Tensor) -> Tensor:
         """Positions (uint8) of levels in the grid."""
@@ -113,7 +117,12 @@ class Grid:
         """
         weights = torch.ones((), device=blocks.device) if weights is None else weights.float()
         given = weights.split(CHUNK) if weights.dim() else repeat(weights)
-        return torch.cat([self._searched(part, w) for part, w in zip(blocks.float().split(CHUNK), given, strict=False)])
+        return torch.cat(
+            [
+                self._searched(part, w)
+                for part, w in zip(blocks.float().split(CHUNK), given, strict=False)
+            ]
+        )
 
     def _searched(self, blocks: Tensor, weights: Tensor) -> Tensor:
         levels = self.snapped(blocks / inverse_safe(self._guesses(_largest(blocks))[:, :, None]))
@@ -140,12 +149,17 @@ class Grid:
     def reference(self, values: Tensor, importance: Tensor | None = None) -> Tensor:
         """GGUF's bytes of a matrix [R, C] by llama.cpp's own rounding; importance [C]: its importance matrix."""
         if not self.fits(values.shape[1]):
-            raise ValueError(f"{self.name} needs rows of multiples of {self.unit}, not {values.shape[1]}")
+            raise ValueError(
+                f"{self.name} needs rows of multiples of {self.unit}, not {values.shape[1]}"
+            )
         return ggml.quantized(values, self.ggml_type, self.row_bytes(values.shape[1]), importance)
 
     def pack(self, codes: Tensor, scales: Tensor) -> Tensor:
         """GGUF's bytes of a matrix: codes [R, C], representable scales [R, B] -> uint8 [R, bytes]."""
-        numbers = {"codes": codes.reshape(-1, self.unit).to(torch.uint8), "scale": scales.reshape(-1, 1)}
+        numbers = {
+            "codes": codes.reshape(-1, self.unit).to(torch.uint8),
+            "scale": scales.reshape(-1, 1),
+        }
         if self.least_step is not None:
             steps, numbers["scale"] = self._steps(scales)
             numbers["steps"] = (steps - self.least_step).to(torch.uint8)
@@ -167,7 +181,9 @@ class Grid:
     def _guesses(self, largest: Tensor) -> Tensor:
         ends = (self.levels[0], self.levels[-1])
         share = abs(self.levels[0]) / 16
-        return torch.stack([largest / (end - step * math.copysign(share, end)) for end in ends for step in STEPS])
+        return torch.stack(
+            [largest / (end - step * math.copysign(share, end)) for end in ends for step in STEPS]
+        )
 
 
 def _best_fit(along: Tensor, power: Tensor) -> Tensor:

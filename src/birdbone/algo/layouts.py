@@ -58,8 +58,18 @@ LAYOUTS: dict[str, tuple[Field, ...]] = {
         Field("steps", 2, low=4),
         SCALE,
     ),
-    "IQ4_XS": (SCALE, Field("steps", 2, groups=2, low=4), Field("steps", 4, groups=4), Field("codes", 4, groups=8)),
-    "Q6_K": (Field("codes", 4, groups=2), Field("codes", 2, groups=2, low=4), Field("steps", plus=-128), SCALE),
+    "IQ4_XS": (
+        SCALE,
+        Field("steps", 2, groups=2, low=4),
+        Field("steps", 4, groups=4),
+        Field("codes", 4, groups=8),
+    ),
+    "Q6_K": (
+        Field("codes", 4, groups=2),
+        Field("codes", 2, groups=2, low=4),
+        Field("steps", plus=-128),
+        SCALE,
+    ),
 }
 
 

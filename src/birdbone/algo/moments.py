@@ -56,7 +56,9 @@ def damped(moment: Tensor, damping: float) -> Tensor:
     """
     diagonal = moment.diagonal()
     floor = diagonal.mean().clamp_min(1e-8)
-    return moment + torch.diag(damping * diagonal + torch.where(diagonal <= 1e-6 * floor, floor, 0.0))
+    return moment + torch.diag(
+        damping * diagonal + torch.where(diagonal <= 1e-6 * floor, floor, 0.0)
+    )
 
 
 def output_error(change: Tensor, moment: Tensor) -> float:
@@ -69,7 +71,9 @@ def inverse_factor(moment: Tensor, damping: float) -> Tensor:
 
     Raises NumericalError when the damped moment is not positive definite.
     """
-    backwards = factorized(damped(moment, damping).double().flip(0, 1))  # its inverse, turned again, is U itself
+    backwards = factorized(
+        damped(moment, damping).double().flip(0, 1)
+    )  # its inverse, turned again, is U itself
     identity = torch.eye(len(moment), dtype=backwards.dtype, device=backwards.device)
     return torch.linalg.solve_triangular(backwards, identity, upper=False).flip(0, 1).float()
 

@@ -43,7 +43,9 @@ class Homology:
     tests: dict[str, dict[str, float | None]]
 
 
-def homology(profiles: Tensor, *, landmarks: int = 128, permutations: int = 19, random_seed: int = 0) -> Homology:
+def homology(
+    profiles: Tensor, *, landmarks: int = 128, permutations: int = 19, random_seed: int = 0
+) -> Homology:
     """H0 and H1 of the Rips filtration on at most ``landmarks`` random nodes of [nodes, S] that vary.
 
     The baseline has each node's tokens permuted, ``permutations`` times: as many nodes, each with its own
@@ -64,22 +66,32 @@ def homology(profiles: Tensor, *, landmarks: int = 128, permutations: int = 19, 
         landmarks=len(chosen),
         diagrams=found,
         baseline=drawn[0],
-        tests={name: {"observed": _figure(found, name), **_compared(found, drawn, name)} for name in STATISTICS},
+        tests={
+            name: {"observed": _figure(found, name), **_compared(found, drawn, name)}
+            for name in STATISTICS
+        },
     )
 
 
 def diagrams(points: Tensor) -> dict[int, Tensor]:
     """Finite bars of H0 and H1 of standardised rows [L, S], coefficients in Z/2."""
     if len(points) < 2:
-        return {0: torch.zeros(0, 2, dtype=torch.float64), 1: torch.zeros(0, 2, dtype=torch.float64)}
+        return {
+            0: torch.zeros(0, 2, dtype=torch.float64),
+            1: torch.zeros(0, 2, dtype=torch.float64),
+        }
     from gudhi.sklearn.rips_persistence import RipsPersistence
 
     distance = (1 - points @ points.T).clamp(min=0).double()
     distance.fill_diagonal_(0)
-    rips = RipsPersistence(homology_dimensions=[0, 1], input_type="full distance matrix", homology_coeff_field=2)
+    rips = RipsPersistence(
+        homology_dimensions=[0, 1], input_type="full distance matrix", homology_coeff_field=2
+    )
     found = rips.fit_transform([distance.numpy()])[0]
     return {
-        dimension: torch.from_numpy(np.array([bar for bar in bars if np.isfinite(bar[1])]).reshape(-1, 2))
+        dimension: torch.from_numpy(
+            np.array([bar for bar in bars if np.isfinite(bar[1])]).reshape(-1, 2)
+        )
         for dimension, bars in enumerate(found)
     }
 
@@ -89,9 +101,14 @@ def _figure(found: dict[int, Tensor], statistic: str) -> float:
     return float(figure((found[dimension][:, 1] - found[dimension][:, 0]).numpy()))
 
 
-def _compared(found: dict[int, Tensor], draws: list[dict[int, Tensor]], statistic: str) -> dict[str, float | None]:
+def _compared(
+    found: dict[int, Tensor], draws: list[dict[int, Tensor]], statistic: str
+) -> dict[str, float | None]:
     side = STATISTICS[statistic][2]
-    observed, null = _figure(found, statistic), np.array([_figure(draw, statistic) for draw in draws])
+    observed, null = (
+        _figure(found, statistic),
+        np.array([_figure(draw, statistic) for draw in draws]),
+    )
     std = float(null.std())
     return {
         "mean": float(null.mean()),

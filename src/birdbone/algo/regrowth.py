@@ -18,7 +18,11 @@ def outgoing_gradient(h: Tensor, grad: Tensor) -> Tensor:
 
 
 def best_chunks(
-    gains: dict[int, Tensor], removed: dict[int, Tensor], widths: dict[int, int], limit: int, multiple: int
+    gains: dict[int, Tensor],
+    removed: dict[int, Tensor],
+    widths: dict[int, int],
+    limit: int,
+    multiple: int,
 ) -> dict[int, Tensor]:
     """Removed neurons to bring back, in chunks that keep widths multiples of ``multiple``.
 
@@ -32,7 +36,9 @@ def best_chunks(
         size = -widths[layer] % multiple or multiple
         while start + size <= len(order):
             chosen = order[start : start + size]
-            chunks.append((-float(gain[chosen].double().mean()), layer, start, removed[layer][chosen]))
+            chunks.append(
+                (-float(gain[chosen].double().mean()), layer, start, removed[layer][chosen])
+            )
             start, size = start + size, multiple
     back: dict[int, list[Tensor]] = {}
     total = 0

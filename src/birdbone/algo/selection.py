@@ -29,14 +29,24 @@ def eligible_across(
     The cap is of a whole cluster, so that it may lose more than that share in one layer and less in another.
     """
     layers, widths = list(values), [len(values[i]) for i in values]
-    found = eligible(*(torch.cat([part[i] for i in layers]) for part in (values, clusters, kept)), cap)
+    found = eligible(
+        *(torch.cat([part[i] for i in layers]) for part in (values, clusters, kept)), cap
+    )
     starts = torch.tensor([0, *widths]).cumsum(0)
-    inside = [found[(found >= start) & (found < end)] - start for start, end in zip(starts, starts[1:], strict=False)]
+    inside = [
+        found[(found >= start) & (found < end)] - start
+        for start, end in zip(starts, starts[1:], strict=False)
+    ]
     return dict(zip(layers, inside, strict=True))
 
 
 def cheapest_chunks(
-    values: dict[int, Tensor], order: dict[int, Tensor], widths: dict[int, int], nodes: int, multiple: int, even: bool
+    values: dict[int, Tensor],
+    order: dict[int, Tensor],
+    widths: dict[int, int],
+    nodes: int,
+    multiple: int,
+    even: bool,
 ) -> dict[int, Tensor]:
     """Neurons to remove per layer, about ``nodes`` in all, so that widths stay multiples of ``multiple``.
 
@@ -45,7 +55,11 @@ def cheapest_chunks(
     """
     if even:
         room = min(_chunk_ends(widths[i], len(order[i]), multiple)[-1] for i in order)
-        share = [end for end in _chunk_ends(min(widths.values()), room, multiple) if end * len(order) <= nodes]
+        share = [
+            end
+            for end in _chunk_ends(min(widths.values()), room, multiple)
+            if end * len(order) <= nodes
+        ]
         take = max(share, default=0)
         return {i: order[i][:take] for i in order if take}
     chunks = []
@@ -64,7 +78,11 @@ def cheapest_chunks(
 
 
 def cheapest_groups(
-    values: dict[int, Tensor], kept: dict[int, Tensor], limit: int, price: float, protected: tuple[int, ...] = ()
+    values: dict[int, Tensor],
+    kept: dict[int, Tensor],
+    limit: int,
+    price: float,
+    protected: tuple[int, ...] = (),
 ) -> list[tuple[int, int]]:
     """Key-value groups to remove, model-wide: (layer, group), cheapest first, ``limit`` at most.
 
@@ -72,7 +90,10 @@ def cheapest_groups(
     never loses its last one nor, in ``protected`` layers, any.
     """
     found = sorted(
-        (float(values[i][g]), i, int(g)) for i in values if i not in protected for g in torch.nonzero(kept[i]).flatten()
+        (float(values[i][g]), i, int(g))
+        for i in values
+        if i not in protected
+        for g in torch.nonzero(kept[i]).flatten()
     )
     left = {i: int(kept[i].sum()) for i in kept}
     chosen = []

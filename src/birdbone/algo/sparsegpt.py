@@ -13,7 +13,12 @@ from birdbone.algo.topk_mask import keep_largest
 
 
 def sparsegpt(
-    weight: Tensor, moment: Tensor, sparsity: float, pattern: tuple[int, int] | None, damping: float, block: int = 128
+    weight: Tensor,
+    moment: Tensor,
+    sparsity: float,
+    pattern: tuple[int, int] | None,
+    damping: float,
+    block: int = 128,
 ) -> tuple[Tensor, Tensor]:
     """(mask bool [O, I], new weight [O, I]) of a matrix whose inputs have the second moment [I, I].
 
@@ -28,7 +33,10 @@ def sparsegpt(
     mask = torch.ones_like(weight, dtype=torch.bool)
     for start in range(0, columns, block):
         stop = min(start + block, columns)
-        u, w = factor[start:stop, start:stop], weight[:, start:stop].T.contiguous()  # columns lie together
+        u, w = (
+            factor[start:stop, start:stop],
+            weight[:, start:stop].T.contiguous(),
+        )  # columns lie together
         spread = u.diagonal()[:, None]
         kept, errors = torch.ones_like(w, dtype=torch.bool), torch.empty_like(w)
         if pattern is None:
@@ -37,7 +45,9 @@ def sparsegpt(
         for j in range(stop - start):
             if pattern is not None and j % pattern[1] == 0:
                 group = slice(j, j + pattern[1])
-                kept[group] = keep_largest((w[group] / spread[group]).square().T, 0.0, pattern, per_row=True).T
+                kept[group] = keep_largest(
+                    (w[group] / spread[group]).square().T, 0.0, pattern, per_row=True
+                ).T
                 passed_on[group] = ~kept[group] / spread[group]
             torch.mul(w[j], passed_on[j], out=errors[j])
             w[j + 1 :].addr_(u[j, j + 1 :], errors[j], alpha=-1)

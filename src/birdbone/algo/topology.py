@@ -76,7 +76,10 @@ def cluster_layer(
         tree.merge_threshold_ = threshold
         found = _without_small(points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster)
         labels[active] = _of_nearest(profiles, active, points, found)
-        diagram, essential = torch.from_numpy(tree.diagram_), torch.from_numpy(tree.max_weight_per_cc_)
+        diagram, essential = (
+            torch.from_numpy(tree.diagram_),
+            torch.from_numpy(tree.max_weight_per_cc_),
+        )
     labels[active] = _by_size(labels[active])
     label_of_silent = int(labels[active].max()) + 1 if len(active) else 0
     labels[silent] = label_of_silent
@@ -207,7 +210,12 @@ def _of_nearest(profiles: Tensor, active: Tensor, points: Tensor, labels: Tensor
     """Each active node's label: that of the landmark it correlates with most (a landmark's own)."""
     if len(active) == len(points):
         return labels
-    return torch.cat([labels[(standardised(profiles[rows]) @ points.T).argmax(1)] for rows in active.split(CHUNK)])
+    return torch.cat(
+        [
+            labels[(standardised(profiles[rows]) @ points.T).argmax(1)]
+            for rows in active.split(CHUNK)
+        ]
+    )
 
 
 def _by_size(labels: Tensor) -> Tensor:
