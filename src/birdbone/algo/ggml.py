@@ -1,4 +1,4 @@
-"""llama.cpp's own rounding, by its own library: what every rounding of ours is compared with."""
+"""llama.cpp's own rounding, done by its library: the reference for every rounding of ours."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def quantized(
 
 @cache
 def _quantize_chunk() -> ctypes._CFuncPtr:
-    import llama_cpp.llama_cpp as api  # loads its libraries: only where they are used
+    from llama_cpp import llama_cpp  # loads its libraries: only where they are used
 
-    function = api._lib.ggml_quantize_chunk
+    function = llama_cpp._lib.ggml_quantize_chunk
     function.restype = ctypes.c_size_t
     function.argtypes = [
         ctypes.c_int,

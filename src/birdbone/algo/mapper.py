@@ -98,11 +98,11 @@ def _draw(
     generator = torch.Generator().manual_seed(random_seed)
     varying = {name: (p.amax(1) != p.amin(1)).nonzero()[:, 0] for name, p in profiles.items()}
     share = min(1.0, sample / max(1, sum(len(v) for v in varying.values())))
-    members, rows = [], []
+    members = []
+    rows = []
     for name, nodes in varying.items():
-        order = (
-            torch.randperm(len(nodes), generator=generator)[: int(len(nodes) * share)].sort().values
-        )
+        count = int(len(nodes) * share)
+        order = torch.randperm(len(nodes), generator=generator)[:count].sort().values
         members += [(name, int(node)) for node in nodes[order]]
         rows.append(profiles[name][nodes[order]])
     return members, torch.cat(rows) if rows else torch.zeros(0, 0)
@@ -119,9 +119,11 @@ def _lens(points: Tensor) -> np.ndarray:
 
 
 def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) -> networkx.Graph:
-    found = complex_.get_networkx()
-    names = {old: new for new, old in enumerate(sorted(found.nodes))}
-    graph, centres, inside = networkx.Graph(), {}, {}
+    nerve = complex_.get_networkx()
+    names = {old: new for new, old in enumerate(sorted(nerve.nodes))}
+    graph = networkx.Graph()
+    centres = {}
+    inside = {}
     for old, new in names.items():
         info = complex_.node_info_[old]
         index = sorted(int(i) for i in info["indices"])
@@ -129,7 +131,8 @@ def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) ->
         layers: dict[str, int] = {}
         for i in index:
             layers[members[i][0]] = layers.get(members[i][0], 0) + 1
-        centres[new], inside[new] = centre, set(index)
+        centres[new] = centre
+        inside[new] = set(index)
         graph.add_node(
             new,
             size=len(index),
@@ -138,7 +141,7 @@ def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) ->
             layers=layers,
             members=[list(members[i]) for i in index],
         )
-    for a, b in sorted(sorted((names[u], names[v])) for u, v in found.edges):
+    for a, b in sorted(sorted((names[u], names[v])) for u, v in nerve.edges):
         graph.add_edge(
             a, b, shared=len(inside[a] & inside[b]), similarity=_rounded(centres[a] @ centres[b])
         )

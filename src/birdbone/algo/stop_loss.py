@@ -1,4 +1,4 @@
-"""The guard's verdict: accepted, provisional on the first strike, reverted and stopped on the second."""
+"""The guard's verdict: accepted, provisional on a first strike, reverted on a second."""
 
 from __future__ import annotations
 
