@@ -13,7 +13,13 @@ from birdbone.report.data import Measure
 INK = "#7d8590"
 RULE = "rgba(125,133,144,0.25)"
 OURS, SEED, CONTROL, PEER, BAD = "#1f8a70", "#4c6fbf", "#c08a2b", "#8d96a3", "#c8553d"
-VERDICTS = {"accepted": OURS, "provisional": CONTROL, "reverted": BAD, "rejected": BAD, "stopped": PEER}
+VERDICTS = {
+    "accepted": OURS,
+    "provisional": CONTROL,
+    "reverted": BAD,
+    "rejected": BAD,
+    "stopped": PEER,
+}
 SCORE_SCALE = [[0.0, "#f3efe2"], [0.35, "#b9cfae"], [0.7, "#4f9c86"], [1.0, "#0f4c5c"]]
 KEPT_SCALE = [[0.0, "#c8553d"], [0.5, "#e3c58f"], [1.0, "#1f8a70"]]
 
@@ -26,7 +32,9 @@ def domain_colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: DOMAINS[i % len(DOMAINS)] for i, label in enumerate(labels)}
 
 
-def dressed(figure: go.Figure, height: int, x: str | None = None, y: str | None = None) -> go.Figure:
+def dressed(
+    figure: go.Figure, height: int, x: str | None = None, y: str | None = None
+) -> go.Figure:
     figure.update_layout(
         template="none",
         height=height,
@@ -80,7 +88,9 @@ def ticks(xs: Sequence[float]) -> list[float]:
     """Round numbers over the range of a logarithmic axis."""
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8)
     powers = range(-4, 8)
-    return [s * 10**p for p in powers for s in steps if min(xs) * 0.74 <= s * 10**p <= max(xs) * 1.16]
+    return [
+        s * 10**p for p in powers for s in steps if min(xs) * 0.74 <= s * 10**p <= max(xs) * 1.16
+    ]
 
 
 def label_places(xs: ArrayLike, ys: ArrayLike) -> list[tuple[int, int]]:
@@ -104,7 +114,9 @@ def label_places(xs: ArrayLike, ys: ArrayLike) -> list[tuple[int, int]]:
 
 def _hits(box: tuple, others: Sequence[tuple]) -> bool:
     """Whether a box (centre x, y, half width, half height) overlaps any other."""
-    return any(abs(box[0] - o[0]) < box[2] + o[2] and abs(box[1] - o[1]) < box[3] + o[3] for o in others)
+    return any(
+        abs(box[0] - o[0]) < box[2] + o[2] and abs(box[1] - o[1]) < box[3] + o[3] for o in others
+    )
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -18,9 +18,21 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
     rows = list(reversed(domains))
     names = [escape(row["domain"]) for row in rows]
     series = (
-        ("control against seed", CONTROL, [row.get("control_change") for row in rows], 0.22, "diamond"),
+        (
+            "control against seed",
+            CONTROL,
+            [row.get("control_change") for row in rows],
+            0.22,
+            "diamond",
+        ),
         ("export against seed", SEED, [row["change"] for row in rows], 0.0, "circle"),
-        ("export against the better of the two", OURS, [row.get("judged_change") for row in rows], -0.22, "square"),
+        (
+            "export against the better of the two",
+            OURS,
+            [row.get("judged_change") for row in rows],
+            -0.22,
+            "square",
+        ),
     )
     for name, colour, measures, offset, symbol in series:
         if any(measure is not None for measure in measures):
@@ -36,7 +48,9 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
             )
     if limit is not None:
         figure.add_vline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4])
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4]
+    )
     figure.update_xaxes(zeroline=True)
     return dressed(figure, 130 + 70 * len(rows), "perplexity change (%)")
 
@@ -44,7 +58,11 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
 def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
     """Share of canaries answered right per domain: seed, control, export."""
     figure = go.Figure()
-    for key, name, colour in (("before", "seed", SEED), ("control", "control", CONTROL), ("after", "export", OURS)):
+    for key, name, colour in (
+        ("before", "seed", SEED),
+        ("control", "control", CONTROL),
+        ("after", "export", OURS),
+    ):
         shares = [row.get(key) for row in rows]
         if any(share is not None for share in shares):
             figure.add_bar(
@@ -63,12 +81,19 @@ def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
 
 def width_chart(layers: Sequence[Layer]) -> go.Figure:
     """FFN width and key-value groups kept per layer, over what the seed had."""
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.68, 0.32])
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.68, 0.32]
+    )
     numbers = [row["layer"] for row in layers]
-    for place, (key, unit) in enumerate((("ffn_width", "neurons"), ("kv_groups", "groups")), start=1):
+    for place, (key, unit) in enumerate(
+        (("ffn_width", "neurons"), ("kv_groups", "groups")), start=1
+    ):
         left = [row[key] for row in layers]
         gone = [row[f"{key}_seed"] - row[key] for row in layers]
-        for name, values, colour in (("kept", left, OURS), ("removed", gone, "rgba(200,85,61,0.35)")):
+        for name, values, colour in (
+            ("kept", left, OURS),
+            ("removed", gone, "rgba(200,85,61,0.35)"),
+        ):
             figure.add_bar(
                 x=numbers,
                 y=values,

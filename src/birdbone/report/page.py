@@ -30,7 +30,9 @@ def cards(data: ReportData) -> list[dict]:
     """The headline: label, figure, interval and what it stands against. A miss shows a dash."""
     ours, seed, source = (data.file(role) or {} for role in ("ours", "seed", "source"))
     worst = data.worst
-    removed = None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
+    removed = (
+        None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
+    )
     if removed and data.target is not None:
         removed += f", {numbers.share(data.target)} asked"
     return [
@@ -46,7 +48,10 @@ def cards(data: ReportData) -> list[dict]:
         {
             "label": "Parameters",
             "figure": numbers.amount(data.parameters_left),
-            "lines": [f"seed {numbers.amount(data.parameters_seed)}", *([removed] if removed else [])],
+            "lines": [
+                f"seed {numbers.amount(data.parameters_seed)}",
+                *([removed] if removed else []),
+            ],
         },
         {
             "label": "MACs per token",
@@ -132,7 +137,9 @@ def plots(data: ReportData) -> dict[str, go.Figure]:
     if seen.get("clusters"):
         made["clusters"] = charts.cluster_chart(seen["clusters"])
     if seen.get("persistence"):
-        made["persistence"] = figures.persistence_diagram(seen["persistence"], seen.get("threshold"))
+        made["persistence"] = figures.persistence_diagram(
+            seen["persistence"], seen.get("threshold")
+        )
     return made
 
 
@@ -172,4 +179,6 @@ def flattened(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
 
 def flagged(substituted: dict[str, int]) -> str:
     """Substituted tensor types in words: ``180 × Q4_K → Q5_0``."""
-    return ", ".join(f"{count} × {types.replace('->', '→')}" for types, count in substituted.items())
+    return ", ".join(
+        f"{count} × {types.replace('->', '→')}" for types, count in substituted.items()
+    )

@@ -13,7 +13,20 @@ from collections.abc import Iterator
 SHEETS = 96
 PROBLEMS = 24
 """Per worksheet."""
-NAMES = ("Anna", "Ben", "Carla", "David", "Emma", "Farid", "Grace", "Hugo", "Iris", "Jonas", "Kim", "Leo")
+NAMES = (
+    "Anna",
+    "Ben",
+    "Carla",
+    "David",
+    "Emma",
+    "Farid",
+    "Grace",
+    "Hugo",
+    "Iris",
+    "Jonas",
+    "Kim",
+    "Leo",
+)
 THINGS = ("apples", "books", "coins", "eggs", "marbles", "pencils", "stamps", "tickets")
 
 
@@ -74,4 +87,13 @@ def _word_problems(draw: random.Random) -> str:
     )
 
 
-KINDS = (_sums, _differences, _products, _quotients, _chains, _sequences, _comparisons, _word_problems)
+KINDS = (
+    _sums,
+    _differences,
+    _products,
+    _quotients,
+    _chains,
+    _sequences,
+    _comparisons,
+    _word_problems,
+)

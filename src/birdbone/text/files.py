@@ -77,7 +77,10 @@ def jsonl_texts(path: Path, chat: Chat | None) -> Iterator[tuple[str, str]]:
         rows.append((number, title or f"line {number}", text))
     lines = Counter(title for _, title, _ in rows)
     for number, title, text in rows:
-        yield f"{title}, line {number}" if lines[title] > max(1, COMMON * len(rows)) else title, text
+        yield (
+            f"{title}, line {number}" if lines[title] > max(1, COMMON * len(rows)) else title,
+            text,
+        )
 
 
 def _row(line: str, chat: Chat | None) -> tuple[str, str]:
@@ -87,7 +90,11 @@ def _row(line: str, chat: Chat | None) -> tuple[str, str]:
         record = json.loads(line)
     except ValueError as error:
         raise ValueError(f"needs a JSON object with {wanted}: {error}") from error
-    talk = next((key for key in KEYS if key in record), None) if chat and isinstance(record, dict) else None
+    talk = (
+        next((key for key in KEYS if key in record), None)
+        if chat and isinstance(record, dict)
+        else None
+    )
     if talk is None and not (isinstance(record, dict) and isinstance(record.get("text"), str)):
         raise ValueError(f"needs a JSON object with {wanted}")
     try:
