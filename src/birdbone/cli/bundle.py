@@ -1,4 +1,6 @@
-"""``birdbone bundle``: the workspace's model against the last commit's, its record in DVC and git made ready."""
+"""``birdbone bundle``: the workspace's model against the last commit's, its record in DVC and git
+made ready.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
     """Make the diff bundle of the workspace's model, ready to be committed with it.
 
     Compares the last commit's accepted model (the seed where it has none) with the workspace's,
-    writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the rest.
-    Run it after `kedro run` or `dvc repro`, before `git commit`.
+    writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the
+    rest. Run it after `kedro run` or `dvc repro`, before `git commit`.
     """
     from birdbone.diff.bundle import write_bundle
     from birdbone.diff.revisions import HERE, opened, seed_side, seed_state
@@ -60,8 +62,10 @@ def _base(root: Path, base: str | None) -> str | None:
 
 
 def hand_to_dvc(root: Path) -> None:
-    """DVC's record of the accepted model and of all it was made from made that of the workspace: a `kedro run` alone
-    leaves the last one. Raises ConfigError where it was not made as ``conf/base`` says."""
+    """DVC's record of the accepted model and of all it was made from made that of the workspace: a
+    `kedro run` alone leaves the last one. Raises ConfigError where it was not made as ``conf/base``
+    says.
+    """
     from birdbone.diff.records import workspace
     from birdbone.git.lock import LOCK, tracked_model
     from birdbone.run.recorded import record, unrecordable
@@ -75,7 +79,9 @@ def hand_to_dvc(root: Path) -> None:
 
 
 def stage(root: Path, folder: Path) -> None:
-    """weights.patch, and a masks.patch that git's hooks refuse for its size, to DVC; all else to git's index."""
+    """weights.patch, and a masks.patch that git's hooks refuse for its size, to DVC; all else to
+    git's index.
+    """
     from dvc.repo import Repo
 
     from birdbone.diff.bundle import MASKS_PATCH, SMALL, WEIGHTS_PATCH

@@ -54,31 +54,31 @@ def plan(env: str | None, params: dict, as_json: bool) -> None:
     from birdbone.run.config import roots
 
     loader = _loader(env, params)
-    made = make_plan(loader.checked)
+    run_plan = make_plan(loader.checked)
     if as_json:
-        click.echo(to_json(made))
+        click.echo(to_json(run_plan))
         return
     p, console = loader.checked, Console()
     table = Table(
-        title=f"birdbone: {escape(made.name)}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
+        title=f"birdbone: {escape(run_plan.name)}, {run_plan.shape.parameters / 1e6:.1f} M weights, {run_plan.shape.layers} layers",
         title_justify="left",
     )
     table.add_column("stage")
     table.add_column("about", justify="right")
-    for stage, minutes in made.minutes.items():
+    for stage, minutes in run_plan.minutes.items():
         table.add_row(stage, numbers.duration(60 * minutes))
-    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(made.minutes.values()))}")
+    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(run_plan.minutes.values()))}")
     console.print(table)
-    low, high = map(numbers.size, made.bytes_range)
-    console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
-    asked = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
+    low, high = map(numbers.size, run_plan.bytes_range)
+    console.print(f"memory about {numbers.size(run_plan.memory)}, disk about {numbers.size(run_plan.disk)}", highlight=False)
+    aim = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
     if p.target_bytes is not None:
-        asked = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, made.bytes_f16))}"
-    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
+        aim = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, run_plan.bytes_f16))}"
+    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(run_plan.bytes_f16)}), {aim}")
     where = roots(loader)
     page, export = escape(f"{where['data']}/08_reporting/report.html"), escape(f"{where['models']}/export/")
     console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
-    for warning in made.warnings:
+    for warning in run_plan.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
 
 
@@ -106,7 +106,8 @@ def dvc(only_check: bool) -> None:
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def verify(env: str | None, as_json: bool) -> None:
-    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does).
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never
+    does).
 
     Of the base profile also: whether dvc.lock names the parameters that the results were made with.
     """
@@ -130,10 +131,12 @@ def verify(env: str | None, as_json: bool) -> None:
 @commands.command()
 @click.option("--check", "only_check", is_flag=True, help="Only say whether DVC can record here; write nothing.")
 def record(only_check: bool) -> None:
-    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run` does at its end.
+    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run`
+    does at its end.
 
-    Refused where they were not made as conf/base says: after --params, conf/local, another profile that writes to
-    the same place, or half a run. Where DVC cannot record at all, that is said, and nothing is done.
+    Refused where they were not made as conf/base says: after --params, conf/local, another profile
+    that writes to the same place, or half a run. Where DVC cannot record at all, that is said, and
+    nothing is done.
     """
     from birdbone.run import recorded
 
@@ -159,16 +162,18 @@ def summary(env: str | None) -> None:
 
 
 def project_root() -> Path:
-    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
-    from birdbone.run.config import project_root as found
+    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes
+    its time.
+    """
+    from birdbone.run import config
 
-    return found()
+    return config.project_root()
 
 
-def _loader(env: str | None, given: dict | None = None):
+def _loader(env: str | None, overrides: dict | None = None):
     from birdbone.run.config import make_loader
 
-    return make_loader(project_root(), env, given)
+    return make_loader(project_root(), env, overrides)
 
 
 commands.add_command(bundle)
@@ -180,7 +185,9 @@ commands.add_command(image)
 
 
 def main() -> None:
-    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped it."""
+    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped
+    it.
+    """
     try:
         commands()
     except Exception as error:

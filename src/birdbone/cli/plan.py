@@ -1,7 +1,8 @@
 """What a run will cost, before it starts: minutes, memory, disk, bytes, and what cannot be reached.
 
 Counts come from the parameters and the model's shapes alone; the machine's speed from one short
-matrix product. Predictions, not promises: the factors below are those of one quiet run of the default on two cores.
+matrix product. Predictions, not promises: the factors below are those of one quiet run of the
+default on two cores.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from birdbone.sources.locate import locate
 EFFICIENCY = 0.42
 """Share of the matrix product's speed that a whole forward pass reaches."""
 SCAN, HEAL, MOMENTS, JUDGE, STATES, WRITE = 3.0, 1.9, 1.4, 0.85, 0.8, 1.16
-"""Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as the seed's
-final state, and written by the seed."""
+"""Cost in forward passes of a token scanned, healed on, summed to second moments, judged, kept as
+the seed's final state, and written by the seed.
+"""
 AT_REST = 0.06
 """Share of a control's cost where healing has nothing to do."""
 ROUNDED = 3300
@@ -41,7 +43,9 @@ K_QUANT_ROW = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """Predictions: minutes per stage, memory and disk in bytes, the export's bytes, and warnings."""
+    """Predictions: minutes per stage, memory and disk in bytes, the export's bytes, and
+    warnings.
+    """
 
     name: str
     shape: ModelShape
@@ -125,7 +129,9 @@ def _tokens_per_second(shape: ModelShape) -> float:
 
 
 def _memory(p: Parameters, shape: ModelShape) -> int:
-    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a layer's moments."""
+    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a
+    layer's moments.
+    """
     step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * _hidden(shape)
     if p.micro_heal.steps * p.micro_heal.batch * p.text.window >= 2 * p.text.heal_tokens:
         step += 4 * p.text.heal_tokens * _hidden(shape)  # the teacher's states, kept
@@ -141,13 +147,17 @@ def _memory(p: Parameters, shape: ModelShape) -> int:
 
 
 def _disk(p: Parameters, shape: ModelShape) -> int:
-    """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second moments."""
+    """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second
+    moments.
+    """
     files = 4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters
     return files + 2 * 4 * shape.square
 
 
 def _export_bytes(p: Parameters, shape: ModelShape) -> tuple[int, int]:
-    """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
+    """Smallest and largest the GGUF's tensors can come out, over the allowed types and the
+    sparsity.
+    """
     left = 1 - min(_target(p, shape), reachable(p, shape))
     low, high = _least_outer(p, shape), shape.outer * _most_bits(_outer_types(p), _hidden(shape)) / 8
     for row, weights in shape.inner.items():
@@ -183,7 +193,9 @@ def _outer_types(p: Parameters) -> list[str]:
 
 
 def reachable(p: Parameters, shape: ModelShape) -> float:
-    """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each within the cap."""
+    """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each
+    within the cap.
+    """
     capped = 1 - (1 - p.prune_wave.cluster_cap) ** p.waves
     return min(p.waves * p.prune_wave.step, capped * shape.neurons / shape.block)
 
@@ -193,17 +205,21 @@ def _warnings(p: Parameters, shape: ModelShape) -> list[str]:
     target, most = _target(p, shape), reachable(p, shape)
     if p.target_bytes is not None and target >= 1:
         found.append(
-            f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less than the embedding "
-            f"alone at {fewest_bits(_outer_types(p), _hidden(shape))} bits a weight ({_least_outer(p, shape):,})"
+            f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less "
+            "than the embedding "
+            f"alone at {fewest_bits(_outer_types(p), _hidden(shape))} bits a weight "
+            f"({_least_outer(p, shape):,})"
         )
     if target > most:
         found.append(
-            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves remove {most:.1%} at most "
+            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves remove "
+            f"{most:.1%} at most "
             "(raise waves, prune_wave.step or prune_wave.cluster_cap)"
         )
     if wide := sum(weights for row, weights in shape.inner.items() if not fitting(p.quantize.types, row)):
         found.append(
-            f"type substitution: {wide / shape.block:.0%} of the block weights stay F16, no type of quantize.types "
+            f"type substitution: {wide / shape.block:.0%} of the block weights stay F16, no type "
+            "of quantize.types "
             "divides their rows"
         )
     if not fitting(_outer_types(p), _hidden(shape)):
@@ -211,15 +227,19 @@ def _warnings(p: Parameters, shape: ModelShape) -> list[str]:
     fit_all = fitting(fitting(p.quantize.types, _hidden(shape)), max(shape.inner))
     if lost := [t for t in fit_all if not GRIDS[t].fits(p.prune_wave.multiple)]:
         found.append(
-            f"types lost to pruning: a narrowed layer's down projection can no longer be {', '.join(lost)} "
-            f"(prune_wave.multiple is {p.prune_wave.multiple}; {max(GRIDS[t].unit for t in lost)} keeps them)"
+            "types lost to pruning: a narrowed layer's down projection can no longer be "
+            f"{', '.join(lost)} "
+            f"(prune_wave.multiple is {p.prune_wave.multiple}; {max(GRIDS[t].unit for t in lost)} "
+            "keeps them)"
         )
     if (kinds := [k for k in p.report.peers if "_K" in k]) and (
         odd := sum(c for r, c in shape.rows.items() if r % K_QUANT_ROW)
     ):
         found.append(
-            f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
-            f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}"
+            f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store "
+            f"{odd} of "
+            f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of "
+            f"{K_QUANT_ROW}"
         )
     if p.widths == "uneven" and not supports_uneven(shape.config):
         found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")

@@ -37,8 +37,8 @@ PROBES = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way; ends: the tokens
-    that end a text; sampling: how to draw the next one.
+    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way;
+    ends: the tokens that end a text; sampling: how to draw the next one.
     """
 
     keys: dict[str, Any]
@@ -93,7 +93,8 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends, sampling)
     if not model.get("byte_fallback"):
         raise ExportError(
-            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
+            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no "
+            "GGUF form"
         )
     keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]

@@ -38,7 +38,9 @@ class RunHooks:
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
-        """The whole tree stays plain: Kedro has put into it the settings that nodes take as models."""
+        """The whole tree stays plain: Kedro has put into it the settings that nodes take as
+        models.
+        """
         catalog.get("parameters").save(self._parameters)
 
     @hook_impl
@@ -67,7 +69,8 @@ class RunHooks:
     def after_pipeline_run(self, pipeline: Pipeline) -> None:
         seconds = time.perf_counter() - self._start
         log.info(
-            "%d nodes run, %d kept, %d min %02d s, %.0f %% of it loading, saving and verifying; results in %s",
+            "%d nodes run, %d kept, %d min %02d s, %.0f %% of it loading, saving and verifying; "
+            "results in %s",
             self._ran,
             len(pipeline.nodes) - self._ran,
             *divmod(round(seconds), 60),
@@ -82,8 +85,9 @@ class RunHooks:
         self._release()
 
     def _tell_sources(self) -> None:
-        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC follows, by the base
-        profile alone."""
+        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC
+        follows, by the base profile alone.
+        """
         base = base_loader(self._root)
         tree = base.tree() if roots(base)["data"] == self._roots["data"] else self._parameters
         file = Path(self._roots["data"]) / SOURCES
@@ -99,8 +103,8 @@ class RunHooks:
 
 
 class ComputeHooks:
-    """All that can be known before is checked; threads and seed are set, so that equal runs on one machine give
-    equal bits.
+    """All that can be known before is checked; threads and seed are set, so that equal runs on one
+    machine give equal bits.
     """
 
     @hook_impl
