@@ -70,7 +70,9 @@ def plan(env: str | None, params: dict, as_json: bool) -> None:
     table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(run_plan.minutes.values()))}")
     console.print(table)
     low, high = map(numbers.size, run_plan.bytes_range)
-    console.print(f"memory about {numbers.size(run_plan.memory)}, disk about {numbers.size(run_plan.disk)}", highlight=False)
+    console.print(
+        f"memory about {numbers.size(run_plan.memory)}, disk about {numbers.size(run_plan.disk)}", highlight=False
+    )
     aim = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
     if p.target_bytes is not None:
         aim = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, run_plan.bytes_f16))}"

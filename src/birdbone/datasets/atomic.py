@@ -159,8 +159,7 @@ def whole_or_nothing(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if _is_full(error):
             raise ArtifactError(
-                f"no space left to write {path}: free some disk and run again; nothing was "
-                "half-written"
+                f"no space left to write {path}: free some disk and run again; nothing was half-written"
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ArtifactError(f"{path} cannot be written ({error.strerror}): give this user the folder") from error

@@ -96,8 +96,7 @@ class ScanWriter:
             own, where = _array(norms[name]), self._columns[column]
             if own.shape != (len(tokens), where.stop - where.start):
                 raise ValueError(
-                    f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, "
-                    f"{where.stop - where.start} blocks"
+                    f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, {where.stop - where.start} blocks"
                 )
             if not np.isfinite(own).all():
                 raise NumericalError(f"the {what} of {name} is not finite: look at the model's weights")

@@ -126,15 +126,16 @@ class Scan:
             * np.repeat(c.scales[sides.start : sides.stop], widths)
             for c in within
         ]
-        parts_by_side = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(widths, dim=1)
+        parts_by_side = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(
+            widths, dim=1
+        )
         return {self.modules[i].name: Norms(*parts_by_side[2 * (i - numbers[0]) :][:2]) for i in numbers}
 
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:
             if zlib.crc32(chunk.body) != chunk.crc:
                 raise self._corrupted(
-                    f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} do not match "
-                    "their checksum"
+                    f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} do not match their checksum"
                 )
             self._verified.add(chunk.start)
 

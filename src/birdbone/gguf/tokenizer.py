@@ -93,8 +93,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends, sampling)
     if not model.get("byte_fallback"):
         raise ExportError(
-            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no "
-            "GGUF form"
+            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
         )
     keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]

@@ -32,9 +32,7 @@ def domain_colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: DOMAINS[i % len(DOMAINS)] for i, label in enumerate(labels)}
 
 
-def dressed(
-    figure: go.Figure, height: int, x: str | None = None, y: str | None = None
-) -> go.Figure:
+def dressed(figure: go.Figure, height: int, x: str | None = None, y: str | None = None) -> go.Figure:
     figure.update_layout(
         template="none",
         height=height,
@@ -88,9 +86,7 @@ def ticks(xs: Sequence[float]) -> list[float]:
     """Round numbers over the range of a logarithmic axis."""
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8)
     powers = range(-4, 8)
-    return [
-        s * 10**p for p in powers for s in steps if min(xs) * 0.74 <= s * 10**p <= max(xs) * 1.16
-    ]
+    return [s * 10**p for p in powers for s in steps if min(xs) * 0.74 <= s * 10**p <= max(xs) * 1.16]
 
 
 def label_places(xs: ArrayLike, ys: ArrayLike) -> list[tuple[int, int]]:
@@ -114,9 +110,7 @@ def label_places(xs: ArrayLike, ys: ArrayLike) -> list[tuple[int, int]]:
 
 def _hits(box: tuple, others: Sequence[tuple]) -> bool:
     """Whether a box (centre x, y, half width, half height) overlaps any other."""
-    return any(
-        abs(box[0] - o[0]) < box[2] + o[2] and abs(box[1] - o[1]) < box[3] + o[3] for o in others
-    )
+    return any(abs(box[0] - o[0]) < box[2] + o[2] and abs(box[1] - o[1]) < box[3] + o[3] for o in others)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -48,9 +48,7 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
             )
     if limit is not None:
         figure.add_vline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4]
-    )
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4])
     figure.update_xaxes(zeroline=True)
     return dressed(figure, 130 + 70 * len(rows), "perplexity change (%)")
 
@@ -81,13 +79,9 @@ def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
 
 def width_chart(layers: Sequence[Layer]) -> go.Figure:
     """FFN width and key-value groups kept per layer, over what the seed had."""
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.68, 0.32]
-    )
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.68, 0.32])
     numbers = [row["layer"] for row in layers]
-    for place, (key, unit) in enumerate(
-        (("ffn_width", "neurons"), ("kv_groups", "groups")), start=1
-    ):
+    for place, (key, unit) in enumerate((("ffn_width", "neurons"), ("kv_groups", "groups")), start=1):
         left = [row[key] for row in layers]
         gone = [row[f"{key}_seed"] - row[key] for row in layers]
         for name, values, colour in (

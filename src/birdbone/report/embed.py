@@ -66,6 +66,4 @@ def _embedded(name: str, figure: go.Figure) -> Markup:
 
 @cache
 def _packed_plotly() -> str:
-    return base64.b64encode(
-        gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)
-    ).decode()
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)).decode()

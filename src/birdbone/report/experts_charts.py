@@ -38,9 +38,7 @@ def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
         showlegend=False,
     )
     for label in labels:
-        mine = [
-            v for v in vertices if max(v["selectivity"], key=v["selectivity"].__getitem__) == label
-        ]
+        mine = [v for v in vertices if max(v["selectivity"], key=v["selectivity"].__getitem__) == label]
         if not mine:
             continue
         figure.add_scatter(
@@ -49,10 +47,7 @@ def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
             mode="markers",
             name=escape(label),
             customdata=[f"v{v['id']}" for v in mine],
-            text=[
-                f"vertex {v['id']}: {v['size']} nodes, {'' if v['labels'] else 'not '}beyond chance"
-                for v in mine
-            ],
+            text=[f"vertex {v['id']}: {v['size']} nodes, {'' if v['labels'] else 'not '}beyond chance" for v in mine],
             hovertemplate="%{text}<extra>" + escape(label) + "</extra>",
             marker={
                 "size": [8 + 2.6 * v["size"] ** 0.5 for v in mine],
@@ -64,9 +59,7 @@ def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
     dressed(figure, 560)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")
-    return figure.update_layout(
-        margin={"l": 8, "r": 8, "t": 34, "b": 8}, legend={"itemsizing": "constant"}
-    )
+    return figure.update_layout(margin={"l": 8, "r": 8, "t": 34, "b": 8}, legend={"itemsizing": "constant"})
 
 
 def diagram_chart(rows: Sequence[dict]) -> go.Figure:
@@ -99,9 +92,7 @@ def diagram_chart(rows: Sequence[dict]) -> go.Figure:
         }
         for place, row in enumerate(shown)
     ]
-    found = [
-        bars for row in shown for side in ("diagrams", "baseline") for bars in row[side].values()
-    ]
+    found = [bars for row in shown for side in ("diagrams", "baseline") for bars in row[side].values()]
     ends = [death for bars in found for _, death in bars]
     top = 1.05 * max(ends, default=1.0)
     figure.add_shape(type="line", x0=0, y0=0, x1=top, y1=top, line={"color": RULE, "width": 1})
@@ -116,9 +107,7 @@ def diagram_chart(rows: Sequence[dict]) -> go.Figure:
         "yanchor": "bottom",
         "font": {"size": 12},
     }
-    return figure.update_layout(
-        updatemenus=[{**menu, "bgcolor": "#f3f1ea", "pad": {"t": 0, "b": 4}}]
-    )
+    return figure.update_layout(updatemenus=[{**menu, "bgcolor": "#f3f1ea", "pad": {"t": 0, "b": 4}}])
 
 
 def test_chart(rows: Sequence[dict], name: str) -> go.Figure:
@@ -182,12 +171,8 @@ def ablation_chart(rows: Sequence[dict]) -> go.Figure:
             hovertemplate="%{text}: %{x:+.4f}<extra>" + name + "</extra>",
         )
     figure.add_vline(0, line={"color": INK, "width": 1})
-    figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4]
-    )
-    return dressed(
-        figure, 120 + 44 * len(rows), "loss beyond that of random nodes (nats per token)"
-    )
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4])
+    return dressed(figure, 120 + 44 * len(rows), "loss beyond that of random nodes (nats per token)")
 
 
 def significant(rows: Sequence[dict], name: str) -> dict[str, float]:
@@ -211,11 +196,7 @@ def _places(graph: dict) -> dict[int, tuple[float, float]]:
         radius = 0.75 * len(part) ** 0.5 if len(part) > 1 else 0.4
         if x and x + 2 * radius > width:
             x, y, height = 0.0, y - height - 0.35, 0.0
-        inner = (
-            networkx.spring_layout(found.subgraph(sorted(part)), seed=0, iterations=200)
-            if len(part) > 1
-            else None
-        )
+        inner = networkx.spring_layout(found.subgraph(sorted(part)), seed=0, iterations=200) if len(part) > 1 else None
         for vertex in sorted(part):
             dx, dy = inner[vertex] if inner else (0.0, 0.0)
             places[vertex] = (

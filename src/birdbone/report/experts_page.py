@@ -15,9 +15,7 @@ def experts_page(report: dict, ablation: dict) -> str:
     """Equal reports give equal text. Whatever a token holds, it stays text: escaped here, set as text in the panel."""
     colours = domain_colours(report["labels"])
     plots = {"persistence": charts.diagram_chart(report["persistence"])}
-    plots |= {
-        f"test-{name}": charts.test_chart(report["persistence"], name) for name in charts.TESTS
-    }
+    plots |= {f"test-{name}": charts.test_chart(report["persistence"], name) for name in charts.TESTS}
     if report["graph"]["vertices"]:
         plots["graph"] = charts.graph_chart(report["graph"], report["labels"])
     if ablation["experts"]:
@@ -32,9 +30,7 @@ def experts_page(report: dict, ablation: dict) -> str:
         rows=rows,
         tested=tested,
         colours=colours,
-        significant={
-            name: charts.significant(report["persistence"], name) for name in charts.TESTS
-        },
+        significant={name: charts.significant(report["persistence"], name) for name in charts.TESTS},
         whole=next(p for p in report["persistence"] if p["where"] == "all"),
         panels=_json(_panels(report)),
         tests=charts.TESTS,
@@ -43,9 +39,7 @@ def experts_page(report: dict, ablation: dict) -> str:
 
 def _panels(report: dict) -> dict:
     """What the side panel shows of each vertex and each expert, keyed as the page calls them."""
-    found = {
-        f"v{v['id']}": {"title": f"vertex {v['id']}", **v} for v in report["graph"]["vertices"]
-    }
+    found = {f"v{v['id']}": {"title": f"vertex {v['id']}", **v} for v in report["graph"]["vertices"]}
     for e in report["experts"]:
         found[f"e{e['id']}"] = {"title": f"expert {e['id']}", **e}
     return {"labels": report["labels"], "measure": report["measure"], "sets": found}
@@ -54,6 +48,4 @@ def _panels(report: dict) -> dict:
 def _json(value: dict) -> Markup:
     """JSON for a script element: no text in it can close the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(
-        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    )
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))

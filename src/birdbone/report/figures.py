@@ -76,9 +76,7 @@ def importance_heatmap(scores: Mapping[int, ArrayLike], points: int = 21) -> go.
 
 def wave_chart(waves: Sequence[Wave], limit: float | None = None) -> go.Figure:
     """Perplexity change over sparsity, wave by wave; colours are the verdicts."""
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1, row_heights=[0.6, 0.4]
-    )
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1, row_heights=[0.6, 0.4])
     numbers = [wave["wave"] for wave in waves]
     deltas = [wave.get("delta") for wave in waves]
     colours = [VERDICTS.get(wave["verdict"], PEER) for wave in waves]
@@ -96,9 +94,7 @@ def wave_chart(waves: Sequence[Wave], limit: float | None = None) -> go.Figure:
         col=1,
     )
     if limit is not None:
-        figure.add_hline(
-            100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5}, row=1, col=1
-        )
+        figure.add_hline(100 * limit, line={"color": BAD, "dash": "dot", "width": 1.5}, row=1, col=1)
     for key, name, colour in (("asked", "asked", RULE), ("reached", "reached", OURS)):
         figure.add_bar(
             x=numbers,
@@ -109,13 +105,9 @@ def wave_chart(waves: Sequence[Wave], limit: float | None = None) -> go.Figure:
             row=2,
             col=1,
         )
-    highest = [
-        100 * (value(d) if not isinstance(d, Sequence) else d[2]) for d in deltas if d is not None
-    ]
+    highest = [100 * (value(d) if not isinstance(d, Sequence) else d[2]) for d in deltas if d is not None]
     top = 1.15 * max([*highest, 100 * (limit or 0), 0.1])
-    lowest = [
-        100 * (value(d) if not isinstance(d, Sequence) else d[1]) for d in deltas if d is not None
-    ]
+    lowest = [100 * (value(d) if not isinstance(d, Sequence) else d[1]) for d in deltas if d is not None]
     dressed(figure, 420)
     figure.update_xaxes(dtick=1, title_text="wave", row=2, col=1)
     bottom = 1.15 * min([*lowest, 0])
@@ -174,9 +166,7 @@ def _add_checks(figure: go.Figure, checks: Sequence[HealingCheck], name: str, co
     )
 
 
-def persistence_diagram(
-    points: Sequence[Sequence[float | None]], threshold: float | None = None
-) -> go.Figure:
+def persistence_diagram(points: Sequence[Sequence[float | None]], threshold: float | None = None) -> go.Figure:
     """Birth against death of each density peak; far from the diagonal is a cluster.
 
     points: [birth, death]; a death of None or infinity never happens and is drawn on the edge.
@@ -189,14 +179,10 @@ def persistence_diagram(
     edge = low - pad if descending else high + pad
     births = [point[0] for point in points]
     deaths = [point[1] if _dies(point) else edge for point in points]
-    prominent = [
-        not _dies(p) or (threshold is not None and abs(p[0] - p[1]) >= threshold) for p in points
-    ]
+    prominent = [not _dies(p) or (threshold is not None and abs(p[0] - p[1]) >= threshold) for p in points]
     figure = go.Figure()
     ends = [low - pad, high + pad]
-    figure.add_scatter(
-        x=ends, y=ends, mode="lines", line={"color": RULE}, showlegend=False, hoverinfo="skip"
-    )
+    figure.add_scatter(x=ends, y=ends, mode="lines", line={"color": RULE}, showlegend=False, hoverinfo="skip")
     if threshold is not None:
         offset = -threshold if descending else threshold
         figure.add_scatter(
@@ -234,10 +220,7 @@ def frontier(points: Sequence[File]) -> go.Figure:
     if not domains:
         return dressed(figure, 400)
     xs = [row["bytes"] / 1e6 for row in points]
-    ys = [
-        float(np.exp(np.mean([np.log(row["perplexity"][d]) for d in sorted(domains)])))
-        for row in points
-    ]
+    ys = [float(np.exp(np.mean([np.log(row["perplexity"][d]) for d in sorted(domains)]))) for row in points]
     best = _undominated(xs, ys)
     figure.add_scatter(
         x=[xs[i] for i in best],
@@ -263,9 +246,7 @@ def frontier(points: Sequence[File]) -> go.Figure:
             hovertemplate=f"{escape(row['name'])}<br>%{{x:.1f}} MB, perplexity %{{y:.2f}}<extra></extra>",
             showlegend=False,
         )
-    for (x, y), row, (dx, dy) in zip(
-        zip(xs, ys, strict=True), points, label_places(np.log(xs), ys), strict=True
-    ):
+    for (x, y), row, (dx, dy) in zip(zip(xs, ys, strict=True), points, label_places(np.log(xs), ys), strict=True):
         figure.add_annotation(
             x=np.log10(x),
             y=y,

@@ -30,9 +30,7 @@ def cards(data: ReportData) -> list[dict]:
     """The headline: label, figure, interval and what it stands against. A miss shows a dash."""
     ours, seed, source = (data.file(role) or {} for role in ("ours", "seed", "source"))
     worst = data.worst
-    removed = (
-        None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
-    )
+    removed = None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
     if removed and data.target is not None:
         removed += f", {numbers.share(data.target)} asked"
     return [
@@ -137,9 +135,7 @@ def plots(data: ReportData) -> dict[str, go.Figure]:
     if seen.get("clusters"):
         made["clusters"] = charts.cluster_chart(seen["clusters"])
     if seen.get("persistence"):
-        made["persistence"] = figures.persistence_diagram(
-            seen["persistence"], seen.get("threshold")
-        )
+        made["persistence"] = figures.persistence_diagram(seen["persistence"], seen.get("threshold"))
     return made
 
 
@@ -179,6 +175,4 @@ def flattened(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
 
 def flagged(substituted: dict[str, int]) -> str:
     """Substituted tensor types in words: ``180 × Q4_K → Q5_0``."""
-    return ", ".join(
-        f"{count} × {types.replace('->', '→')}" for types, count in substituted.items()
-    )
+    return ", ".join(f"{count} × {types.replace('->', '→')}" for types, count in substituted.items())

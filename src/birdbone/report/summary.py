@@ -119,9 +119,7 @@ def _files(data: ReportData) -> Table:
             numbers.nats(_point(row.get("kl"))),
             _swaps(swapped),
         ]
-        table.add_row(
-            *(Text(cell) for cell in cells), style="bold" if row["role"] == "ours" else None
-        )
+        table.add_row(*(Text(cell) for cell in cells), style="bold" if row["role"] == "ours" else None)
     return table
 
 

@@ -120,6 +120,5 @@ def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any
     widths = {int(config.get("hidden_size") or config["n_embd"]), block.heads * block.head_size, block.ffn_width}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
-            f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of "
-            f"{odd[0]} columns"
+            f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"
         )

@@ -120,8 +120,7 @@ class Catalog:
         kind = self.notes(name).get("dvc", "out")
         if kind not in KINDS:
             raise ConfigError(
-                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} "
-                f"(got {kind!r})"
+                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} (got {kind!r})"
             )
         return kind
 

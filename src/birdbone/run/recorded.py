@@ -137,8 +137,7 @@ def refusal(lines: list[str]) -> str | None:
     left = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join(
         [
-            "the results are not those of one run as conf/base says, so that DVC would record what "
-            "was not used:",
+            "the results are not those of one run as conf/base says, so that DVC would record what was not used:",
             *lines[:SHOWN],
             *left,
             "Run it as conf/base says (kedro run --env=base); or write the values used into "

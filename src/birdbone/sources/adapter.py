@@ -55,8 +55,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     kind = config.get("peft_type")
     if kind not in MERGED:
         raise SourceError(
-            f"{folder / CONFIG}: an adapter of the kind {kind!r} cannot be merged into weights; "
-            f"{', '.join(MERGED)} can"
+            f"{folder / CONFIG}: an adapter of the kind {kind!r} cannot be merged into weights; {', '.join(MERGED)} can"
         )
     if not (folder / WEIGHTS).is_file():
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]

@@ -43,8 +43,7 @@ def whole(path: Path) -> Path:
         raise ArtifactError(f"{path} is truncated or corrupted: it is empty. Download it again")
     if start.startswith(POINTERS):
         raise ArtifactError(
-            f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` there, or "
-            "download it again"
+            f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` there, or download it again"
         )
     return path
 

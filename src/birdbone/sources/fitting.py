@@ -46,8 +46,7 @@ def check_format(origin: object, dtypes: Mapping[str, str], quantization: dict[s
     for name, dtype in sorted(dtypes.items()):
         if dtype not in read and not ignorable(name):
             raise SourceError(
-                f"model {origin} is quantized already, in a format not known here ({name} is "
-                f"{dtype}). {INSTEAD}"
+                f"model {origin} is quantized already, in a format not known here ({name} is {dtype}). {INSTEAD}"
             )
 
 

@@ -44,11 +44,7 @@ def local_task(name: str, about: dict) -> dict:
     where = f"parameter evaluate.files.{name}"
     if about["form"] not in forms():
         raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
-    paths = {
-        split: Path(os.path.expanduser(about[split]))
-        for split in ("test", "examples")
-        if about.get(split)
-    }
+    paths = {split: Path(os.path.expanduser(about[split])) for split in ("test", "examples") if about.get(split)}
     for split, path in paths.items():
         if not path.is_file():
             raise TextError(f"{where}.{split}: no such file {path}")
@@ -59,9 +55,7 @@ def local_task(name: str, about: dict) -> dict:
     return {
         "task": name,
         "dataset_path": READERS[paths["test"].suffix.lower()],
-        "dataset_kwargs": {
-            "data_files": {split: str(path.resolve()) for split, path in paths.items()}
-        },
+        "dataset_kwargs": {"data_files": {split: str(path.resolve()) for split, path in paths.items()}},
         "test_split": "test",
         **({"fewshot_split": "examples"} if "examples" in paths else {}),
         **yaml.safe_load((FORMS / f"{about['form']}.yml").read_text()),

@@ -31,9 +31,7 @@ class AsWritten(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         found = super().construct_mapping(node, deep)
         if len(found) < len(node.value):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key comes twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, "a key comes twice", node.start_mark)
         return found
 
 
@@ -53,16 +51,12 @@ def load_canaries(path: str | None = None) -> list[Canary]:
     canaries = []
     for domain, entries in data.items():
         if not isinstance(entries, list) or not entries:
-            raise TextError(
-                f"canaries file {place}, {domain}: needs a list of {{prompt, answer, wrong}}"
-            )
+            raise TextError(f"canaries file {place}, {domain}: needs a list of {{prompt, answer, wrong}}")
         for number, entry in enumerate(entries, 1):
             try:
                 canaries.append(_canary(domain, entry))
             except ValueError as error:
-                raise TextError(
-                    f"canaries file {place}, {domain} entry {number}: {error}"
-                ) from None
+                raise TextError(f"canaries file {place}, {domain} entry {number}: {error}") from None
     return canaries
 
 

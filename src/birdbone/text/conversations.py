@@ -35,13 +35,9 @@ def templated(turns: Any, chat: Chat) -> str:
     except (TemplateError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the chat template refuses it: {error}") from error
     for message in messages:
-        said = (
-            message["content"].rpartition("</think>")[2].strip()
-        )  # templates leave earlier thoughts out
+        said = message["content"].rpartition("</think>")[2].strip()  # templates leave earlier thoughts out
         if message["role"] != "system" and said not in text:
-            raise ValueError(
-                f"the chat template leaves out what the {message['role']} says ({said[:40]!r})"
-            )
+            raise ValueError(f"the chat template leaves out what the {message['role']} says ({said[:40]!r})")
     return text
 
 
@@ -53,9 +49,7 @@ def _message(turn: Any) -> dict[str, str] | None:
     role = ROLES.get(str(who).lower())
     if role is None:
         raise ValueError(f"a turn is by {who!r}: give {', '.join(ROLES)} as its role (or from)")
-    if isinstance(words, list) and all(
-        isinstance(part, dict) and part.get("type") == "text" for part in words
-    ):
+    if isinstance(words, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in words):
         words = "".join(str(part.get("text", "")) for part in words)
     if words is not None and not isinstance(words, str):
         raise ValueError(f"the {role}'s content is no text: {words!r:.80}")

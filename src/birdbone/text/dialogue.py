@@ -35,26 +35,20 @@ def turns(tokenizer, ends: Collection[int], opening: str, number: int) -> list[l
     """
     follow_ups = _lines()["follow_ups"]
     own = [opening, *(follow_ups[(number + i) % len(follow_ups)] for i in range(len(follow_ups)))]
-    said = [
-        (role, words) for line in own for role, words in (("user", line), ("assistant", ANSWER))
-    ]
+    said = [(role, words) for line in own for role, words in (("user", line), ("assistant", ANSWER))]
     messages = [{"role": role, "content": words} for role, words in said]
     if tokenizer.chat_template:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
     else:
         text = "".join(f"{m['role'].title()}: {m['content']}\n" for m in messages)
-    parts = [
-        tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]
-    ]
+    parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]]
     return [part[1:] if part and part[0] in ends else part for part in parts]
 
 
 def check_chat(tokenizer) -> None:
     """Raises TextError for a tokenizer without a chat template, where ``text.chat`` asks for one."""
     if not tokenizer.chat_template:
-        raise TextError(
-            "parameter text.chat: this model's tokenizer has no chat template; give plain text instead"
-        )
+        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
 
 
 def shared_start(scripts: list[list[list[int]]]) -> int:

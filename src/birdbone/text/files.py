@@ -90,11 +90,7 @@ def _row(line: str, chat: Chat | None) -> tuple[str, str]:
         record = json.loads(line)
     except ValueError as error:
         raise ValueError(f"needs a JSON object with {wanted}: {error}") from error
-    talk = (
-        next((key for key in KEYS if key in record), None)
-        if chat and isinstance(record, dict)
-        else None
-    )
+    talk = next((key for key in KEYS if key in record), None) if chat and isinstance(record, dict) else None
     if talk is None and not (isinstance(record, dict) and isinstance(record.get("text"), str)):
         raise ValueError(f"needs a JSON object with {wanted}")
     try:

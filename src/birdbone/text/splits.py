@@ -19,15 +19,11 @@ Encode = Callable[[str], list[int]]
 
 def share_of(title: str, random_seed: int) -> float:
     """A document's place in [0, 1), fixed by its title and the seed."""
-    sha = hashlib.sha256(
-        f"{random_seed}|{title}".encode(errors="surrogatepass")
-    ).digest()  # of any file's name
+    sha = hashlib.sha256(f"{random_seed}|{title}".encode(errors="surrogatepass")).digest()  # of any file's name
     return int.from_bytes(sha[:8], "big") / 2**64
 
 
-def split(
-    found: Iterable[Document], random_seed: int, shares: dict[str, float]
-) -> dict[str, list[Document]]:
+def split(found: Iterable[Document], random_seed: int, shares: dict[str, float]) -> dict[str, list[Document]]:
     """Whole documents to named parts by ``share_of``; shares sum to 1."""
     parts: dict[str, list[Document]] = {name: [] for name in shares}
     for document in sorted(found, key=lambda d: share_of(d.title, random_seed)):
@@ -84,9 +80,7 @@ def document_windows(
         cut.append([ids[i : i + window] for i in range(0, len(ids) - window + 1, window)])
         if sum(1 for windows in cut if windows) >= want:
             break
-    rows = [
-        (d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))
-    ]
+    rows = [(d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))]
     rows = sorted(rows, key=lambda row: (row[1], row[0]))[:want]
     if len(rows) < want:
         raise TextError(
@@ -94,9 +88,7 @@ def document_windows(
             f"Give more text, or lower text.{label}_tokens to {window * len(rows)} at most, or text.window"
         )
     if len({row[0] for row in rows}) < 2:
-        raise TextError(
-            f"text for {label}: {domain} needs at least two documents of {window} tokens, found one"
-        )
+        raise TextError(f"text for {label}: {domain} needs at least two documents of {window} tokens, found one")
     ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)
     return ids, torch.tensor([row[0] for row in rows], dtype=torch.int32)
 
