@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from two_layer_models import random_model
 
-from birdbone.cli.shapes import shape_of
+from birdbone.sources.shape import model_shape
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
@@ -54,4 +54,4 @@ def seed(folder: Path):
 
 def planned(folder: Path):
     """What `birdbone plan` reads of the folder."""
-    return shape_of(locate(str(folder), {}))
+    return model_shape(locate(str(folder), {}))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_models import FAMILIES, checkpoint_of, random_model, some_tokens, torch_logits
 
-from birdbone.cli.shapes import shape_of
+from birdbone.sources.shape import model_shape
 from birdbone.errors import BirdboneError, SourceError, UnsupportedArchitectureError
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
@@ -62,7 +62,7 @@ def test_a_familys_own_gguf_is_a_seed_that_computes_the_same(
     found, _ = seed(tmp_path / "m.gguf")
     assert np.abs(torch_logits(build(found), window) - wanted).max() < 1e-4 * np.abs(wanted).max()
     assert found.config["tie_word_embeddings"] == ("lm_head.weight" not in found.weights)
-    counted = shape_of(locate(str(tmp_path / "m.gguf"), {}))
+    counted = model_shape(locate(str(tmp_path / "m.gguf"), {}))
     assert (counted.parameters, counted.layers) == (found.parameters, found.layers)
 
 
@@ -98,7 +98,7 @@ def test_a_real_gemma_headers_name_is_the_text_models(byte_level: Path, tmp_path
 def test_what_is_not_computed_is_refused_by_its_key(keys: dict, said: str, byte_level: Path, tmp_path: Path) -> None:
     write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), byte_level)
     rewritten(tmp_path / "m.gguf", tmp_path / "x.gguf", keys, next(iter(keys)))
-    for read in (seed, lambda path: shape_of(locate(str(path), {}))):
+    for read in (seed, lambda path: model_shape(locate(str(path), {}))):
         with pytest.raises(BirdboneError, match=rf"x\.gguf.*{said}"):
             read(tmp_path / "x.gguf")
 

@@ -12,7 +12,7 @@ from kedro.pipeline.node import Node
 
 from birdbone.datasets.place import place_of
 from birdbone.run.config import state_folder
-from birdbone.run.ledger import read_timings
+from birdbone.run.timings import read_timings
 
 SUMMARIES = {
     "summary": ("report_page", "export_gguf", "export_folder", "bundle"),
@@ -36,14 +36,14 @@ class TerminalHooks:
         from birdbone.report.summary import wave_table
 
         current = int(node.name.removesuffix(".guard").rpartition("_")[2])
-        seconds = read_timings(self._state)
+        timings = read_timings(self._state)
         rows = []
         for number in range(1, current + 1):
             wave = f"wave_{number}"
             reports = {name: catalog.load(f"{wave}.{name}") for name in ("prune_report", "regrow_report")}
             reports["verdict"] = outputs[f"{wave}.verdict"] if number == current else catalog.load(f"{wave}.verdict")
             rows.append(
-                {**wave_row(number, reports), "seconds": sum(s for n, s in seconds.items() if n.startswith(f"{wave}."))}
+                {**wave_row(number, reports), "seconds": sum(t.seconds for n, t in timings.items() if n.startswith(f"{wave}."))}
             )
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 

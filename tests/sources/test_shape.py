@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 from two_layer_models import CONFIGS, small
 
-from birdbone.cli.shapes import shape_of
+from birdbone.sources.shape import model_shape
 from birdbone.model.pruning.removal import block_parameters
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
     checkpoint = small(family)
-    shape = shape_of({"kind": "random", "name": family, "config": CONFIGS[family]})
+    shape = model_shape({"kind": "random", "name": family, "config": CONFIGS[family]})
     blocks = {n: w for n, w in checkpoint.weights.items() if ".0." in n or ".1." in n}
     inner = Counter()
     for weight in blocks.values():
@@ -29,6 +29,6 @@ def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
 
 
 def test_gpt2_down_projection_reads_the_neurons() -> None:
-    shape = shape_of({"kind": "random", "name": "gpt2", "config": CONFIGS["gpt2"]})
+    shape = model_shape({"kind": "random", "name": "gpt2", "config": CONFIGS["gpt2"]})
     down_projections = shape.inner[4 * 64]
     assert down_projections == 2 * 64 * 256
