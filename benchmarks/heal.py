@@ -42,14 +42,14 @@ MASK = {"none": None, "2:4": [2, 4]}
 def main() -> None:
     asked = arguments(__doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
-    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     settings = {**found.parameters["prune_wave"], "attention": False, "cluster_cap": NO_CAP}
     if asked.mask != "none":
         settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}
     amount = int(asked.share * block_parameters(seed))
-    clusters, calibration = found.clusters[0], texts["calibration"]
+    clusters, calibration = found.clusters.to_tensors()[0], texts.calibration
     pruned, _ = prune(seed, amount, scores, clusters, calibration, settings, "uneven", device)
     print(f"{1 - block_parameters(pruned) / block_parameters(seed):.1%} of the block weights gone", flush=True)
     plain = {"method": "lora", "ce_weight": 0.0, "state_weight": 0.0, "learning_rate": asked.rate, "base": "float32"}
@@ -57,10 +57,10 @@ def main() -> None:
     rows: list[dict] = []
 
     def measure(recipe: str, steps: int, seconds: float, state, role: str) -> None:
-        figures = judge(build(state, device), reference, guard, "guard", 0)
+        figures = judge(build(state, device), reference, guard, 0)
         domain, change = worst_change(figures, None)
         kl = sum(f["kl"] for f in figures.values()) / len(figures)
-        tokens = steps * base["batch"] * texts["heal"].shape[1]
+        tokens = steps * base["batch"] * texts.heal.shape[1]
         rows.append(
             {
                 "recipe": recipe,
@@ -96,9 +96,9 @@ def main() -> None:
 def _healed(name: str, state, seed, texts, settings: HealSettings, device: str):
     student = student_of(state, settings.lora, 0, device)
     if name == "block by block":
-        used = texts["heal"][: settings.steps * settings.batch]
+        used = texts.heal[: settings.steps * settings.batch]
         return reconstruct(student, seed, used, settings.recipe)[0]
-    return heal(student, seed, texts["heal"], texts["check"], settings.recipe).checkpoint
+    return heal(student, seed, texts.heal, texts.check, settings.recipe).checkpoint
 
 
 def _picture(rows: list[dict]) -> plt.Figure:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from pkgutil import iter_modules
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from birdbone import pipelines
 from birdbone.errors import ConfigError
+from birdbone.pipelines import stages
 from birdbone.strict import Positive, Share, Strict
 
 
@@ -94,9 +93,10 @@ class Run(Strict):
 def stage_settings() -> dict[str, type[BaseModel]]:
     """Parameter key -> its class, from the ``SETTINGS`` of every stage folder that has settings."""
     settings: dict[str, type[BaseModel]] = {}
-    for stage in iter_modules(pipelines.__path__, f"{pipelines.__name__}."):
-        if stage.ispkg and find_spec(f"{stage.name}.settings"):
-            settings |= import_module(f"{stage.name}.settings").SETTINGS
+    for stage in stages():
+        module = f"birdbone.pipelines.{stage}.settings"
+        if find_spec(module):
+            settings |= import_module(module).SETTINGS
     return dict(sorted(settings.items()))
 
 

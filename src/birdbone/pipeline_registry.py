@@ -1,4 +1,4 @@
-"""Every registered pipeline. The number of waves comes from the parameters in force."""
+"""Every registered pipeline: the stages' own, found by their folders, and the parts of the whole job."""
 
 from __future__ import annotations
 
@@ -6,42 +6,32 @@ from importlib import import_module
 
 from kedro.pipeline import Pipeline
 
-from birdbone.pipelines.waves.pipeline import create_wave
+from birdbone.pipelines import stages
 from birdbone.run.config import parameters
 
-LINEAR = (
-    "seed",
-    "activation_log",
-    "sps_scan",
-    "topology",
-    "control",
-    "waves",
-    "quantize",
-    "export",
-    "report",
-    "version_bump",
-)
 SLICES = ("prune_wave", "micro_heal", "regrow", "guard")
+"""Tags whose nodes are a pipeline too, over all waves."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Linear stages, one pipeline per wave, slices over all waves, and the whole job."""
-    checked = parameters()
-    waves = checked.waves
-    stages = {name: _stage(name, waves=waves) for name in LINEAR}
-    whole = sum(stages.values(), Pipeline([]))
+    """Each stage by its folder's name, each wave, slices over all waves, and the whole job.
+
+    Adding a stage's folder registers it; see ``birdbone.pipelines``.
+    """
+    settings = parameters()
+    registered = {
+        stage: import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(settings) for stage in stages()
+    }
+    whole = sum((registered[stage] for stage in stages() if belongs_to_whole(stage)), Pipeline([]))
+    waves = [f"wave_{number}" for number in range(1, settings.waves + 1)]
     return {
-        **{name: stage for name, stage in stages.items() if name != "waves"},
-        **{f"wave_{i}": create_wave(i) for i in range(1, waves + 1)},
-        "domains": _stage("domains"),
-        "experts": _stage("experts"),
-        "evaluate": _stage("evaluate", waves=waves),
-        "moe": _stage("moe", waves=waves, source=checked.moe.source),
-        **{name: whole.only_nodes_with_tags(name) for name in SLICES},
+        **registered,
+        **{tag: whole.only_nodes_with_tags(tag) for tag in (*waves, *SLICES)},
         "growth_prune_heal": whole,
         "__default__": whole,
     }
 
 
-def _stage(name: str, **choices) -> Pipeline:
-    return import_module(f"birdbone.pipelines.{name}.pipeline").create_pipeline(**choices)
+def belongs_to_whole(stage: str) -> bool:
+    """Whether a stage is part of the whole job."""
+    return import_module(f"birdbone.pipelines.{stage}").WHOLE

@@ -31,6 +31,9 @@ source_dir = "src"
     "conf/base/parameters_heal.yml": "heal: {steps: 4, lr: 0.5}\n",
     "conf/base/parameters_report.yml": "report: {title: final}\n",
     "conf/base/catalog.yml": """
+scratch:
+  type: birdbone.run.scratch.Scratch
+  metadata: {birdbone: {dvc: none}}
 seed_model:
   type: demo.datasets.Text
   filepath: ${globals:models}/seed/model.txt
@@ -108,7 +111,6 @@ import json
 import time
 from pathlib import Path
 
-from birdbone.run.ledger import workdir
 from demo.faults import point
 from demo.maths import mixed
 
@@ -133,8 +135,8 @@ def prune(start, prune):
     return short(mixed(start, prune["step"]))
 
 
-def heal(pruned, heal):
-    checkpoint = workdir() / "state.json"
+def heal(pruned, heal, scratch):
+    checkpoint = scratch / "state.json"
     state = json.loads(checkpoint.read_text()) if checkpoint.exists() else {"step": 0, "model": pruned}
     while state["step"] < heal["steps"]:
         state = {"step": state["step"] + 1, "model": short(mixed(state["model"], heal["lr"]))}
@@ -162,9 +164,9 @@ def wave(number):
     before = f"wave_{number - 1}.model" if number > 1 else "seed_model"
     steps = [
         Node(nodes.prune, ["start", "params:prune"], "pruned", name="prune", tags="prune"),
-        Node(nodes.heal, ["pruned", "params:heal"], ["model", "curve"], name="heal", tags="heal"),
+        Node(nodes.heal, ["pruned", "params:heal", "scratch"], ["model", "curve"], name="heal", tags="heal"),
     ]
-    return Pipeline(steps, namespace=f"wave_{number}", inputs={"start": before},
+    return Pipeline(steps, namespace=f"wave_{number}", inputs={"start": before, "scratch": "scratch"},
                     parameters={"params:prune", "params:heal"})
 
 

@@ -2,20 +2,19 @@
 
 from two_layer_models import all_but, family, shape_of, small, tokens
 
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.recipe import Lora, Recipe
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.pruning.removal import remove_nodes
 
-RECIPE = HealSettings(
+RECIPE = Recipe(
     steps=8,
     batch=2,
-    rank=4,
     learning_rate=3e-3,
-    ce_weight=0.1,
-    base="float32",
-    merge_onto="weights",
-    compute="float32",
     checkpoint_every=3,
+    compute="float32",
+    ce_weight=0.1,
 )
+LORA = Lora(rank=4)
 WINDOWS = tokens(rows=4, length=16)
 
 
@@ -23,6 +22,10 @@ def narrow(name: str = "llama"):
     checkpoint = small(name)
     width, _ = shape_of(checkpoint)[0]
     return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
+
+
+def student(checkpoint, lora=LORA, random_seed=0):
+    return student_of(checkpoint, lora, random_seed, "cpu")
 
 
 def linear_names(checkpoint) -> list[str]:

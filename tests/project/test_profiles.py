@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from birdbone.pipelines.seed.nodes import read_text
 from transformers import AutoTokenizer
 
+from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
 from birdbone.sources.locate import locate
@@ -28,8 +29,8 @@ def tokenizer(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("profile", ["base", "full", "small"])
 def test_a_profiles_text_is_there(tokenizer: Path, profile: str) -> None:
     tree = parameters(profile)
-    text = tree["text"]
-    windows, about = read_text(tokenizer, text, tree["random_seed"])
-    for domain in about["domains"]:
-        for name in ("guard", "test"):
-            assert windows[f"{name}.{domain}"].numel() == text[f"{name}_tokens"]
+    text = TextSettings(**tree["text"])
+    texts = read_text(tokenizer, text, tree["random_seed"])
+    assert texts.guard.keys() == texts.test.keys() == set(text.guard_domains)
+    assert {d.windows.numel() for d in texts.guard.values()} == {text.guard_tokens}
+    assert {d.windows.numel() for d in texts.test.values()} == {text.test_tokens}

@@ -1,8 +1,10 @@
 """Labelled scans: sets from different documents, figures that are the nodes' own, and a killed scan that goes on."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
-from birdbone.pipelines.domains.nodes import read_texts, scan
 from small_scans import model, tokenizer_folder
 
 from birdbone.datasets.mscan import MscanFile
@@ -10,7 +12,8 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.run import ledger
+from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.texts import read_texts
 from birdbone.run.checks import check_outside
 from birdbone.scan import domains
 from birdbone.text.arithmetic import worksheets
@@ -34,8 +37,9 @@ def texts(words, tmp_path_factory):
     return read_texts(model(), words, {**SETTINGS, "sets": sets}, "cpu", 0)
 
 
-def scanned(texts, words, checkpoint=None, about=ABOUT):
-    return scan(checkpoint or model(), about, texts, words, SETTINGS, {"block": 64}, "cpu", 0)
+def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
+    scratch = scratch or Path(tempfile.mkdtemp())
+    return scan(checkpoint or model(), about, texts, words, SETTINGS, {"block": 64}, "cpu", 0, scratch)
 
 
 def test_every_set_has_windows_to_scan_and_to_hold_out(texts):
@@ -125,37 +129,29 @@ def killed_after(monkeypatch, windows):
 def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(texts, words, tmp_path, monkeypatch):
     undisturbed, (expected, _) = scanned(texts, words)
     monkeypatch.setattr(domains, "CHECKPOINT", 1)
-    token = ledger._workdir.set(tmp_path)
-    try:
-        with monkeypatch.context() as patch:
-            killed_after(patch, 5)
-            with pytest.raises(NumericalError, match="killed"):
-                scanned(texts, words)
-        cut = open_scan(tmp_path / "domains.mscan", partial=True)
-        assert len(cut) == 5 * 11 and not cut.complete
-        with monkeypatch.context() as patch:
-            again = killed_after(patch, 99)
-            path, (found, _) = scanned(texts, words)
-        assert len(again) == 4
-        assert path.read_bytes() == undisturbed.read_bytes()
-        assert found.keys() == expected.keys() and all(torch.equal(found[n], expected[n]) for n in found)
-        MscanFile(str(tmp_path / "kept.mscan")).save(path)
-        assert len(MscanFile(str(tmp_path / "kept.mscan")).load()) == 99
-    finally:
-        ledger._workdir.reset(token)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(NumericalError, match="killed"):
+            scanned(texts, words, scratch=tmp_path)
+    cut = open_scan(tmp_path / "domains.mscan", partial=True)
+    assert len(cut) == 5 * 11 and not cut.complete
+    with monkeypatch.context() as patch:
+        again = killed_after(patch, 99)
+        path, (resumed, _) = scanned(texts, words, scratch=tmp_path)
+    assert len(again) == 4
+    assert path.read_bytes() == undisturbed.read_bytes()
+    assert resumed.keys() == expected.keys() and all(torch.equal(resumed[n], expected[n]) for n in resumed)
+    MscanFile(str(tmp_path / "kept.mscan")).save(path)
+    assert len(MscanFile(str(tmp_path / "kept.mscan")).load()) == 99
 
 
 def test_a_killed_scan_of_another_model_or_text_is_not_gone_on_with(texts, words, tmp_path, monkeypatch):
-    token = ledger._workdir.set(tmp_path)
-    try:
-        with monkeypatch.context() as patch:
-            killed_after(patch, 5)
-            with pytest.raises(NumericalError, match="killed"):
-                scanned(texts, words)
-        path, _ = scanned(texts, words, model(1), {**ABOUT, "digest": "e" * 64})
-        assert len(open_scan(path, model_digest="e" * 64)) == 99
-    finally:
-        ledger._workdir.reset(token)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 5)
+        with pytest.raises(NumericalError, match="killed"):
+            scanned(texts, words, scratch=tmp_path)
+    path, _ = scanned(texts, words, model(1), {**ABOUT, "digest": "e" * 64}, scratch=tmp_path)
+    assert len(open_scan(path, model_digest="e" * 64)) == 99
 
 
 def test_more_sampled_tokens_than_there_are_names_the_setting():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 import click
@@ -125,13 +125,19 @@ def make_plan(root: Path, loader: ConfigLoader, pipelines: list[str]) -> Plan:
     return Plan(
         source["name"],
         shape,
-        {n: estimate(rows[n], shape.flops, measured.speed, earlier.get(n, [])) for n in nodes},
+        {n: estimate(rows[n], shape.flops, measured.speed, earlier.get(n, [])) for n in nodes if n in rows},
         measured,
         needs.memory(parameters, shape),
         needs.disk(parameters, shape),
         needs.export_bytes(parameters, shape),
-        needs.warnings(parameters, shape),
+        needs.warnings(parameters, shape) + uncounted(nodes, rows),
     )
+
+
+def uncounted(nodes: list[str], rows: dict[str, Work]) -> list[str]:
+    """A line that names the nodes without a row in the cost model."""
+    without = [node for node in nodes if node not in rows]
+    return [f"not counted: {', '.join(without)} (no row in the cost.py of the stage)"] if without else []
 
 
 def node_names(pipelines: list[str]) -> list[str]:
@@ -147,12 +153,14 @@ def node_names(pipelines: list[str]) -> list[str]:
 
 
 def node_works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
-    """The cost model's row for each node of every stage, from the ``cost.py`` in the stage's folder."""
-    stages = import_module("birdbone.pipelines")
-    names = [stage.name for stage in iter_modules(stages.__path__) if stage.ispkg]
+    """The cost model's row for each node of every stage that has a ``cost.py`` in its folder."""
+    from birdbone.pipelines import stages
+
     works: dict[str, Work] = {}
-    for name in names:
-        works |= import_module(f"birdbone.pipelines.{name}.cost").works(parameters, shape)
+    for stage in stages():
+        module = f"birdbone.pipelines.{stage}.cost"
+        if find_spec(module):
+            works |= import_module(module).works(parameters, shape)
     return works
 
 

@@ -12,7 +12,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from birdbone.errors import ExportError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.family import PAIRED, GgufForm
+from birdbone.model.family import GgufForm
 
 LAYERS_OF_GEMMA3_27B = 62
 
@@ -67,7 +67,7 @@ def architecture_name(form: GgufForm, shape: GgufShape, heads: int) -> str:
         missing = "uneven widths" if not shape.even else "fewer heads"
         raise ExportError(
             f"stock llama.cpp has no {form.arch} with {missing}: "
-            "prune with even widths (widths: even) and, for gpt2, leave the heads whole"
+            "prune with even widths (widths: even) and leave the heads whole (prune_wave.attention: false)"
         )
     return form.uneven
 
@@ -138,10 +138,21 @@ def check_settings(form: GgufForm, config: PretrainedConfig) -> None:
         raise ExportError(f"config.json: {found[0]}: llama.cpp's {form.arch} does not compute it")
     if form.rope:
         rope_keys(config)
-        if _full_rope(config).get("rope_type") == "llama3" and form.arch not in PAIRED:
+        if _full_rope(config).get("rope_type") == "llama3" and not form.rope_factors:
             raise ExportError(f"config.json: rope_type 'llama3' is not computed by llama.cpp's {form.arch}")
+    if form.unrotated:
+        _check_unrotated(form, getattr(config, form.unrotated.key))
     if form.windowed:
         _window_keys(config)
+
+
+def _check_unrotated(form: GgufForm, rotated: list[int]) -> None:
+    every = form.unrotated.every
+    if rotated != [int((layer + 1) % every != 0) for layer in range(len(rotated))]:
+        raise ExportError(
+            f"config.json: {form.unrotated.key} is {rotated}: llama.cpp's {form.arch} leaves rotary positions out of "
+            f"every layer {every} and of no other"
+        )
 
 
 def context_length(form: GgufForm, config: PretrainedConfig) -> int:

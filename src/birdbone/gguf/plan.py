@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.keys import GgufShape, architecture_name, gguf_shape, model_keys, query_factor, rope_factors
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.family import PAIRED, Family
+from birdbone.model.family import Family
 from birdbone.model.folder import beyond
 from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
@@ -64,7 +65,7 @@ class FilePlan:
 
     def names(self) -> dict[str, list[str]]:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
-        names = tensor_names(self.checkpoint.layout, self.checkpoint.weights)
+        names = tensor_names(self.checkpoint.layout, self.checkpoint.weights, self.arch)
         lost = sorted(self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts})
         if lost:
             raise ExportError(
@@ -111,7 +112,7 @@ class FilePlan:
     def _permuted(self, part: str, rows: Tensor) -> Tensor:
         """Rotary pairs side by side, where this architecture wants them: each head's rows reordered."""
         turned = (self.family.attention.query, self.family.attention.key)
-        if self.arch not in PAIRED or not part.rpartition(".")[0].endswith(turned):
+        if not self.family.gguf.pairs(self.arch) or not part.rpartition(".")[0].endswith(turned):
             return rows
         heads = rows.shape[0] // self.shape.head_size
         return rows.reshape(heads, 2, self.shape.head_size // 2, -1).transpose(1, 2).reshape(rows.shape)
@@ -124,23 +125,30 @@ class FilePlan:
         return (weight + offset) * factor
 
 
-def tensor_names(layout: Layout, tensors: Container[str]) -> dict[str, list[str]]:
-    """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order."""
+def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = None) -> dict[str, list[str]]:
+    """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order.
+
+    arch: llama.cpp's architecture; the family's own where none is given.
+    """
     form = layout.family.gguf
     modules = dict(form.modules)
     for block in layout.blocks:
-        modules |= {block.part(part): f"blk.{block.layer}.{name}" for part, name in form.block.items()}
+        parts = form.names(arch or form.arch)
+        modules |= {block.part(part): f"blk.{block.layer}.{name}" for part, name in parts.items()}
     names: dict[str, list[str]] = {}
     for module, name in modules.items():
         for suffix in ("weight", "bias"):
             if f"{module}.{suffix}" in tensors:
                 names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+    head = f"{form.modules[layout.family.head]}.weight"
+    if form.own_head:
+        names.setdefault(head, [layout.embedding])
     return names
 
 
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:
     """GGUF name -> the canonical weights that it joins: they need one type."""
-    return tensor_names(checkpoint.layout, checkpoint.weights)
+    return FilePlan(checkpoint, {}, {}, "F16").names()
 
 
 def beyond_half(checkpoint: Checkpoint) -> dict[str, str]:
@@ -154,8 +162,14 @@ def priced_together(
 ) -> tuple[dict[str, list[Option]], dict[str, list[str]]]:
     """Options of tensors that are one in the file, summed under the first one's name, and the members of each."""
     groups = [[n for n in parts if n in options] for parts in joined(checkpoint).values()]
-    members = {parts[0]: parts for parts in groups if parts}
-    return {first: summed([options[n] for n in parts]) for first, parts in members.items()}, members
+    groups = [parts for parts in groups if parts]
+    members = {parts[0]: parts for parts in groups}
+    together = {first: summed([options[n] for n in parts]) for first, parts in members.items()}
+    copies = Counter(parts[0] for parts in groups)
+    return {
+        first: [option._replace(bytes=option.bytes * copies[first]) for option in own]
+        for first, own in together.items()
+    }, members
 
 
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:

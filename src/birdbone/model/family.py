@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from birdbone.errors import UnsupportedArchitectureError
 
 FOLDER = files("birdbone.model") / "families"
-PAIRED = ("llama", "deci")
-"""llama.cpp's architectures whose rotary pairs lie side by side; elsewhere half a head apart, as in transformers."""
+UNEVEN_PAIRED = ("deci",)
+"""Uneven architectures whose rotary pairs lie side by side."""
 
 
 class _Part(BaseModel):
@@ -54,10 +54,11 @@ class Norms(_Part):
 
 
 class HeadNorms(_Part):
-    """Norms of query and key."""
+    """Norms of query and key: over each head, or over all heads at once."""
 
     query: str
     key: str
+    over: Literal["head", "all"] = "head"
 
 
 class Activation(_Part):
@@ -65,6 +66,13 @@ class Activation(_Part):
 
     key: str
     value: str
+
+
+class Unrotated(_Part):
+    """Layers without rotary positions: the configuration's key (0 in its list: none), and which llama.cpp takes."""
+
+    key: str
+    every: int
 
 
 class GgufForm(_Part):
@@ -76,12 +84,25 @@ class GgufForm(_Part):
     floats: dict[str, str]
     modules: dict[str, str]
     block: dict[str, str]
+    uneven_block: dict[str, str] = {}
     uneven: str | None = None
     fixed_heads: bool = False
+    own_head: bool = False
     rope: bool = True
+    paired: bool = False
+    rope_factors: bool = False
+    unrotated: Unrotated | None = None
     windowed: bool = False
     softcap: bool = False
     float32: tuple[str, ...] = ()
+
+    def pairs(self, arch: str) -> bool:
+        """Whether an architecture, the family's own or its uneven one, wants rotary pairs side by side."""
+        return self.paired if arch == self.arch else arch in UNEVEN_PAIRED
+
+    def names(self, arch: str) -> dict[str, str]:
+        """A block's modules -> their names in an architecture, the family's own or its uneven one."""
+        return self.block if arch == self.arch else {**self.block, **self.uneven_block}
 
 
 class Family(_Part):
@@ -152,5 +173,6 @@ def _extended(name: str, described: dict[str, dict]) -> dict[str, Any]:
         return own
     parent = _extended(own["extends"], described)
     block = {**parent["gguf"]["block"], **own.get("gguf", {}).get("block", {})}
+    block = {module: name for module, name in block.items() if name is not None}
     gguf = {**parent["gguf"], **own.get("gguf", {}), "block": block}
     return {**parent, **{key: value for key, value in own.items() if key != "extends"}, "gguf": gguf}

@@ -45,16 +45,32 @@ class Nodes(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or columns to a node."""
+    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or columns to a node.
+
+    averaged: the tensor is the gain of a norm over all of them. With some gone the norm's mean is of fewer, and the
+    gain makes up for it.
+    """
 
     nodes: Nodes
     dim: int
     entries: int
+    averaged: bool = False
 
     def cut(self, tensor: Tensor, stays: Tensor) -> Tensor:
         """The tensor without the nodes that are False in ``stays``."""
         index = stays.repeat_interleave(self.entries)
         return tensor[index] if self.dim == ROWS else tensor[:, index].contiguous()
+
+    def narrowed(self, tensor: Tensor, stays: Tensor) -> Tensor:
+        """``cut``, to the same function as with those nodes at zero."""
+        return self._regained(self.cut(tensor, stays), len(stays), int(stays.sum()))
+
+    def widened(self, tensor: Tensor, kept: Tensor) -> Tensor:
+        """The inverse: the tensor over all nodes of ``kept``, zeros for those that are False."""
+        shape = list(tensor.shape)
+        shape[self.dim] = len(kept) * self.entries
+        whole = self.paste(tensor, kept, tensor.new_zeros(shape))
+        return self._regained(whole, int(kept.sum()), len(kept))
 
     def paste(self, tensor: Tensor, stays: Tensor, whole: Tensor) -> Tensor:
         """A copy of ``whole`` with the tensor in place of the nodes that are True in ``stays``."""
@@ -70,9 +86,8 @@ class Axis:
 
     def pad(self, tensor: Tensor, count: int) -> Tensor:
         """The tensor with zeros behind it, so that it holds ``count`` nodes."""
-        shape = list(tensor.shape)
-        shape[self.dim] = count * self.entries - tensor.shape[self.dim]
-        return torch.cat([tensor, tensor.new_zeros(shape)], self.dim)
+        held = self.count(tensor.shape)
+        return self.widened(tensor, torch.arange(count) < held)
 
     def count(self, shape: tuple[int, ...]) -> int:
         """How many nodes a tensor of this shape holds."""
@@ -85,6 +100,9 @@ class Axis:
         rows = tensor if self.dim == ROWS else tensor.T
         return rows.reshape(self.count(tensor.shape), -1).norm(dim=1)
 
+    def _regained(self, tensor: Tensor, before: int, after: int) -> Tensor:
+        return tensor * (before / after) ** 0.5 if self.averaged and before != after else tensor
+
     def _places(self, stays: Tensor) -> Tensor:
         return torch.nonzero(stays.repeat_interleave(self.entries)).flatten()
 
@@ -95,7 +113,8 @@ class Unit:
 
     count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias that are one node's.
     columns: module -> neighbouring columns of its weight; the first is where the nodes' values can be read.
-    enters: the modules whose rows say how strongly a node is driven. few: so few that lists call them by number.
+    enters: the modules whose rows say how strongly a node is driven. gains: norms over all nodes' rows together.
+    few: so few that lists call them by number.
     """
 
     one: str
@@ -104,6 +123,7 @@ class Unit:
     rows: Callable[[Block], dict[str, int]]
     columns: Callable[[Block], dict[str, int]]
     enters: Callable[[Block], list[str]]
+    gains: Callable[[Block], dict[str, int]] = lambda block: {}
     few: bool = False
 
 
@@ -127,6 +147,7 @@ UNITS: dict[str, Unit] = {
         },
         columns=lambda block: {block.output: block.group_width},
         enters=lambda block: [block.value],
+        gains=lambda block: block.joint_norms,
         few=True,
     ),
 }
@@ -188,6 +209,14 @@ class Block:
         return self.part(self.family.ffn.output)
 
     @property
+    def joint_norms(self) -> dict[str, int]:
+        """Norms over all heads of query or key at once -> rows of one key-value group."""
+        norms = self.family.head_norms
+        if norms is None or norms.over == "head":
+            return {}
+        return {self.part(norms.query): self.group_width, self.part(norms.key): self.head_size}
+
+    @property
     def attention(self) -> str:
         """The module that attention's projections belong to."""
         return self.output.rpartition(".")[0]
@@ -218,6 +247,8 @@ class Block:
                 axes[f"{module}.weight"] = axes[f"{module}.bias"] = Axis(nodes, ROWS, entries)
             for module, entries in unit.columns(self).items():
                 axes[f"{module}.weight"] = Axis(nodes, COLUMNS, entries)
+            for module, entries in unit.gains(self).items():
+                axes[f"{module}.weight"] = Axis(nodes, ROWS, entries, averaged=True)
         return axes
 
     def rows(self, module: str) -> int:

@@ -7,6 +7,8 @@ one kind of weight: [out, in].
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -15,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from birdbone.errors import NumericalError, SourceError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.ignorable import ignorable
-from birdbone.model.layout import Layout
+from birdbone.model.layout import Block, Layout
 from birdbone.model.streaming import stream, too_large
 
 
@@ -190,20 +192,32 @@ def _to_linear(network: nn.Module, layout: Layout) -> None:
 
 
 def _narrow(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give every linear layer the shape of its weight, and tell attention its head count."""
+    """Give every tensor that nodes were cut from the shape of its weight, and tell attention its head count."""
     for block in checkpoint.layout.blocks:
-        for name in block.linears:
-            module = network.get_submodule(name)
-            weight = checkpoint.weights.get(f"{name}.weight")
-            if weight is None or weight.shape == module.weight.shape:
+        for name in block.axes:
+            module, _, suffix = name.rpartition(".")
+            place = network.get_submodule(module)
+            weight = checkpoint.weights.get(name)
+            if weight is None or weight.shape == getattr(place, suffix).shape:
                 continue
-            module.out_features, module.in_features = weight.shape
-            module.weight = nn.Parameter(torch.empty(weight.shape, device="meta"))
-            if module.bias is not None:
-                module.bias = nn.Parameter(torch.empty(weight.shape[0], device="meta"))
-        attention = network.get_submodule(block.attention)
-        if hasattr(attention, "split_size"):
-            attention.split_size = network.get_submodule(block.query).out_features
+            setattr(place, suffix, nn.Parameter(torch.empty(weight.shape, device="meta")))
+            if weight.dim() == 2:
+                place.out_features, place.in_features = weight.shape
+        _tell_heads(network, block, checkpoint.count("kv", block.layer))
+
+
+def _tell_heads(network: nn.Module, block: Block, groups: int) -> None:
+    """Attention that cuts a fused projection apart does so by the configuration's heads: give it its own."""
+    if groups == block.kv_heads or not isinstance(network.get_submodule(block.query.rpartition(".")[0]), Fused):
+        return
+    attention = network.get_submodule(block.attention)
+    heads = groups * (block.heads // block.kv_heads)
+    if hasattr(attention, "split_size"):
+        attention.split_size = heads * block.head_size
+    if hasattr(attention, "num_key_value_heads"):
+        attention.num_key_value_heads = groups
+        attention.config = copy.copy(attention.config)
+        attention.config.num_attention_heads = heads
 
 
 def _fill_buffers(network: nn.Module, config: AutoConfig, device: str) -> None:

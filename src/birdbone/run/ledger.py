@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -28,21 +27,11 @@ from birdbone.datasets.place import place_of
 from birdbone.run.code_digest import code_digest
 from birdbone.run.load import Load
 from birdbone.run.outside import NAMING, digests, reads, things
+from birdbone.run.scratch import Scratch
 from birdbone.run.timings import add_timing
 
 EARLIER = 8
 """Records before the last one that are kept of each node."""
-
-_workdir: ContextVar[Path | None] = ContextVar("workdir", default=None)
-
-
-def workdir() -> Path | None:
-    """Scratch folder of the node now running, or None outside a run. Survives a kill.
-
-    Belongs to this node on exactly these inputs: what is found in it was written by an unfinished
-    attempt at the same result. It is removed once the node's outputs are saved.
-    """
-    return _workdir.get()
 
 
 class Ledger:
@@ -94,13 +83,12 @@ class Ledger:
         resumed = bool(folder and folder.is_dir() and any(folder.iterdir()))
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        token = _workdir.set(folder)
+        for dataset in map(self.catalog.get, node.inputs):
+            if isinstance(dataset, Scratch):
+                dataset.folder = folder
         load = Load()
         start = time.perf_counter()
-        try:
-            yield
-        finally:
-            _workdir.reset(token)
+        yield
         for name in node.outputs:
             self._digests.pop(name, None)
         outputs = {n: self.digest(n) for n in node.outputs}

@@ -43,7 +43,10 @@ class TerminalHooks:
             reports = {name: catalog.load(f"{wave}.{name}") for name in ("prune_report", "regrow_report")}
             reports["verdict"] = outputs[f"{wave}.verdict"] if number == current else catalog.load(f"{wave}.verdict")
             rows.append(
-                {**wave_row(number, reports), "seconds": sum(t.seconds for n, t in timings.items() if n.startswith(f"{wave}."))}
+                {
+                    **wave_row(number, reports),
+                    "seconds": sum(t.seconds for n, t in timings.items() if n.startswith(f"{wave}.")),
+                }
             )
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 

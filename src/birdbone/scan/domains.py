@@ -6,7 +6,7 @@ Legend: T tokens of a window, N windows of a label, S sampled tokens over all la
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -125,26 +125,88 @@ def scan_label(
     return sums
 
 
-def profile_tensors(sums: dict[str, LabelSums], sampled: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Per node kind and layer: ``profile`` float16 [nodes, S], the same tokens everywhere, and per label float32
-    [labels, nodes] ``activity`` (mean |h|), ``sensitivity`` (mean |∂L/∂h|), ``fisher`` (mean h² · mean g²) and
-    ``sps`` (mean ∫SPS, z within the layer). ``sampled.domain``, ``.window``, ``.position`` int32 [S].
+@dataclass(frozen=True)
+class Responses:
+    """The nodes of one kind in one layer, on every label.
+
+    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels, nodes]:
+    activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps (mean ∫SPS, z within
+    the layer).
     """
-    labels = list(sums)
-    places = [torch.full((len(sampled[label]), 1), i) for i, label in enumerate(labels)]
-    domain, window, position = torch.cat(
-        [torch.cat([place, sampled[label]], 1) for place, label in zip(places, labels, strict=True)]
-    ).T.to(torch.int32)
-    tensors = {
-        "sampled.domain": domain.contiguous(),
-        "sampled.window": window.contiguous(),
-        "sampled.position": position.contiguous(),
-    }
-    for key in sums[labels[0]].moments:
-        tensors[f"{key.name}.profile"] = torch.cat([sums[label].profile(key) for label in labels], 1).contiguous()
-        own = [sums[label].moments[key] for label in labels]
-        tensors[f"{key.name}.activity"] = torch.stack([m.h / m.tokens for m in own]).float()
-        tensors[f"{key.name}.sensitivity"] = torch.stack([m.g / m.tokens for m in own]).float()
-        tensors[f"{key.name}.fisher"] = torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float()
-        tensors[f"{key.name}.sps"] = torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own])
-    return tensors
+
+    profile: Tensor
+    activity: Tensor
+    sensitivity: Tensor
+    fisher: Tensor
+    sps: Tensor
+
+
+@dataclass(frozen=True)
+class DomainProfile:
+    """What all nodes do on each label.
+
+    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``, ``window`` and
+    ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens: scanned, per label. model: the
+    digest of the model that was scanned.
+    """
+
+    layers: dict[str, list[Responses]]
+    sampled: dict[str, Tensor]
+    labels: list[str]
+    tokens: dict[str, int]
+    model: str
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
+        """As ``ObjectFolder`` stores it: ``ffn.<layer>.profile`` and so on, ``sampled.domain`` …"""
+        tensors = {f"sampled.{name}": places for name, places in self.sampled.items()}
+        for kind, layers in self.layers.items():
+            for layer, responses in enumerate(layers):
+                for name in RESPONSES:
+                    tensors[f"{kind}.{layer}.{name}"] = getattr(responses, name)
+        return tensors, {"labels": self.labels, "tokens": self.tokens, "model": self.model}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> DomainProfile:
+        """What ``to_tensors`` gave."""
+        layers: dict[str, list[Responses]] = {}
+        sampled = {}
+        for name in tensors:
+            kind, rest = name.split(".", 1)
+            if kind == "sampled":
+                sampled[rest] = tensors[name]
+            elif rest.endswith(".profile"):
+                layers.setdefault(kind, [])
+        for kind, rows in layers.items():
+            while f"{kind}.{len(rows)}.profile" in tensors:
+                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
+        return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
+
+
+RESPONSES = [field.name for field in fields(Responses)]
+
+
+def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
+    """Unit -> the responses in each layer, from every label's sums."""
+    responses: dict[str, list[Responses]] = {}
+    for nodes in sorted(next(iter(sums.values())).moments):
+        responses.setdefault(nodes.unit, []).append(_responses(sums, nodes))
+    return responses
+
+
+def _responses(sums: dict[str, LabelSums], key: Nodes) -> Responses:
+    own = [label.moments[key] for label in sums.values()]
+    return Responses(
+        profile=torch.cat([label.profile(key) for label in sums.values()], 1).contiguous(),
+        activity=torch.stack([m.h / m.tokens for m in own]).float(),
+        sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
+        fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),
+        sps=torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own]),
+    )
+
+
+def sampled_places(sampled: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``' places, label after label."""
+    domain = torch.cat([torch.full((len(at),), i) for i, at in enumerate(sampled.values())])
+    window, position = torch.cat(list(sampled.values())).T
+    places = {"domain": domain, "window": window, "position": position}
+    return {name: column.to(torch.int32).contiguous() for name, column in places.items()}

@@ -53,7 +53,5 @@ def full_width(checkpoint: Checkpoint) -> Checkpoint:
         for name, axis in block.axes.items():
             mask = checkpoint.node_mask(axis.nodes)
             if name in weights and not mask.all():
-                shape = list(weights[name].shape)
-                shape[axis.dim] = len(mask) * axis.entries
-                weights[name] = axis.paste(weights[name], mask, weights[name].new_zeros(shape))
+                weights[name] = axis.widened(weights[name], mask)
     return Checkpoint(checkpoint.config, weights)

@@ -19,7 +19,7 @@ from birdbone.errors import ArtifactError, NumericalError, SourceError, Unsuppor
 from birdbone.gguf.header import Header
 from birdbone.gguf.keys import LAYERS_OF_GEMMA3_27B, rope_factors
 from birdbone.gguf.plan import tensor_names
-from birdbone.model.family import PAIRED, Family, families
+from birdbone.model.family import Family, families
 from birdbone.model.layout import Layout
 from birdbone.model.network import canonical_shapes
 from birdbone.sources.fitting import check_fit
@@ -49,7 +49,7 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
         return keys.get(f"{architecture}.{key}", default)
 
     for key in NOT_COMPUTED:
-        if own(key):
+        if own(key) and key not in family.gguf.floats:
             raise SourceError(f"{path}: {architecture}.{key} is {own(key)}, which is not computed for a {architecture}")
     config = {"model_type": family.model_types[0]}
     for key, name in {**family.gguf.sizes, **family.gguf.floats}.items():
@@ -150,7 +150,7 @@ def _rotary_halves(part: str, rows: Tensor, layout: Layout) -> Tensor:
     family = layout.family
     size = layout.blocks[0].head_size
     turned = (family.attention.query, family.attention.key)
-    if family.gguf.arch not in PAIRED or not part.rpartition(".")[0].endswith(turned):
+    if not family.gguf.paired or not part.rpartition(".")[0].endswith(turned):
         return rows
     return rows.reshape(rows.shape[0] // size, size // 2, 2, -1).transpose(1, 2).reshape(rows.shape)
 
@@ -179,7 +179,8 @@ def _positions(path: Path, architecture: str, family: Family, own, header: Heade
         rope |= {"rope_type": "linear", "factor": factor}
     if not family.gguf.windowed:
         rope = _llama3(path, header, rope, size) if FACTORS in header.tensors else rope
-        named = {"head_dim": size} if hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
+        odd = size != own("embedding_length") // own("attention.head_count")
+        named = {"head_dim": size} if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
         return {"rope_parameters": rope, **named}
     return {"head_dim": size, "query_pre_attn_scalar": _assumed(own, size), **_windows(own, rope)}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from healing_cases import RECIPE, WINDOWS, linear_names, narrow
+from healing_cases import LORA, RECIPE, WINDOWS, linear_names, narrow, student
 from two_layer_models import CONFIGS, all_but, logits, random_masks, small, tokens
 
 from birdbone.errors import ConfigError, NumericalError
@@ -17,18 +17,18 @@ from birdbone.model.pruning.removal import remove_nodes
 CHECK = tokens(rows=3, length=16, seed=5)
 
 
-def healed(checkpoint, settings=RECIPE, check=WINDOWS, **how):
-    return heal(checkpoint, small(), WINDOWS, check, settings, 0, "cpu", **how)
+def healed(checkpoint, recipe=RECIPE, lora=LORA, check=WINDOWS, **how):
+    return heal(student(checkpoint, lora), small(), WINDOWS, check, recipe, **how)
 
 
-def trained(checkpoint, settings):
-    """A student whose LoRA is not zero."""
-    student = with_lora(build(checkpoint), checkpoint, settings)
+def trained(checkpoint, lora):
+    """A network whose LoRA is not zero."""
+    network = with_lora(build(checkpoint), checkpoint, lora)
     generator = torch.Generator().manual_seed(1)
-    for name, parameter in student.named_parameters():
+    for name, parameter in network.named_parameters():
         if "lora_" in name:
             parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-    return student
+    return network
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -36,9 +36,9 @@ def trained(checkpoint, settings):
 def test_a_merged_model_has_its_students_logits(name, masked):
     checkpoint = narrow(name)
     checkpoint = random_masks(checkpoint) if masked else checkpoint
-    student = trained(checkpoint, RECIPE)
-    merged = merge(checkpoint, student, RECIPE)
-    ours = logits(student, WINDOWS)
+    network = trained(checkpoint, LORA)
+    merged = merge(checkpoint, network, LORA)
+    ours = logits(network, WINDOWS)
     torch.testing.assert_close(logits(build(merged), WINDOWS), ours, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(logits(build(checkpoint), WINDOWS), ours, atol=1e-2)
 
@@ -65,7 +65,7 @@ def test_the_loss_goes_down():
 def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
     checkpoint = random_masks(narrow())
     before = {n: w.clone() for n, w in checkpoint.weights.items()}
-    found = healed(checkpoint, replace(RECIPE, method="full", steps=20, learning_rate=1e-3))
+    found = healed(checkpoint, replace(RECIPE, steps=20, learning_rate=1e-3), None)
     result, curve = found.checkpoint, found.curve
     start, end = (sum(r["loss"] for r in part) for part in (curve[:4], curve[-4:]))
     assert end < start
@@ -78,10 +78,10 @@ def test_all_weights_learn_under_their_masks_and_the_input_is_not_touched():
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma3"])
 def test_hidden_states_are_drawn_towards_the_seeds(name):
-    recipe = replace(RECIPE, method="full", steps=20, learning_rate=1e-3, ce_weight=0)
+    recipe = replace(RECIPE, steps=20, learning_rate=1e-3, ce_weight=0)
     start, seed = narrow(name), small(name)
     alone, with_states = (
-        heal(start, seed, WINDOWS, CHECK, replace(recipe, state_weight=w), 0, "cpu").curve for w in (0.0, 5.0)
+        heal(student(start, None), seed, WINDOWS, CHECK, replace(recipe, state_weight=w)).curve for w in (0.0, 5.0)
     )
     assert all(row["states"] == 0 for row in alone) and with_states[-1]["states"] < 0.9 * with_states[0]["states"]
     assert all(row["loss"] == pytest.approx(row["kl"] + 5 * row["states"], rel=1e-5) for row in with_states)
@@ -122,9 +122,10 @@ def test_check_text_is_read_at_the_start_at_every_checkpoint_and_at_the_end():
     assert found.checks[0][1] == pytest.approx(check_loss(start, RECIPE.ce_weight), rel=1e-5)
 
 
-@pytest.mark.parametrize("how", [{"learning_rate": 1e-2}, {"method": "full"}])
-def test_the_state_that_check_text_likes_best_is_kept(how):
-    found = healed(narrow(), replace(RECIPE, steps=40, ce_weight=0.0, **how), check=CHECK)
+@pytest.mark.parametrize(("rate", "lora"), [(1e-2, LORA), (3e-3, None)])
+def test_the_state_that_check_text_likes_best_is_kept(rate, lora):
+    recipe = replace(RECIPE, steps=40, learning_rate=rate, ce_weight=0.0)
+    found = healed(narrow(), recipe, lora, check=CHECK)
     losses = dict(found.checks)
     assert 0 < found.kept < 40 and losses[found.kept] == min(losses.values()) < losses[40]
     assert losses[found.kept] == pytest.approx(check_loss(found.checkpoint, 0.0), rel=1e-4)
@@ -132,7 +133,7 @@ def test_the_state_that_check_text_likes_best_is_kept(how):
 
 def test_a_heal_that_does_harm_hands_back_what_came():
     start = narrow()
-    found = healed(start, replace(RECIPE, method="full", learning_rate=3.0))
+    found = healed(start, replace(RECIPE, learning_rate=3.0), None)
     assert all(loss > found.checks[0][1] for _, loss in found.checks[1:])
     assert found.kept == 0 and found.checkpoint is start
 
@@ -153,12 +154,13 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
-@pytest.mark.parametrize("how", [{}, {"base": "nf4"}, {"method": "full", "learning_rate": 1e-3}])
-def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
-    if "base" in how:
+@pytest.mark.parametrize("lora", [LORA, replace(LORA, base="nf4"), None])
+def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, lora):
+    if lora and lora.base == "nf4":
         pytest.importorskip("bitsandbytes")
-    settings, checkpoint = replace(RECIPE, **how), random_masks(narrow())
-    expected = healed(checkpoint, settings, workdir=tmp_path / "whole")
+    recipe = RECIPE if lora else replace(RECIPE, learning_rate=1e-3)
+    checkpoint = random_masks(narrow())
+    expected = healed(checkpoint, recipe, lora, workdir=tmp_path / "whole")
     seen = []
 
     def stop(row):
@@ -167,9 +169,15 @@ def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
             raise Killed
 
     with pytest.raises(Killed):
-        healed(checkpoint, settings, workdir=tmp_path / "killed", on_step=stop)
+        healed(checkpoint, recipe, lora, workdir=tmp_path / "killed", on_step=stop)
     seen.clear()
-    resumed = healed(checkpoint, settings, workdir=tmp_path / "killed", on_step=lambda r: seen.append(r["step"]))
+    resumed = healed(
+        checkpoint,
+        recipe,
+        lora,
+        workdir=tmp_path / "killed",
+        on_step=lambda row: seen.append(row["step"]),
+    )
     assert seen == list(range(at // 3 * 3, 8))
     assert (resumed.curve, resumed.checks) == (expected.curve, expected.checks)
     assert all(torch.equal(resumed.checkpoint.weights[n], w) for n, w in expected.checkpoint.weights.items())
@@ -177,7 +185,7 @@ def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, how):
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     first, again = (healed(narrow()).checkpoint.digest for _ in range(2))
-    other = heal(narrow(), small(), WINDOWS, CHECK, RECIPE, 1, "cpu").checkpoint.digest
+    other = heal(student(narrow(), random_seed=1), small(), WINDOWS, CHECK, RECIPE).checkpoint.digest
     assert first == again != other
 
 
@@ -188,8 +196,8 @@ def test_a_loss_that_is_not_finite_names_the_setting():
 
 def test_windows_are_used_in_order_and_again_from_the_start():
     recipe = replace(RECIPE, steps=3)
-    once = heal(narrow(), small(), WINDOWS[:2].repeat(3, 1), CHECK, recipe, 0, "cpu").curve
-    again = heal(narrow(), small(), WINDOWS[:2], CHECK, recipe, 0, "cpu").curve
+    once = heal(student(narrow()), small(), WINDOWS[:2].repeat(3, 1), CHECK, recipe).curve
+    again = heal(student(narrow()), small(), WINDOWS[:2], CHECK, recipe).curve
     assert once == again
 
 
@@ -202,23 +210,23 @@ def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
         return hidden_states(network, ids, *between)
 
     monkeypatch.setattr("birdbone.model.healing.heal.hidden_states", counted)
-    again = heal(narrow(), small(), WINDOWS, CHECK, replace(RECIPE, steps=5), 0, "cpu").curve
+    again = heal(student(narrow()), small(), WINDOWS, CHECK, replace(RECIPE, steps=5)).curve
     assert reads == ["teacher", "student"] * 2 + ["student"] * 3
-    once = heal(narrow(), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5), 0, "cpu").curve
+    once = heal(student(narrow()), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5)).curve
     assert again == once
 
 
 def test_a_student_trains_without_its_familys_dropout(tmp_path):
     seed = small("gpt2")
     assert seed.config["resid_pdrop"] == 0.1
-    curve = heal(seed, seed, WINDOWS, CHECK, replace(RECIPE, steps=1), 0, "cpu").curve
+    curve = heal(student(seed), seed, WINDOWS, CHECK, replace(RECIPE, steps=1)).curve
     assert curve[0]["kl"] < 1e-6
 
 
 class TestOnAnNF4Base:
     """QLoRA on the CPU: bitsandbytes' 4-bit layers under the LoRA."""
 
-    settings = replace(RECIPE, base="nf4")
+    lora = replace(LORA, base="nf4")
 
     @pytest.fixture(autouse=True)
     def needs_bitsandbytes(self):
@@ -227,22 +235,22 @@ class TestOnAnNF4Base:
     @pytest.mark.parametrize("name", ["llama-biases", "gpt2", "gemma3"])
     @pytest.mark.parametrize("masked", [False, True])
     def test_merging_onto_the_base_has_the_students_logits(self, name, masked):
-        checkpoint, settings = narrow(name), replace(self.settings, merge_onto="base")
+        checkpoint, lora = narrow(name), replace(self.lora, merge_onto="base")
         checkpoint = random_masks(checkpoint) if masked else checkpoint
-        student = trained(checkpoint, settings)
-        merged = merge(checkpoint, student, settings)
-        torch.testing.assert_close(logits(build(merged), WINDOWS), logits(student, WINDOWS), atol=1e-3, rtol=1e-3)
+        network = trained(checkpoint, lora)
+        merged = merge(checkpoint, network, lora)
+        torch.testing.assert_close(logits(build(merged), WINDOWS), logits(network, WINDOWS), atol=1e-3, rtol=1e-3)
 
     def test_merging_onto_the_weights_adds_the_same_change(self):
         checkpoint = random_masks(narrow())
-        student = trained(checkpoint, self.settings)
+        network = trained(checkpoint, self.lora)
         onto_weights, onto_base = (
-            merge(checkpoint, student, replace(self.settings, merge_onto=m)) for m in ("weights", "base")
+            merge(checkpoint, network, replace(self.lora, merge_onto=m)) for m in ("weights", "base")
         )
         bases = merge(
             checkpoint,
-            with_lora(build(checkpoint), checkpoint, self.settings),
-            replace(self.settings, merge_onto="base"),
+            with_lora(build(checkpoint), checkpoint, self.lora),
+            replace(self.lora, merge_onto="base"),
         )
         for name in linear_names(checkpoint):
             torch.testing.assert_close(
@@ -254,8 +262,8 @@ class TestOnAnNF4Base:
 
     def test_the_base_is_near_the_weights_but_not_equal(self):
         checkpoint = narrow()
-        settings = replace(self.settings, merge_onto="base")
-        untrained = merge(checkpoint, with_lora(build(checkpoint), checkpoint, settings), settings)
+        lora = replace(self.lora, merge_onto="base")
+        untrained = merge(checkpoint, with_lora(build(checkpoint), checkpoint, lora), lora)
         for name in linear_names(checkpoint):
             error = (untrained.weights[name] - checkpoint.weights[name]).norm() / checkpoint.weights[name].norm()
             assert 0.05 < error < 0.12
@@ -263,12 +271,12 @@ class TestOnAnNF4Base:
     def test_widths_that_no_block_divides_are_refused(self):
         checkpoint = remove_nodes(small(), {0: all_but(128, 0)}, {})
         with pytest.raises(ConfigError, match=r"micro_heal\.base.*not 127"):
-            with_lora(build(checkpoint), checkpoint, self.settings)
+            with_lora(build(checkpoint), checkpoint, self.lora)
 
     @pytest.mark.parametrize("onto", ["weights", "base"])
     def test_it_heals(self, onto):
         checkpoint = random_masks(narrow())
-        found = healed(checkpoint, replace(self.settings, steps=12, merge_onto=onto))
+        found = healed(checkpoint, replace(RECIPE, steps=12), replace(self.lora, merge_onto=onto))
         result, curve = found.checkpoint, found.curve
         assert curve[-1]["loss"] < curve[0]["loss"]
         for name in linear_names(checkpoint):

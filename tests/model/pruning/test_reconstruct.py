@@ -4,22 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from healing_cases import RECIPE, WINDOWS, linear_names, narrow
+from healing_cases import LORA, RECIPE, WINDOWS, linear_names, narrow, student
 from two_layer_models import CONFIGS, logits, random_masks, small
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
 from birdbone.model.pruning.reconstruct import reconstruct
 
-FULL = replace(RECIPE, method="full", steps=20, learning_rate=1e-3)
+FULL = replace(RECIPE, steps=20, learning_rate=1e-3)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_every_block_comes_nearer_to_the_seeds(name, method):
     checkpoint, seed = narrow(name), small(name)
-    settings = FULL if method == "full" else replace(FULL, method="lora", learning_rate=1e-2)
-    healed, curve = reconstruct(checkpoint, seed, WINDOWS, settings, 0, "cpu")
+    recipe, lora = (FULL, None) if method == "full" else (replace(FULL, learning_rate=1e-2), LORA)
+    healed, curve = reconstruct(student(checkpoint, lora), seed, WINDOWS, recipe)
     assert [row["block"] for row in curve] == [0, 1]
     assert all(row["after"] < row["before"] for row in curve)
     exact, before, after = (logits(build(c), WINDOWS) for c in (seed, checkpoint, healed))
@@ -28,7 +28,7 @@ def test_every_block_comes_nearer_to_the_seeds(name, method):
 
 def test_masked_weights_stay_zero():
     checkpoint = random_masks(narrow())
-    healed, _ = reconstruct(checkpoint, small(), WINDOWS, FULL, 0, "cpu")
+    healed, _ = reconstruct(student(checkpoint, None), small(), WINDOWS, FULL)
     for name in linear_names(checkpoint):
         assert (healed.weights[name][~checkpoint.masks[f"weight.{name}"]] == 0).all()
         assert not torch.equal(healed.weights[name], checkpoint.weights[name])
@@ -36,4 +36,4 @@ def test_masked_weights_stay_zero():
 
 def test_an_error_that_is_not_finite_names_its_block():
     with pytest.raises(NumericalError, match="block 0.*learning rate"):
-        reconstruct(narrow(), small(), WINDOWS, replace(FULL, learning_rate=1e30), 0, "cpu")
+        reconstruct(student(narrow(), None), small(), WINDOWS, replace(FULL, learning_rate=1e30))

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from birdbone.pipelines.experts.nodes import find
 from planted_expert import EXPERT, LABELS, LAYER, domain_profile, domain_texts, planted, tokenizer_folder
 
 from birdbone.errors import ArtifactError, ConfigError, NumericalError
-from birdbone.pipelines.experts import create_pipeline
 from birdbone.pipelines.experts.ablate import ablate, summary_line
+from birdbone.pipelines.experts.find import find
+from birdbone.pipelines.experts.pipeline import create_pipeline
 
 TOPOLOGY = {"neighbours": 8, "landmarks": 200, "min_cluster": 8, "resolution": 4, "gain": 0.3, "stability_resamples": 1}
 SETTINGS = {

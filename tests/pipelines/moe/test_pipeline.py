@@ -21,7 +21,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.judging.reference import final_states
 from birdbone.model.network import build
 from birdbone.parameters import validate
-from birdbone.pipelines.moe import create_pipeline
+from birdbone.pipelines.moe.pipeline import create_pipeline
 from birdbone.pipelines.moe.split import split
 
 SPLIT = {"experts": 4, "shared_share": 0.33, "active": 2, "grouping": "topology", "tokens": 128, "damping": 0.1}

@@ -6,11 +6,28 @@ import pytest
 import torch
 
 from birdbone.errors import TextError
-from birdbone.pipelines.seed import nodes
+from birdbone.pipelines.seed.mix import written_places
+from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.text import HEAL_SHARES, read_text
+from birdbone.pipelines.seed.write import write_text
 from birdbone.text.sources import Document
 from birdbone.text.splits import split
+from birdbone.text.texts import Domain, Texts
 
-TEXT = {"window": 4, "calibration_tokens": 40, "heal_tokens": 17, "written_share": 0.5}
+TEXT = {
+    "source": "mine",
+    "window": 4,
+    "calibration_tokens": 40,
+    "heal_tokens": 17,
+    "written_share": 0.5,
+    "chat": False,
+    "guard_tokens": 16,
+    "test_tokens": 16,
+}
+
+
+def settings(**changes) -> TextSettings:
+    return TextSettings.model_construct(**{**TEXT, **changes})
 
 
 class Tokenizer:
@@ -29,15 +46,17 @@ def mixed(monkeypatch, share: float) -> tuple[dict, list]:
         asked.append((starts.tolist(), count, length))
         return torch.full((count, length), -1, dtype=torch.int32)
 
-    monkeypatch.setattr(nodes, "write_windows", write)
-    monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Tokenizer())
-    text = {**TEXT, "written_share": share}
-    read = {n: torch.ones(int((~found).sum()), 4, dtype=torch.int32) for n, found in nodes._by_seed(text).items()}
-    read["guard.code"] = torch.ones(3, 4, dtype=torch.int32)
-    windows, about = nodes.write_text(None, None, (read, {"source": "x"}), text, "cpu", 0)
-    assert about == {"source": "x", "written_share": share}
-    assert torch.equal(windows["guard.code"], read["guard.code"])
-    return {n: windows[n][:, 0].tolist() for n in ("calibration", "heal")}, asked
+    monkeypatch.setattr("birdbone.pipelines.seed.write.write_windows", write)
+    monkeypatch.setattr("birdbone.pipelines.seed.write.read_tokenizer", lambda _: Tokenizer())
+    text = settings(written_share=share)
+    read = {
+        name: torch.ones(int((~by_seed).sum()), 4, dtype=torch.int32) for name, by_seed in written_places(text).items()
+    }
+    code = Domain(torch.ones(3, 4, dtype=torch.int32), torch.arange(3))
+    before = Texts(**read, check=code.windows, guard={"code": code}, test={}, domains=["code"], source="x", window=4)
+    texts = write_text(None, None, before, text, "cpu", 0)
+    assert texts.written_share == share and texts.guard == before.guard
+    return {n: getattr(texts, n)[:, 0].tolist() for n in ("calibration", "heal")}, asked
 
 
 def test_every_second_window_is_the_seeds(monkeypatch):
@@ -56,9 +75,9 @@ def test_all_or_nothing(monkeypatch, share, first):
 
 
 def test_chat_needs_a_tokenizer_with_a_template(monkeypatch):
-    monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Tokenizer())
+    monkeypatch.setattr("birdbone.pipelines.seed.text.read_tokenizer", lambda _: Tokenizer())
     with pytest.raises(TextError, match=r"text\.chat.*no chat template"):
-        nodes.read_text(None, {**TEXT, "chat": True}, 0)
+        read_text(None, settings(chat=True), 0)
 
 
 class Letters(Tokenizer):
@@ -70,39 +89,35 @@ class Letters(Tokenizer):
         return SimpleNamespace(input_ids=[ord(c) for c in string])
 
 
-READ = {
-    **TEXT,
-    "chat": False,
-    "written_share": 0.0,
-    "guard_tokens": 16,
-    "test_tokens": 16,
-}
+def library(monkeypatch, sources: dict[str, list[Document]], text: dict) -> Texts:
+    """The texts of a source ``mine`` and the guard domains of ``text``."""
+    monkeypatch.setattr("birdbone.pipelines.seed.text.read_tokenizer", lambda _: Letters())
+    monkeypatch.setattr("birdbone.pipelines.seed.text.documents", lambda source, chat: sources[source])
+    return read_text(None, settings(**{"written_share": 0.0, **text}), 0)
 
 
-def library(monkeypatch, sources: dict[str, list[Document]], text: dict) -> dict[str, torch.Tensor]:
-    """The windows of a source ``mine`` and the guard domains of ``text``."""
-    monkeypatch.setattr(nodes, "read_tokenizer", lambda _: Letters())
-    monkeypatch.setattr(nodes, "documents", lambda source, chat: sources[source])
-    return nodes.read_text(None, {**READ, "source": "mine", **text}, 0)[0]
+def heads(domain: Domain) -> set[bytes]:
+    """The first three letters of every window."""
+    return {bytes(row.tolist())[:3] for row in domain.windows}
 
 
 MINE = [Document(f"title {i}", f"{i:03d} is a text of its own") for i in range(200)]
 
 
 def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_reads(monkeypatch):
-    windows = library(monkeypatch, {"mine": MINE}, {"guard_domains": ["mine"]})
-    heads = {n: {bytes(row.tolist())[:3] for row in w} for n, w in windows.items() if not n.endswith("documents")}
-    starts = [d.text[:3].encode() for d in split(MINE, 0, nodes.HEAL_SHARES)["heal"]]
-    assert len(heads["guard.mine"]) > 1 and not (heads["guard.mine"] | heads["test.mine"]) & set(starts)
-    assert not heads["guard.mine"] & heads["test.mine"]
+    texts = library(monkeypatch, {"mine": MINE}, {"guard_domains": ["mine"]})
+    guard, test = heads(texts.guard["mine"]), heads(texts.test["mine"])
+    starts = [d.text[:3].encode() for d in split(MINE, 0, HEAL_SHARES)["heal"]]
+    assert len(guard) > 1 and not (guard | test) & set(starts)
+    assert not guard & test
 
 
 def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_check(monkeypatch):
     asked = {"guard_domains": ["mine"], "written_share": 1.0, "guard_tokens": 240, "test_tokens": 240}
-    windows = library(monkeypatch, {"mine": MINE}, asked)
-    parts = split(MINE, 0, nodes.HEAL_SHARES)
+    texts = library(monkeypatch, {"mine": MINE}, asked)
+    parts = split(MINE, 0, HEAL_SHARES)
     held = {d.text[:3].encode() for d in parts["guard"] + parts["test"]}
-    guard, test = ({bytes(row.tolist())[:3] for row in windows[f"{n}.mine"]} for n in ("guard", "test"))
+    guard, test = heads(texts.guard["mine"]), heads(texts.test["mine"])
     assert len(guard) == len(test) == 60 and not guard & test and not (guard | test) & held
 
 

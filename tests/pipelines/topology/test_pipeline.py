@@ -9,8 +9,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from birdbone.errors import NumericalError
-from birdbone.pipelines.topology import create_pipeline
 from birdbone.pipelines.topology.nodes import cluster
+from birdbone.pipelines.topology.pipeline import create_pipeline
 
 SETTINGS = {"neighbours": 8, "landmarks": 100, "min_cluster": 8, "resolution": 3, "gain": 0.3, "stability_resamples": 2}
 

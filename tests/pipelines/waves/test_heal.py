@@ -5,19 +5,24 @@ import torch
 
 from birdbone.model.healing.heal import Healed
 from birdbone.pipelines.waves import heal as stage
+from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.text.texts import Texts
 
-SETTINGS = {
-    "steps": 2,
-    "batch": 2,
-    "rank": 4,
-    "learning_rate": 1e-3,
-    "ce_weight": 0.0,
-    "base": "float32",
-    "merge_onto": "weights",
-    "compute": "float32",
-    "checkpoint_every": 1,
-}
+SETTINGS = HealSettings(
+    method="lora",
+    steps=2,
+    batch=2,
+    rank=4,
+    learning_rate=1e-3,
+    ce_weight=0.0,
+    state_weight=0.0,
+    base="float32",
+    merge_onto="weights",
+    compute="float32",
+    checkpoint_every=1,
+)
 WINDOWS = torch.arange(10)[:, None]
+TEXTS = Texts(WINDOWS, WINDOWS, WINDOWS, {}, {}, [], "a source", 1)
 
 
 @pytest.fixture
@@ -26,17 +31,16 @@ def read(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     seen = []
 
-    def noted(checkpoint, seed, windows, check, *_):
+    def noted(student, seed, windows, check, *_):
         seen.append(windows)
-        return Healed(checkpoint, [], [])
+        return Healed(student, [], [])
 
+    monkeypatch.setattr(stage, "student_of", lambda checkpoint, *_: checkpoint)
     monkeypatch.setattr(stage, "heal_model", noted)
 
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
-        stage.heal(
-            "pruned", {"changed": True}, before, "seed", ({"heal": WINDOWS, "check": WINDOWS}, {}), SETTINGS, "cpu", 0
-        )
+        stage.heal("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, "cpu", 0)
         return seen[-1][:4, 0].tolist()
 
     return numbers

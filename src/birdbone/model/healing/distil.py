@@ -44,7 +44,7 @@ def distil(
         slope.scatter_add_(1, at, torch.full_like(slope[:, :1], -ce_weight))
         if head.cap:
             slope.mul_(1 - (logits / head.cap).square_())
-        gradient[part] = slope.div_(count).to(head.weight.dtype) @ head.weight
+        gradient[part] = slope.div_(count * head.divisor).to(head.weight.dtype) @ head.weight
     whole = torch.zeros_like(states)
     whole[:, :-1] = gradient.view(len(ids), -1, states.shape[-1])
     kl, ce = (sums / count).float()

@@ -15,10 +15,13 @@ from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import supports_uneven
 from birdbone.model.layout import Nodes
+from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.removal import Stays, remove_nodes
+from birdbone.model.pruning.settings import PruneSettings
 from birdbone.model.pruning.weight_sparsity import mask_weights
 from birdbone.model.rounding.embedding import outer_types
+from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
 
 
@@ -26,17 +29,17 @@ def prune(
     start: Checkpoint,
     weights_to_remove: int,
     scores: Scores,
-    clusters: dict[str, Tensor],
+    clusters: Clusters,
     calibration: Tensor,
     second_moments: SecondMoments,
-    settings: dict,
+    settings: PruneSettings,
     widths: str,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
-    scores: of the scan of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels within a layer, and
-    ``model.<layer>`` across layers where ``clusters: model`` asks for them; settings: the ``prune_wave`` parameters.
+    scores: of the scan of ``calibration`` [N, T]; clusters: across layers too where
+    ``clusters: model`` asks for them.
     """
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
@@ -48,19 +51,17 @@ def prune(
         for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
-    method = settings["weights"]["method"]
+    method = settings.weights.method
     report["changed"] = bool(stays) or method != "none"
     if not report["changed"]:
         return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
     state = start
     if stays:
         moments = second_moments.of(start, calibration, scores.tokens, device)
-        repaired, report["repair"] = _repair(start, stays, moments, settings["damping"])
+        repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
         state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(
-            state, calibration, second_moments, scores, settings["weights"], settings["damping"], device
-        )
+        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
     return state, report
 
 
@@ -68,23 +69,23 @@ def choose(
     start: Checkpoint,
     weights_to_remove: int,
     scores: Scores,
-    clusters: dict[str, Tensor],
-    settings: dict,
+    clusters: Clusters,
+    settings: PruneSettings,
     even: bool,
 ) -> Stays:
     """Which of the present nodes stay (True), in the layers that lose some."""
     layers = range(start.layers)
-    score = settings["score"]
-    cap = settings["cluster_cap"]
+    score = settings.score
+    cap = settings.cluster_cap
     neurons = {i: start.node_mask(Nodes("ffn", i)) for i in layers}
     values = {i: scores.of("ffn", i, score) for i in layers}
-    if settings["clusters"] == "model":
-        order = eligible_across(values, {i: clusters[f"model.{i}"] for i in layers}, neurons, cap)
+    if settings.clusters == "model":
+        order = eligible_across(values, dict(enumerate(clusters.across)), neurons, cap)
     else:
-        order = {i: eligible(values[i], clusters[f"ffn.{i}"], neurons[i], cap) for i in layers}
+        order = {i: eligible(values[i], clusters.layers[i], neurons[i], cap) for i in layers}
     count = weights_to_remove // start.cost("ffn")
     stays: dict[Nodes, Tensor] = {}
-    if settings["attention"] and not even:
+    if settings.attention and not even:
         groups = {i: start.node_mask(Nodes("kv", i)) for i in layers}
         price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
         limit = min(int(cap * sum(start.counts("kv"))), weights_to_remove // start.cost("kv"))
@@ -94,7 +95,7 @@ def choose(
             stays[Nodes("kv", layer)] = _without(groups[layer], gone)
         count -= len(removed) * start.cost("kv") // start.cost("ffn")
     present = dict(enumerate(start.counts("ffn")))
-    chunks = cheapest_chunks(values, order, present, count, settings["multiple"], even)
+    chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
     return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
 
 
@@ -113,31 +114,31 @@ def sparsity_for(
     target_bytes: int | None,
     checkpoint: Checkpoint,
     seed_parameters: int,
-    quantize: dict,
-    settings: dict,
+    rounding: RoundSettings,
+    settings: PruneSettings,
     widths: str,
 ) -> float:
     """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``quantize.types`` allows; 0 without a target. settings: the ``prune_wave`` parameters.
+    ``rounding.types`` allow; 0 without a target.
     """
     if target_bytes is None:
         return 0.0
     embedding = checkpoint.weights[checkpoint.layout.embedding]
-    outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
+    outer = fewest_bits(outer_types(rounding.types, rounding.embedding), embedding.shape[1])
     fixed = int((checkpoint.parameters - checkpoint.block_parameters) * outer / 8)
-    bits = _fewest_bits(checkpoint, quantize["types"], settings, widths)
+    bits = _fewest_bits(checkpoint, rounding.types, settings, widths)
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: dict, widths: str) -> float:
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become.
 
     Groups narrower than any type are not counted on: few of them go, and a matrix that lost none keeps its type.
     """
     layout = checkpoint.layout
-    steps = {"ffn": settings["multiple"]}
+    steps = {"ffn": settings.multiple}
     group = layout.blocks[0].group_width
-    if settings["attention"] and not stays_even(widths, checkpoint.config) and fitting(types, group):
+    if settings.attention and not stays_even(widths, checkpoint.config) and fitting(types, group):
         steps["kv"] = group
     bits = 0.0
     size = 0

@@ -24,7 +24,7 @@ def remove_nodes(checkpoint: Checkpoint, stays: Stays, repaired: Mapping[str, Te
         node_masks[nodes] = _narrowed(checkpoint.node_mask(nodes), left)
         for name, axis in checkpoint.layout.blocks[nodes.layer].axes_of(nodes.unit).items():
             if name in checkpoint.weights:
-                weights[name] = axis.cut(checkpoint.weights[name], left)
+                weights[name] = axis.narrowed(checkpoint.weights[name], left)
             if name in checkpoint.masks.weights:
                 weight_masks[name] = axis.cut(checkpoint.masks.weights[name], left)
     return checkpoint.evolve({**weights, **(repaired or {})}, Masks(node_masks, weight_masks))

@@ -17,6 +17,7 @@ from birdbone.model.device import compute_dtype, return_memory
 from birdbone.model.masks import Masks
 from birdbone.model.network import build
 from birdbone.model.observing.moments import Moments, SecondMoments, fold
+from birdbone.model.pruning.settings import MaskSettings
 from birdbone.model.scores import Scores
 
 SAMPLE = 4096
@@ -28,19 +29,19 @@ def mask_weights(
     calibration: Tensor,
     second_moments: SecondMoments,
     scores: Scores,
-    asked: dict,
+    settings: MaskSettings,
     damping: float,
     device: str,
 ) -> Checkpoint:
     """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
 
     calibration: token windows [N, T]; scores: the weights of its tokens (none: every token counts alike) and, for
-    budgets by sensitivity, Fisher information; asked: the ``prune_wave.weights`` parameters. Block by block: each
+    budgets by sensitivity, Fisher information. Block by block: each
     is masked for the inputs that the masked blocks before it give.
     """
     dtype = compute_dtype("auto", device)
     network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
-    pattern = asked["pattern"] and tuple(asked["pattern"])
+    pattern = settings.pattern
     names = [f"{module}.weight" for module in start.layout.linears]
     for name in names:
         width = start.weights[name].shape[1]
@@ -49,13 +50,13 @@ def mask_weights(
                 f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} columns of {name}"
             )
     budgets: dict[str, float] = {}
-    if asked["budget"] == "sensitivity" and not pattern:
+    if settings.budget == "sensitivity" and not pattern:
         layers = second_moments.of(start, calibration, scores.tokens, device)
-        budgets = sensitivity_budgets(start, layers, scores.fisher_left(start), asked, damping)
+        budgets = sensitivity_budgets(start, layers, scores.fisher_left(start), settings, damping)
     # Room for what stays, taken before the first block: between what comes and goes it would leave holes.
     new = {name: torch.empty_like(start.weights[name]) for name in names}
     bits: dict[str, np.ndarray] = {}
-    for layer, batches in walk(network, start.layout, calibration, f"masks ({asked['method']})", settle=True):
+    for layer, batches in walk(network, start.layout, calibration, f"masks ({settings.method})", settle=True):
         if layer == 0:  # the text is embedded by now, and nobody asks for logits
             network.get_input_embeddings().weight = network.get_output_embeddings().weight = None
         block = start.layout.blocks[layer]
@@ -63,9 +64,9 @@ def mask_weights(
         for module in block.linears:
             name = f"{module}.weight"
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
-            sparsity = budgets.get(module, asked["sparsity"])
+            sparsity = budgets.get(module, settings.sparsity)
             given = start.weights[name].to(device), moment.to(device)
-            mask, weight = mask_weight(*given, asked["method"], sparsity, pattern, damping)
+            mask, weight = mask_weight(*given, settings.method, sparsity, pattern, damping)
             bits[name] = np.packbits(mask.cpu().numpy())
             network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
         return_memory()
@@ -82,7 +83,7 @@ def sensitivity_budgets(
     start: Checkpoint,
     layers: Iterator[tuple[int, Moments, Moments]],
     fisher: dict[str, Tensor],
-    asked: dict,
+    settings: MaskSettings,
     damping: float,
 ) -> dict[str, float]:
     """Module -> share of its weights to mask, by what they cost.
@@ -90,7 +91,9 @@ def sensitivity_budgets(
     A weight's cost is the output error that removing it makes (see ``saliency``), times the mean squared
     gradient of that output: nats to second order, so that modules compare.
     """
-    costs, counts, method = {}, {}, asked["method"]
+    costs: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    method = settings.method
     for layer, fit, _ in layers:
         for module in start.layout.blocks[layer].linears:
             weight = start.weights[f"{module}.weight"]
@@ -99,4 +102,4 @@ def sensitivity_budgets(
                 cost = cost * fisher[module][:, None]
             ranks = torch.linspace(0, weight.numel() - 1, min(SAMPLE, weight.numel())).long()
             costs[module], counts[module] = cost.flatten().sort().values[ranks], weight.numel()
-    return spread(costs, counts, asked["sparsity"])
+    return spread(costs, counts, settings.sparsity)

@@ -13,6 +13,7 @@ from birdbone.model.folder import fits
 from birdbone.model.observing.moments import SecondMoments, check_tokens
 from birdbone.model.rounding.embedding import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.rounding.equalize import Scales, equalize
+from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
 from birdbone.progress import track
 
@@ -34,11 +35,10 @@ class Rounder:
         calibration: Tensor,
         second_moments: SecondMoments,
         scores: Scores,
-        settings: dict,
+        settings: RoundSettings,
         device: str,
     ) -> None:
-        """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``equalize``, ``method`` (``nearest`` is
-        llama.cpp's own rounding, of the weights as they are)."""
+        """Does all the work."""
         self.checkpoint, self.settings = checkpoint, settings
         self.options: dict[str, list[Option]] = {}
         """Per tensor, each allowed type with its bytes and predicted cost in nats per token of the held-out
@@ -47,12 +47,12 @@ class Rounder:
         fisher = scores.fisher_left(checkpoint)
         layers = second_moments.of(checkpoint, calibration, scores.tokens, device)
         changed: dict[str, Tensor] = {}
-        for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
+        for layer, fit, check in track(layers, f"round ({settings.method})", checkpoint.layers, "block"):
             names = checkpoint.layout.blocks[layer].linears
             scales = Scales()
             given = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
-            if settings["equalize"] and settings["method"] == "gptq" and len(given) == len(names):
-                scales = equalize(checkpoint, layer, given, check, settings["types"])
+            if settings.equalize and settings.method == "gptq" and len(given) == len(names):
+                scales = equalize(checkpoint, layer, given, check, settings.types)
             new = scales.changed(checkpoint)
             changed |= new
             for name in names:
@@ -79,9 +79,9 @@ class Rounder:
 
     def _compensations(self, fit: Tensor) -> list[Compensation]:
         """One per order of the columns; none where llama.cpp's own rounding is asked for."""
-        if self.settings["method"] != "gptq":
+        if self.settings.method != "gptq":
             return []
-        found = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
+        found = [compensation(fit, self.settings.damping, order) for order in self.settings.orders]
         return [each._replace(moment=found[0].moment) for each in found]  # one copy of it
 
     def _price(self, module: str, weight: Tensor, given: list[Compensation], check: Tensor, fisher: Tensor) -> None:
@@ -100,7 +100,7 @@ class Rounder:
         """The grids that a matrix may take: those that divide its rows, and have a zero where it has a mask."""
         masked = name in self.checkpoint.masks.weights
         columns = self.checkpoint.weights[name].shape[1]
-        return [t for t in fitting(self.settings["types"], columns) if not masked or GRIDS[t].has_zero]
+        return [t for t in fitting(self.settings.types, columns) if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
         self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)

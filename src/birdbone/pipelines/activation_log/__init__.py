@@ -1,1 +1,3 @@
-"""The activation_log stage."""
+"""Stage 2: what every node does on the calibration text."""
+
+WHOLE = True

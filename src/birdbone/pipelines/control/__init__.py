@@ -1,1 +1,3 @@
-"""The control stage."""
+"""The seed, given the healing that the waves get."""
+
+WHOLE = True

@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.control.nodes import measure_control
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """guard.control: one node, computed once."""
     return Pipeline(
         [
@@ -22,6 +23,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:waves",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 "control_metrics",
                 name="heal_seed",

@@ -1,1 +1,3 @@
-"""The domains pipeline."""
+"""Labelled scans. Not part of the whole job."""
+
+WHOLE = False

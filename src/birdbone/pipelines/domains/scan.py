@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-
-from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
-from birdbone.run.ledger import workdir
-from birdbone.scan.domains import profile_tensors, sample_tokens, scan_label
+from birdbone.pipelines.domains.settings import DomainSettings
+from birdbone.pipelines.sps_scan.settings import ScanSettings
+from birdbone.scan.domains import (
+    DomainProfile,
+    responses_of,
+    sample_tokens,
+    sampled_places,
+    scan_label,
+)
 from birdbone.scan.record import modules_of, open_writer, token_texts
+from birdbone.text.texts import LabelledTexts
 
 
 def scan(
     seed: Checkpoint,
     about: dict,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: LabelledTexts,
     tokenizer_folder: Path,
-    settings: dict,
-    sps_scan: dict,
+    settings: DomainSettings,
+    sps_scan: ScanSettings,
     device: str,
     random_seed: int,
-) -> tuple[Path, tuple[dict[str, Tensor], dict]]:
-    """The ``.mscan`` of every label's windows, and ``domain_profile`` (see ``profile_tensors``).
+    scratch: Path,
+) -> tuple[Path, DomainProfile]:
+    """The ``.mscan`` of every label's windows, and what every node does on each label.
 
     Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
     """
-    folder = workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))
-    labels, block = texts[1]["labels"], sps_scan["block"]
-    windows = {label: texts[0][f"scan.{label}"] for label in labels}
-    sampled = sample_tokens(windows, settings["profile_tokens"], random_seed)
+    labels = texts.labels
+    block = sps_scan.block
+    windows = texts.scan
+    sampled = sample_tokens(windows, settings.profile_tokens, random_seed)
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
     writer, written = open_writer(
-        folder / "domains.mscan",
+        scratch / "domains.mscan",
         model=about["name"],
         model_digest=about["digest"],
         modules=modules_of(seed),
@@ -57,12 +63,10 @@ def scan(
                 writer,
                 min(written, len(windows[label])),
                 block,
-                folder / f"sums-{number}.safetensors",
+                scratch / f"sums-{number}.safetensors",
             )
             written = max(0, written - len(windows[label]))
-    meta = {
-        "labels": labels,
-        "tokens": {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()},
-        "model": about["digest"],
-    }
-    return folder / "domains.mscan", (profile_tensors(sums, sampled), meta)
+    tokens = {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()}
+    places = sampled_places(sampled)
+    profile = DomainProfile(responses_of(sums), places, labels, tokens, about["digest"])
+    return scratch / "domains.mscan", profile

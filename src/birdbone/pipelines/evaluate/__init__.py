@@ -1,1 +1,3 @@
-"""The evaluate stage."""
+"""Benchmark tasks. Not part of the whole job."""
+
+WHOLE = False

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import dequantized
+from birdbone.pipelines.evaluate.settings import EvaluateSettings
 from birdbone.pipelines.evaluate.tasks import evaluate_tasks
 
 
 def evaluate_export(
     accepted: Checkpoint,
-    quantized: tuple[dict[str, Tensor], dict],
+    quantized: Quantized,
     tokenizer_folder: Path,
-    settings: dict,
+    settings: EvaluateSettings,
     device: str,
     random_seed: int,
 ) -> dict:
     """The same of the weights that the exported GGUF stands for."""
-    state = dequantized(accepted, quantized[0], quantized[1]["types"])
+    state = dequantized(accepted, quantized.packed, quantized.types)
     return evaluate_tasks("export", state, tokenizer_folder, settings, device, random_seed)

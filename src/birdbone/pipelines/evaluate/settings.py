@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from birdbone.strict import Positive, Strict
+from birdbone.text.benchmarks import TaskOptions, forms
 
 
 class TaskFile(Strict):
@@ -24,9 +25,12 @@ class EvaluateSettings(Strict):
     limit: Positive | None
     batch: Positive
 
-    def names(self) -> Iterator[tuple[str, str, Collection[str]]]:
-        from birdbone.text.benchmarks import forms
+    @property
+    def options(self) -> TaskOptions:
+        files = {name: file.model_dump(exclude_unset=True) for name, file in self.files.items()}
+        return TaskOptions(files, self.few_shot, self.limit, self.batch)
 
+    def names(self) -> Iterator[tuple[str, str, Collection[str]]]:
         yield from ((f"files.{name}.form", file.form, forms()) for name, file in self.files.items())
 
 

@@ -15,8 +15,13 @@ from birdbone.algo.persistence import Homology, homology
 from birdbone.algo.topology import ClusterResult, cluster_layer, cluster_model, stability
 from birdbone.errors import ArtifactError, NumericalError
 from birdbone.model.device import read_tokenizer
+from birdbone.model.observing.activations import Experts
 from birdbone.pipelines.experts.describe import Domains, described
+from birdbone.pipelines.experts.settings import ExpertSettings
+from birdbone.pipelines.topology.settings import TopologySettings
 from birdbone.progress import track
+from birdbone.scan.domains import DomainProfile
+from birdbone.text.texts import LabelledTexts
 
 SHOWN_BARS = 100
 """Of a diagram's H1 bars, the longest are kept in the report."""
@@ -25,38 +30,37 @@ Tensors = tuple[dict[str, Tensor], dict]
 
 
 def find(
-    domain_profile: Tensors,
-    domain_texts: Tensors,
+    domain_profile: DomainProfile,
+    domain_texts: LabelledTexts,
     tokenizer_folder: Path,
-    topology: dict,
-    settings: dict,
+    topology: TopologySettings,
+    settings: ExpertSettings,
     random_seed: int,
-) -> tuple[Tensors, dict]:
+) -> tuple[Experts, dict]:
     """Experts and their report.
 
-    experts: ``ffn.<layer>`` int32 labels; with clusters across layers (``experts.clusters: model``) a label means
-    the same expert in every layer. The report holds each expert's and each Mapper vertex's description, the
+    The report holds each expert's and each Mapper vertex's description, the
     persistence of every layer and of all together beside its baselines, and the clusters' stability.
     Raises ArtifactError where profile and texts do not belong together, NumericalError naming a layer with NaN.
     """
     domains = read_domains(domain_profile, domain_texts)
     tokenizer = read_tokenizer(tokenizer_folder)
-    labels, clusters = _clustered(domains.profiles, topology, settings["clusters"], random_seed)
-    places = _experts(labels, clusters, settings["clusters"])
+    labels, clusters = _clustered(domains.profiles, topology, settings.clusters, random_seed)
+    places = _experts(labels, clusters, settings.clusters)
     experts = described(domains, tokenizer, [members_of(labels, *place) for place in places], settings, random_seed)
     names = [str(label) if layer is None else f"{layer}.{label}" for layer, label in places]
     graph = mapper_graph(
         {f"ffn.{i}": p for i, p in domains.profiles.items()},
-        resolution=topology["resolution"],
-        gain=topology["gain"],
-        sample=topology["landmarks"],
+        resolution=topology.resolution,
+        gain=topology.gain,
+        sample=topology.landmarks,
         random_seed=random_seed,
     )
     report = {
         "labels": domains.labels,
-        "model": domain_profile[1]["model"],
-        "clusters": settings["clusters"],
-        "measure": settings["measure"],
+        "model": domain_profile.model,
+        "clusters": settings.clusters,
+        "measure": settings.measure,
         "sampled_tokens": len(domains.sampled["domain"]),
         "stability": clusters["stability"],
         "sizes": clusters["sizes"],
@@ -64,44 +68,39 @@ def find(
         "experts": [{"id": name, **about} for name, about in zip(names, experts, strict=True)],
         "graph": _graph(graph, domains, tokenizer, settings, random_seed),
     }
-    meta = {"clusters": settings["clusters"], "model": domain_profile[1]["model"], "labels": domains.labels}
-    return ({f"ffn.{i}": x for i, x in labels.items()}, meta), report
+    return Experts(labels, settings.clusters, domain_profile.model, domains.labels), report
 
 
-def read_domains(domain_profile: Tensors, domain_texts: Tensors) -> Domains:
+def read_domains(domain_profile: DomainProfile, domain_texts: LabelledTexts) -> Domains:
     """Profile and texts together. A node responds by |h|: one that fires with either sign at the same tokens as
     another does the same work. float16 overflow becomes the largest float16.
     """
-    (tensors, meta), (texts, about) = domain_profile, domain_texts
-    if meta["labels"] != about["labels"]:
+    labels = domain_profile.labels
+    if labels != domain_texts.labels:
         raise ArtifactError(
-            f"domain_profile has the domains {meta['labels']}, domain_texts {about['labels']}: "
-            "run pipeline domains again"
+            f"domain_profile has the domains {labels}, domain_texts {domain_texts.labels}: run pipeline domains again"
         )
-    layers = sorted(int(n.split(".")[1]) for n in tensors if n.startswith("ffn.") and n.endswith(".profile"))
-    profiles = {i: tensors[f"ffn.{i}.profile"] for i in layers}
-    measures = {name: {i: tensors[f"ffn.{i}.{name}"] for i in layers} for name in MEASURES}
-    for name, tensor in [*((f"ffn.{i}.profile", p) for i, p in profiles.items()), *_named(measures)]:
-        if tensor.isnan().any():
-            raise NumericalError(f"domain_profile: {name} holds NaN: look at the model's weights")
+    neurons = domain_profile.layers["ffn"]
+    for layer, responses in enumerate(neurons):
+        for name in ("profile", *MEASURES):
+            if getattr(responses, name).isnan().any():
+                raise NumericalError(f"domain_profile: ffn.{layer}.{name} holds NaN: look at the model's weights")
     limit = torch.finfo(torch.float16).max
     return Domains(
-        labels=meta["labels"],
-        profiles={i: p.abs().clamp(max=limit) for i, p in profiles.items()},
-        measures=measures,
-        sampled={name: tensors[f"sampled.{name}"] for name in ("domain", "window", "position")},
-        windows={label: texts[f"scan.{label}"] for label in meta["labels"]},
+        labels=labels,
+        profiles={i: r.profile.abs().clamp(max=limit) for i, r in enumerate(neurons)},
+        measures={name: {i: getattr(r, name) for i, r in enumerate(neurons)} for name in MEASURES},
+        sampled=domain_profile.sampled,
+        windows=domain_texts.scan,
     )
 
 
-def _named(measures: dict[str, dict[int, Tensor]]) -> list[tuple[str, Tensor]]:
-    return [(f"ffn.{i}.{name}", x) for name, layers in measures.items() for i, x in layers.items()]
-
-
-def _clustered(profiles: dict[int, Tensor], topology: dict, scope: str, random_seed: int) -> tuple[dict, dict]:
+def _clustered(
+    profiles: dict[int, Tensor], topology: TopologySettings, scope: str, random_seed: int
+) -> tuple[dict, dict]:
     """Labels per layer, and the sizes, silent labels and stability of each set that was clustered."""
-    choices = {key: topology[key] for key in ("neighbours", "landmarks", "min_cluster")} | {"random_seed": random_seed}
-    resamples = topology["stability_resamples"]
+    choices = topology.clustering | {"random_seed": random_seed}
+    resamples = topology.stability_resamples
     labels: dict[int, Tensor] = {}
     results: dict[str, tuple[ClusterResult, list[float]]] = {}
     if scope == "model":
@@ -113,7 +112,10 @@ def _clustered(profiles: dict[int, Tensor], topology: dict, scope: str, random_s
         for layer, profile in track(profiles.items(), "clusters", unit="layer"):
             result = cluster_layer(profile, **choices)
             labels[layer] = result.labels
-            results[str(layer)] = result, stability(profile, result.labels, resamples=resamples, **choices)
+            results[str(layer)] = (
+                result,
+                stability(profile, result.labels, resamples=resamples, **choices),
+            )
     return labels, {
         "sizes": {where: result.sizes for where, (result, _) in results.items()},
         "silent": {where: result.silent for where, (result, _) in results.items()},
@@ -132,14 +134,14 @@ def _experts(labels: dict[int, Tensor], clusters: dict, scope: str) -> list[tupl
     ]
 
 
-def _persistence(profiles: dict[int, Tensor], settings: dict, random_seed: int) -> list[dict]:
+def _persistence(profiles: dict[int, Tensor], settings: ExpertSettings, random_seed: int) -> list[dict]:
     sets = {**{str(i): p for i, p in profiles.items()}, "all": torch.cat(list(profiles.values()))}
     rows = []
     for where, profile in track(sets.items(), "persistence", unit="layer"):
         found = homology(
             profile,
-            landmarks=settings["homology_landmarks"],
-            permutations=settings["permutations"],
+            landmarks=settings.homology_landmarks,
+            permutations=settings.permutations,
             random_seed=random_seed,
         )
         rows.append({"where": where, **_homology_report(found)})
@@ -170,7 +172,7 @@ def _rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
     return {name: None if x is None else float(f"{x:.5g}") for name, x in figures.items()}
 
 
-def _graph(graph: networkx.Graph, domains: Domains, tokenizer, settings: dict, random_seed: int) -> dict:
+def _graph(graph: networkx.Graph, domains: Domains, tokenizer, settings: ExpertSettings, random_seed: int) -> dict:
     """Vertices with their descriptions, and edges as [vertex, vertex, members in common, similarity]."""
     sets = []
     for _, data in graph.nodes(data=True):

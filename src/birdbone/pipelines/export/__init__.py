@@ -1,1 +1,3 @@
-"""The export stage."""
+"""Stage 9, second half: files for stock runtimes."""
+
+WHOLE = True

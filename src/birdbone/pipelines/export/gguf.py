@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.gguf.file import GGUF_NAME, refuse_substitutes
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import with_vectors
 
 
 def export_gguf(
-    accepted: Checkpoint, quantized: tuple[dict[str, Tensor], dict], tokenizer_folder: Path, about: dict
+    accepted: Checkpoint, quantized: Quantized, tokenizer_folder: Path, about: dict
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf`` with the packed blocks as they are.
 
     Raises ExportError when a tensor's type in the file is not the one asked for.
     """
-    packed, types = quantized[0], quantized[1]["types"]
+    packed = quantized.packed
+    types = quantized.types
 
     def write(folder: Path) -> None:
         path = folder / GGUF_NAME

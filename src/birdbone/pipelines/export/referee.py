@@ -17,9 +17,11 @@ from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
 from birdbone.model.judging.evaluate import kl_divergence, losses
-from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
+from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import dequantized
+from birdbone.pipelines.export.settings import ExportSettings
+from birdbone.text.texts import Texts
 
 EXACT_KL = 1e-7
 GELU_KL = 1e-4
@@ -32,10 +34,10 @@ SAME_PERPLEXITY = 0.01
 def referee(
     gguf_folder: Path,
     accepted: Checkpoint,
-    quantized: tuple[dict[str, Tensor], dict],
+    quantized: Quantized,
     tokenizer_folder: Path,
-    texts: tuple[dict[str, Tensor], dict],
-    settings: dict,
+    texts: Texts,
+    settings: ExportSettings,
     threads: int | None,
 ) -> tuple[dict, dict]:
     """(what llama.cpp says of the export, how fast it runs it). Raises ExportError where it disagrees.
@@ -46,16 +48,17 @@ def referee(
     """
     path = gguf_folder / GGUF_NAME
     context = llamacpp.context_length(path)
-    windows = [within(texts[0][f"guard.{d}"], context) for d in domains(texts[0], "guard")]
-    ids = torch.cat(windows).flatten()[: min(settings["referee_tokens"], context)]
+    windows = [within(domain.windows, context) for domain in texts.guard.values()]
+    ids = torch.cat(windows).flatten()[: min(settings.referee_tokens, context)]
     exact = _exactness(accepted, tokenizer_folder, ids, threads)
-    count = max(2, settings["perplexity_tokens"] // windows[0].shape[1])
-    rows = torch.cat([found[:count] for found in windows])
-    state = dequantized(accepted, quantized[0], quantized[1]["types"])
+    count = max(2, settings.perplexity_tokens // windows[0].shape[1])
+    rows = torch.cat([part[:count] for part in windows])
+    state = dequantized(accepted, quantized.packed, quantized.types)
     scored = len(rows) * (rows.shape[1] - 1)
     ours = perplexity(losses(build(state), rows, "referee: torch"), scored)
     theirs = perplexity(
-        torch.tensor([nll for nll, _ in llamacpp.perplexity(path, rows.tolist(), threads=threads)]), scored
+        torch.tensor([nll for nll, _ in llamacpp.perplexity(path, rows.tolist(), threads=threads)]),
+        scored,
     )
     report = {
         "exact": exact,
@@ -73,7 +76,7 @@ def referee(
             f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights {ours:.4f}: "
             "they differ by more than 1 %, so the file is not the model"
         )
-    speed = llamacpp.speed(path, threads=threads, generated=settings["speed_tokens"])
+    speed = llamacpp.speed(path, threads=threads, generated=settings.speed_tokens)
     return report, speed
 
 

@@ -1,1 +1,3 @@
-"""The mixture of experts."""
+"""The mixture of experts. Not part of the whole job."""
+
+WHOLE = False

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.mixture.model import write_stock
 from birdbone.mixture.page import card
-from birdbone.mixture.split import mixture_from
+from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import copy_tokenizer
 
-Tensors = tuple[dict[str, Tensor], dict]
-
 
 def folder(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, command: str
+    source: Checkpoint,
+    split: Split,
+    healed: Routers,
+    tokenizer_folder: Path,
+    about: dict,
+    command: str,
 ) -> Callable[[Path], None]:
     """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
-    mixture = mixture_from(source, found, healed)
+    mixture = mixture_from(source, split, healed)
 
     def write(place: Path) -> None:
         write_stock(mixture, place)
         copy_tokenizer(tokenizer_folder, place)
-        (place / "README.md").write_text(card(found[1], about, command))
+        (place / "README.md").write_text(card(split.about, about, command))
 
     return write

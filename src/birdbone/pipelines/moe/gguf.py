@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.gguf import write_mixture
-from birdbone.mixture.split import mixture_from
+from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
-
-Tensors = tuple[dict[str, Tensor], dict]
 
 
 def gguf(
-    source: Checkpoint, found: Tensors, healed: Tensors, tokenizer_folder: Path, about: dict, kind: str
+    source: Checkpoint,
+    split: Split,
+    healed: Routers,
+    tokenizer_folder: Path,
+    about: dict,
+    kind: str,
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf``, which stock llama.cpp runs as ``glm4moe``."""
-    mixture = mixture_from(source, found, healed)
+    mixture = mixture_from(source, split, healed)
     metadata = {"name": f"{about['name']} (birdbone mixture)"}
     metadata |= {"license": about["licence"]} if about["licence"] else {}
 

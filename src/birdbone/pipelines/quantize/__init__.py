@@ -1,1 +1,3 @@
-"""The quantize stage."""
+"""Stage 9, first half: rounding onto GGUF grids."""
+
+WHOLE = True

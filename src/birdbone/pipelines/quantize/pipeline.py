@@ -2,17 +2,18 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.quantize.nodes import quantize
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """quantize: round the last accepted model."""
     return Pipeline(
         [
             Node(
                 quantize,
                 [
-                    f"wave_{waves}.accepted",
+                    f"wave_{parameters.waves}.accepted",
                     "seed_model",
                     "seed_states",
                     "texts",
@@ -21,7 +22,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "tokenizer",
                     "seed_tasks",
                     "control_metrics",
-                    f"wave_{waves}.verdict",
+                    f"wave_{parameters.waves}.verdict",
                     "params:quantize",
                     "params:max_loss",
                     "params:target_bytes",

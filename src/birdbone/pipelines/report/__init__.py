@@ -1,1 +1,3 @@
-"""The report stage."""
+"""Everything measured, on one page."""
+
+WHOLE = True

@@ -16,9 +16,11 @@ from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
-from birdbone.model.judging.judge import domains
+from birdbone.pipelines.export.settings import ExportSettings
+from birdbone.pipelines.report.settings import ReportSettings
 from birdbone.progress import track
 from birdbone.sources.locate import locate
+from birdbone.text.texts import Domain, Texts
 
 
 def measure_files(
@@ -27,9 +29,9 @@ def measure_files(
     about: dict,
     tokenizer_folder: Path,
     gguf_folder: Path,
-    texts: tuple[dict[str, Tensor], dict],
-    report: dict,
-    export: dict,
+    texts: Texts,
+    report: ReportSettings,
+    export: ExportSettings,
     models: dict,
     model: str,
     threads: int | None,
@@ -42,11 +44,18 @@ def measure_files(
         write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
         found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
         if source := _source_file(model, models):
-            found.append((f"source file ({about['dequantized_from'] or 'not quantized'})", "source", source, {}))
-        for kind in report["peers"]:
+            found.append(
+                (
+                    f"source file ({about['dequantized_from'] or 'not quantized'})",
+                    "source",
+                    source,
+                    {},
+                )
+            )
+        for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
             found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
-        rows = _test_rows(texts[0], [path for _, _, path, _ in found], export["perplexity_tokens"])
+        rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
         qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
             qualities[name] = {
@@ -59,14 +68,14 @@ def measure_files(
                 **quality(path, rows, reference, threads),
             }
         paths = {name: path for name, _, path, _ in found}
-        return qualities, llamacpp.speeds(paths, threads, generated=export["speed_tokens"])
+        return qualities, llamacpp.speeds(paths, threads, generated=export.speed_tokens)
 
 
-def _test_rows(windows: dict[str, Tensor], files: list[Path], tokens: int) -> dict[str, Tensor]:
+def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> dict[str, Tensor]:
     """Test windows of each domain, ``tokens`` in all, that no file's context is too short for."""
     context = min(map(llamacpp.context_length, files))
-    rows = {domain: within(windows[f"test.{domain}"], context) for domain in domains(windows, "test")}
-    return {domain: found[: max(2, tokens // found.shape[1])] for domain, found in rows.items()}
+    rows = {name: within(domain.windows, context) for name, domain in domains.items()}
+    return {name: windows[: max(2, tokens // windows.shape[1])] for name, windows in rows.items()}
 
 
 def _source_file(model: Any, models: dict) -> Path | None:

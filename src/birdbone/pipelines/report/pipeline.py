@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.report.files import measure_files
 from birdbone.pipelines.report.final import measure_final
 from birdbone.pipelines.report.page import make_page
@@ -9,9 +10,9 @@ from birdbone.pipelines.report.page import make_page
 PER_WAVE = ("verdict", "prune_report", "heal_report", "regrow_report")
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """report: files, final, page."""
-    model = f"wave_{waves}.accepted"
+    model = f"wave_{parameters.waves}.accepted"
     page = {
         "about": "seed_about",
         "seed_metrics": "seed_metrics",
@@ -27,7 +28,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
         "accepted": model,
         "parameters": "parameters",
         "command": "command",
-        **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
+        **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, parameters.waves + 1) for name in PER_WAVE},
     }
     return Pipeline(
         [
@@ -59,7 +60,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "tokenizer",
                     "texts",
                     "control_metrics",
-                    "params:text",
+                    "params:text.canaries",
                     "params:report",
                     "params:max_loss",
                     "params:device",

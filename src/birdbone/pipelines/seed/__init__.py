@@ -1,1 +1,3 @@
-"""The seed stage."""
+"""Stage 1: the untouched model and its text."""
+
+WHOLE = True

@@ -12,37 +12,43 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.evaluate import losses
-from birdbone.model.judging.judge import domains
-from birdbone.model.judging.reference import Reference, final_states
+from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
 from birdbone.text.canaries import load_canaries
+from birdbone.text.texts import Domain, Texts
 
 
 def measure_baseline(
-    seed: Checkpoint, tokenizer_folder: Path, texts: tuple[dict[str, Tensor], dict], text: dict, device: str
-) -> tuple[dict, tuple[dict[str, Tensor], dict]]:
+    seed: Checkpoint, tokenizer_folder: Path, texts: Texts, canaries: str | None, device: str
+) -> tuple[dict, States]:
     """What every later state is judged against, and the standing that wave 1 starts from; the seed's final
     states on guard and test text (no choice is made by the test text: the report and the control read it).
     """
-    windows, _ = texts
     place = resolve_device(device)
     network = build(seed, place)
-    names = [f"{split}.{domain}" for split in ("guard", "test") for domain in domains(windows, split)]
-    states = {name: final_states(network, windows[name], f"seed: {name}") for name in names}
-    reference = Reference(seed, states)
-    tokens, figures = windows["check"].shape[1] - 1, {}
-    for domain in domains(windows, "guard"):
-        found = reference.losses(f"guard.{domain}", windows[f"guard.{domain}"], place)
-        figures[domain] = {"perplexity": perplexity(found, len(found) * tokens)}
-    check = perplexity(losses(network, windows["check"], "seed: check"), len(windows["check"]) * tokens)
+
+    def states_on(split: str, domains: dict[str, Domain]) -> dict[str, Tensor]:
+        return {
+            name: final_states(network, domain.windows, f"seed: {split}.{name}") for name, domain in domains.items()
+        }
+
+    states = States(states_on("guard", texts.guard), states_on("test", texts.test))
+    reference = Reference(seed, states.guard)
+    scored = texts.check.shape[1] - 1
+    figures = {}
+    for name, domain in texts.guard.items():
+        nll = reference.losses(name, domain.windows, place)
+        figures[name] = {"perplexity": perplexity(nll, len(nll) * scored)}
+    check_nll = losses(network, texts.check, "seed: check")
+    check = perplexity(check_nll, len(texts.check) * scored)
     metrics = {
         **START,
         "domains": figures,
         "check_perplexity": check,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
         "parameters": seed.parameters,
         "block_parameters": seed.block_parameters,
         "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
-    return metrics, (states, {"splits": ["guard", "test"]})
+    return metrics, states

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.seed.baseline import measure_baseline
 from birdbone.pipelines.seed.load import load_seed
 from birdbone.pipelines.seed.tasks import measure_tasks
@@ -9,7 +10,7 @@ from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [
@@ -19,16 +20,28 @@ def create_pipeline(**_) -> Pipeline:
                 ["seed_model", "tokenizer", "seed_about"],
                 name="load",
             ),
-            Node(read_text, ["tokenizer", "params:text", "params:random_seed"], "texts_read", name="text"),
+            Node(
+                read_text,
+                ["tokenizer", "params:text", "params:random_seed"],
+                "texts_read",
+                name="text",
+            ),
             Node(
                 write_text,
-                ["seed_model", "tokenizer", "texts_read", "params:text", "params:device", "params:random_seed"],
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "texts_read",
+                    "params:text",
+                    "params:device",
+                    "params:random_seed",
+                ],
                 "texts",
                 name="write",
             ),
             Node(
                 measure_baseline,
-                ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
+                ["seed_model", "tokenizer", "texts", "params:text.canaries", "params:device"],
                 ["seed_metrics", "seed_states"],
                 name="baseline",
             ),

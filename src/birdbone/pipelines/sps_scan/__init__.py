@@ -1,1 +1,3 @@
-"""The sps_scan stage."""
+"""Stage 3: the scan of gradients."""
+
+WHOLE = True

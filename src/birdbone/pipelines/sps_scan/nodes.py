@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -17,36 +16,42 @@ from birdbone.model.layout import UNITS, Block, Nodes
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import Pairs, node_moments
 from birdbone.model.scores import Scores, joint_norms
-from birdbone.run.ledger import workdir
+from birdbone.pipelines.sps_scan.settings import ScanSettings
 from birdbone.scan.record import append, modules_of, token_texts
+from birdbone.text.texts import Texts
 
 
 def scan(
     seed: Checkpoint,
     about: dict,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     tokenizer_folder: Path,
-    settings: dict,
+    settings: ScanSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Path, Scores]:
     """The ``.mscan`` record, written while it scans, and every registered score of every node.
 
     The mean squared output gradients beside them say where an error would matter.
     """
-    windows, block = texts[0]["calibration"], settings["block"]
+    windows, block = texts.calibration, settings.block
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
-    path = (workdir() or Path(tempfile.mkdtemp(prefix="birdbone-"))) / "sps.mscan"
-    left = -(-settings["record_tokens"] // windows.shape[1])
+    path = scratch / "sps.mscan"
+    left = -(-settings.record_tokens // windows.shape[1])
     with ScanWriter(
-        path, model=about["name"], model_digest=about["digest"], modules=modules_of(seed), block=block
+        path,
+        model=about["name"],
+        model_digest=about["digest"],
+        modules=modules_of(seed),
+        block=block,
     ) as writer:
 
         def record(ids: Tensor, pairs: Pairs) -> None:
             nonlocal left
             if left > 0:
-                append(writer, pairs, token_texts(tokenizer, ids), texts[1]["source"], block)
+                append(writer, pairs, token_texts(tokenizer, ids), texts.source, block)
                 left -= 1
 
         moments, fisher, tokens = node_moments(network, seed.layout, windows, "scan", record)

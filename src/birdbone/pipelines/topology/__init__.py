@@ -1,1 +1,3 @@
-"""The topology stage."""
+"""Stage 4: which nodes respond alike."""
+
+WHOLE = True

@@ -17,5 +17,14 @@ class TopologySettings(Strict):
     gain: Annotated[float, Field(gt=0, lt=0.5)]
     stability_resamples: Annotated[int, Field(ge=0)]
 
+    @property
+    def clustering(self) -> dict[str, int]:
+        """What ``cluster_layer``, ``cluster_model`` and ``stability`` take."""
+        return {
+            "neighbours": self.neighbours,
+            "landmarks": self.landmarks,
+            "min_cluster": self.min_cluster,
+        }
+
 
 SETTINGS = {"topology": TopologySettings}

@@ -1,1 +1,3 @@
-"""The version_bump stage."""
+"""Stage 10: the diff bundle of this run."""
+
+WHOLE = True

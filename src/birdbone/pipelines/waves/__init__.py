@@ -1,1 +1,3 @@
-"""The waves stage."""
+"""Stages 5 to 8: prune, heal, regrow, guard."""
+
+WHOLE = True

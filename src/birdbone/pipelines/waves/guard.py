@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.algo.perplexity import plain, worst_change
 from birdbone.algo.stop_loss import judge as next_standing
 from birdbone.model.checkpoint import Checkpoint
@@ -13,9 +11,10 @@ from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
-from birdbone.model.judging.reference import Reference
+from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
 from birdbone.text.canaries import load_canaries
+from birdbone.text.texts import Texts
 
 
 def guard(
@@ -23,14 +22,14 @@ def guard(
     before: dict,
     regrown: Checkpoint,
     seed: Checkpoint,
-    seed_states: tuple[dict[str, Tensor], dict],
+    seed_states: States,
     tokenizer_folder: Path,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     seed_metrics: dict,
     seed_tasks: dict,
     control: dict,
     regrow_report: dict,
-    text: dict,
+    canaries: str | None,
     wave_share: float,
     max_loss: float,
     device: str,
@@ -41,7 +40,7 @@ def guard(
         return accepted, accepted, {**before, **next_standing(_standing(before), False)}
     place = resolve_device(device)
     network = build(regrown, place)
-    figures = judge(network, Reference(seed, seed_states[0]), texts[0], "guard", random_seed)
+    figures = judge(network, Reference(seed, seed_states.guard), texts.guard, random_seed)
     domain, change = worst_change(figures, control.get("domains"))
     limit = max_loss * wave_share
     label = f"wave {before['wave'] + 1}"
@@ -57,7 +56,7 @@ def guard(
         "domains": plain(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
         "accepted_change": change if passed else before.get("accepted_change", 0.0),
         "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
         **sizes(state, seed_metrics),

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.waves.guard import guard
 from birdbone.pipelines.waves.heal import heal
 from birdbone.pipelines.waves.prune import prune
@@ -18,6 +19,7 @@ OUTSIDE = {
     "node_scores",
     "second_moments",
     "clusters",
+    "scratch",
 }
 
 
@@ -57,6 +59,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:micro_heal",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["healed", "heal_report", "healing_curve"],
                 name="heal",
@@ -75,6 +78,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:prune_wave.multiple",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["regrown", "regrow_report"],
                 name="regrow",
@@ -94,7 +98,7 @@ def create_wave(number: int) -> Pipeline:
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",
-                    "params:text",
+                    "params:text.canaries",
                     "params:guard.wave_share",
                     "params:max_loss",
                     "params:device",
@@ -124,6 +128,6 @@ def create_wave(number: int) -> Pipeline:
     )
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """All waves."""
-    return sum((create_wave(i) for i in range(1, waves + 1)), Pipeline([]))
+    return sum((create_wave(i) for i in range(1, parameters.waves + 1)), Pipeline([]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ from birdbone.model.network import build
 from birdbone.model.pruning.regrow import regrow as regrow_model
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
-from birdbone.run.ledger import workdir
+from birdbone.text.texts import Texts
 
 
 def regrow(
@@ -25,12 +25,13 @@ def regrow(
     before: dict,
     seed: Checkpoint,
     seed_metrics: dict,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     settings: RegrowSettings,
     healing: HealSettings,
     multiple: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
 
@@ -39,23 +40,26 @@ def regrow(
     wave, place = before["wave"] + 1, resolve_device(device)
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
-    check = texts[0]["check"]
+    check = texts.check
     loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
     accepted = before.get("check_loss") or float(torch.tensor(seed_metrics["check_perplexity"]).log())
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
         return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
     rows = -(-settings.tokens // check.shape[1])
-    grown, returned = regrow_model(healed, seed, texts[0]["heal"][:rows], settings.share, multiple, place)
+    grown, returned = regrow_model(healed, seed, texts.heal[:rows], settings.share, multiple, place)
     if not returned:
-        return healed, {**report, "why": f"{settings.share:.0%} of what is gone is less than one step of {multiple}"}
+        return healed, {
+            **report,
+            "why": f"{settings.share:.0%} of what is gone is less than one step of {multiple}",
+        }
     again = heal(
         student_of(grown, healing.lora, random_seed + wave, place),
         seed,
-        texts[0]["heal"].flip(0),
+        texts.heal.flip(0),
         check,
         replace(healing.recipe, steps=settings.heal_steps),
-        workdir(),
+        scratch,
         label=f"wave {wave}: heal what returned",
     )
     before_kl = loss_on(check, healed, seed, healing.ce_weight, place)(build(healed, place))
