@@ -1,4 +1,4 @@
-"""Installs requirements.lock with this Python's pip, which alone says nothing for ten minutes, and tells how far it is."""
+"""Installs requirements.lock with this Python's pip and says how far it is; pip alone is silent for ten minutes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from birdbone.run.load import Load
 
 SECONDS = 0.8
 """Of each of the probe's two halves."""
-EFFICIENCY = 0.8
+EFFICIENCY = 0.75
 """Share of a matrix product's speed that a forward pass through a whole model reaches."""
 OPERATIONS = 2 * 512 * 1024 * 1024
 """Of one product of the shape below, floating point."""

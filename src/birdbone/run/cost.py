@@ -1,25 +1,25 @@
 """What a node costs: the one cost model. Its rows stand beside the stages, in ``pipelines/<stage>/cost.py``.
 
 A row gives a node's work in tokens passed forward once through the whole model, which is what nearly all of a run's
-time goes into, and in seconds for what no model changes. ``python benchmarks/plan.py`` compares the rows with the
-timings of earlier runs.
+time goes into, and in seconds for what no model changes. The factors are processor time of one thread on random
+llama models of 33 and 134 million weights; ``python benchmarks/plan.py`` compares the rows with the timings of a run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-STATES = 1.0
-"""Forward passes of a token whose final states are computed; that these are one by definition, all else follows."""
-JUDGE = 1.0
-"""Of a token judged against the seed's states: the seed's head runs again."""
-MOMENTS = 1.4
+STATES = 0.85
+"""Forward passes of a token whose final states are computed, without the head."""
+JUDGE = 1.15
+"""Of a token judged: forward, and the seed's head on the seed's states."""
+MOMENTS = 1.6
 """Of a token whose second moments are summed."""
 HEAL = 4.0
 """Of a token healed on: the student forward and backward, the teacher forward."""
-WRITE = 2.0
+WRITE = 2.4
 """Of a token that the model writes, many texts at a time."""
-CANARIES = 8000
+CANARIES = 5500
 """Tokens that all canaries take."""
 
 
