@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from importance_matrix import importance_matrix, requantize
 from twin import twin
 from workbench import Artifacts, arguments, fewer, save
@@ -21,7 +22,6 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.plan import priced_together
 from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.network import build

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from scipy.stats import spearmanr
 from workbench import Artifacts, arguments, fewer, save
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_divergences

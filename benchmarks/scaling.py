@@ -17,11 +17,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from matplotlib.ticker import NullLocator, ScalarFormatter
 from workbench import arguments, save
 
 from birdbone.algo.topology import cluster_layer
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.recipe import Lora, Recipe
@@ -114,9 +114,7 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
         "moments": observe,
         "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
         "round": lambda: Rounder(seed, windows, scores, ROUNDING, "cpu"),
-        "heal": lambda: heal(
-            student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING
-        ),
+        "heal": lambda: heal(student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING),
     }
     return {name: _measured(work) for name, work in stages.items()}
 

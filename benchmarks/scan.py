@@ -20,12 +20,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, save
 
 from birdbone.algo.sps import block_norms
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.datasets.mscan_open import open_scan
-from birdbone.model.architecture import architecture_of
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.scan.domains import LabelSums

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from torch import Tensor
 from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
 from birdbone.model.network import build

@@ -1,16 +1,16 @@
 """The parameter tree is checked whole, and names are those of the registries."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import yaml
+from places import CONF
 
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ConfigError
 from birdbone.parameters import validate
 
-BASE = Path(__file__).resolve().parents[1] / "conf/base"
+BASE = CONF / "base"
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
 from birdbone.model.judging.judge import judge

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from repos import ROOT, Repo, new_repo
+from git_repos import Repo, new_repo
+from places import ROOT
 
 from birdbone.cli.config import project_commands
 from birdbone.errors import ConfigError

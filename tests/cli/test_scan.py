@@ -8,6 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from places import ROOT
 from small_scans import model, scan_file, tokenizer_folder
 
 from birdbone.cli import main as console
@@ -15,8 +16,6 @@ from birdbone.cli import scan as commands
 from birdbone.datasets.atomic import verify_folder, write_folder
 from birdbone.datasets.folders import FileFolder, ModelFolder
 from birdbone.datasets.mscan_open import open_scan
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

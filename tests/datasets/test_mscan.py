@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from scans import CHUNKS, MODULES, norms, write
+from mscan_files import CHUNKS, MODULES, norms, write
 
 from birdbone.algo.sps import sps
 from birdbone.datasets.mscan import Module, ScanWriter
@@ -115,7 +115,7 @@ def test_a_killed_writer_leaves_its_whole_chunks(tmp_path):
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from birdbone.datasets.mscan import ScanWriter
-from scans import ABOUT, CHUNKS
+from mscan_files import ABOUT, CHUNKS
 writer = ScanWriter(sys.argv[1], **ABOUT)
 for chunk in CHUNKS[:2]:
     writer.append(*chunk)

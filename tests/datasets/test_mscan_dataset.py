@@ -2,7 +2,7 @@
 
 import pytest
 from kedro.io import DatasetError
-from scans import ABOUT, CHUNKS, write
+from mscan_files import ABOUT, CHUNKS, write
 
 from birdbone.datasets.mscan import MscanFile, ScanWriter
 from birdbone.datasets.mscan_open import open_scan

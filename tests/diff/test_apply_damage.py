@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zstandard
+from families import cut
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_pairs import all_but, digests, flipped, header_of, healed, masked, tiny
@@ -18,7 +19,6 @@ from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
 from birdbone.diff.states import state_of
 from birdbone.errors import ArtifactError, BirdboneError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny(num_hidden_layers=1, bias=True)
 GATE = "model.layers.0.mlp.gate_proj.weight"
@@ -26,7 +26,7 @@ NORM = "model.norm.weight"
 
 
 def new() -> Checkpoint:
-    model = healed(masked(remove_nodes(SEED, {0: all_but(12, 3)}, {}), "model.layers.0.mlp.up_proj.weight", 1))
+    model = healed(masked(cut(SEED, {0: all_but(12, 3)}, {}), "model.layers.0.mlp.up_proj.weight", 1))
     model.weights["added"] = torch.ones(4, 3, dtype=torch.bfloat16)
     model.weights[NORM] = model.weights[NORM].half()
     del model.weights["model.layers.0.input_layernorm.weight"]

@@ -1,12 +1,10 @@
 """A bundle speaks of layers, neurons, groups and masks."""
 
+from families import cut
 from model_pairs import all_but, masked, tiny
 
 from birdbone.diff.changes import node_changes, node_words, weight_changes
-from birdbone.diff.metrics import macs_per_token, parameters, sparsity
 from birdbone.diff.states import state_of
-from birdbone.model.pruning.removal import macs_per_token as macs_of_checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 
 def words(old, new, seed=None) -> list[str]:
@@ -15,7 +13,7 @@ def words(old, new, seed=None) -> list[str]:
 
 def test_what_went_is_said_layer_by_layer():
     seed = tiny()
-    pruned = remove_nodes(seed, {0: all_but(12, 3, 4, 5), 2: all_but(12, 0)}, {1: all_but(2, 1), 2: all_but(2, 0)})
+    pruned = cut(seed, {0: all_but(12, 3, 4, 5), 2: all_but(12, 0)}, {1: all_but(2, 1), 2: all_but(2, 0)})
     assert words(seed, pruned) == [
         "layer 0: 3 FFN neurons removed",
         "layer 1: key-value group 1 removed",
@@ -27,14 +25,14 @@ def test_what_went_is_said_layer_by_layer():
 
 def test_what_came_back_stands_beside_what_went():
     seed = tiny()
-    first = remove_nodes(seed, {0: all_but(12, 1, 2)}, {})
-    second = remove_nodes(seed, {0: all_but(12, 2, 7, 8, 9)}, {})
+    first = cut(seed, {0: all_but(12, 1, 2)}, {})
+    second = cut(seed, {0: all_but(12, 2, 7, 8, 9)}, {})
     assert words(first, second) == ["layer 0: 3 FFN neurons removed, 1 revived"]
 
 
 def test_a_neuron_with_one_weight_not_the_seeds_is_regrown():
     seed = tiny()
-    pruned = remove_nodes(seed, {0: all_but(12, 1, 2)}, {1: all_but(2, 0)})
+    pruned = cut(seed, {0: all_but(12, 1, 2)}, {1: all_but(2, 0)})
     down, output = "model.layers.0.mlp.down_proj.weight", "model.layers.1.self_attn.o_proj.weight"
     other = {n: seed.weights[n].clone() for n in (down, output)}
     other[down][3, 2] += 1
@@ -48,19 +46,9 @@ def test_a_neuron_with_one_weight_not_the_seeds_is_regrown():
 def test_weight_masks_tell_their_shares_and_bits():
     name = "model.layers.1.mlp.up_proj.weight"
     first, second = masked(tiny(), name, 0), masked(tiny(), name, 1)
-    a, b = (c.masks[f"weight.{name}"] for c in (first, second))
+    a, b = (c.masks.weights[name] for c in (first, second))
     (found,) = weight_changes(state_of(first), state_of(second))
     assert found.tensor == name and found.before == float((~a).float().mean())
     assert (found.removed, found.returned) == (int((a & ~b).sum()), int((~a & b).sum()))
     (from_none,) = weight_changes(state_of(tiny()), state_of(first))
     assert from_none.before == 0 and from_none.removed == int((~a).sum())
-
-
-def test_counts_are_those_of_the_checkpoint():
-    pruned = masked(remove_nodes(tiny(), {0: all_but(12, 3)}, {}), "model.layers.0.mlp.down_proj.weight", 2)
-    assert parameters(state_of(pruned)) == pruned.parameters
-    assert macs_per_token(state_of(pruned)) == macs_of_checkpoint(pruned)
-    (share,) = sparsity(state_of(pruned)).values()
-    layer = [w for n, w in pruned.weights.items() if "layers.0." in n and w.dim() == 2]
-    gone = int((~pruned.masks["weight.model.layers.0.mlp.down_proj.weight"]).sum())
-    assert share == gone / sum(w.numel() for w in layer)

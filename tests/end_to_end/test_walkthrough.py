@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 from demo_project import CHECK, Project
-from real_project import ROOT, lay_out_real, make_tiny_the_base
+from places import ROOT
+from real_project import lay_out_real, make_tiny_the_base
 from reviewing import (
     MODEL,
     birdbone,

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import yaml
-from repos import NEW, OLD, ROOT, Repo, add_bundle, hooked_git, lock
+from git_repos import NEW, OLD, Repo, add_bundle, hooked_git, lock
+from places import ROOT
 from small_notebooks import notebook
 
 from birdbone.git.notebooks import is_clean

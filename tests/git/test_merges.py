@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from repos import Repo, add_bundle, hooked_git, model_of, run_lock
+from git_repos import Repo, add_bundle, hooked_git, model_of, run_lock
 
 from birdbone.git.merges import disagreements, mixed
 from birdbone.git.review import examine

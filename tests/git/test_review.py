@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from repos import ACCEPTED, NEW, OLD, ROOT, Repo, add_bundle, lock
+from git_repos import ACCEPTED, NEW, OLD, Repo, add_bundle, lock
+from places import ROOT
 
 from birdbone.cli.hook import fault
 from birdbone.git.repository import EMPTY_TREE

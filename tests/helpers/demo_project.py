@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-SRC = Path(__file__).resolve().parents[2] / "src"
+from places import SRC
 
 WRITE = "from pathlib import Path; from birdbone.run.dvc_yaml import write; print(*write(Path('.')))"
 CHECK = "from pathlib import Path; from birdbone.run.dvc_yaml import check; print(check(Path('.')))"

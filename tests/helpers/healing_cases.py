@@ -1,10 +1,11 @@
 """Narrow models to heal, and a short recipe."""
 
-from two_layer_models import all_but, family, shape_of, small, tokens
+import torch
+from families import all_but, cut, shape_of, small, tokens
 
 from birdbone.model.healing.recipe import Lora, Recipe
-from birdbone.model.healing.trainable import student_of
-from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.healing.trainable import student_of, with_lora
+from birdbone.model.network import build
 
 RECIPE = Recipe(
     steps=8,
@@ -21,12 +22,18 @@ WINDOWS = tokens(rows=4, length=16)
 def narrow(name: str = "llama"):
     checkpoint = small(name)
     width, _ = shape_of(checkpoint)[0]
-    return remove_nodes(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
+    return cut(checkpoint, {0: all_but(width, *range(64)), 1: all_but(width, *range(32))}, {})
 
 
 def student(checkpoint, lora=LORA, random_seed=0):
     return student_of(checkpoint, lora, random_seed, "cpu")
 
 
-def linear_names(checkpoint) -> list[str]:
-    return [f"{n}.weight" for layer in range(checkpoint.layers) for n in family(checkpoint).linears(layer)]
+def trained(checkpoint, lora):
+    """A network whose LoRA is not zero."""
+    network = with_lora(build(checkpoint), checkpoint, lora)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in network.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network

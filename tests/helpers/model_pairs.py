@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from birdbone.diff.bits import CODES
 from birdbone.diff.states import State, state_of
 from birdbone.model.checkpoint import Checkpoint, tensor_digest
+from birdbone.model.masks import Masks
 
 CONFIG = {
     "model_type": "llama",
@@ -59,7 +60,7 @@ def healed(checkpoint: Checkpoint, seed: int = 1) -> Checkpoint:
     generator, weights = torch.Generator().manual_seed(seed), {}
     for name, weight in checkpoint.weights.items():
         moved = weight + 0.01 * torch.randn(weight.shape, generator=generator).to(weight.dtype)
-        mask = checkpoint.masks.get(f"weight.{name}")
+        mask = checkpoint.masks.weights.get(name)
         weights[name] = moved if mask is None else moved * mask
     return checkpoint.evolve(weights)
 
@@ -68,7 +69,7 @@ def masked(checkpoint: Checkpoint, name: str, seed: int) -> Checkpoint:
     """A random weight mask on one tensor, its weights zero there."""
     generator = torch.Generator().manual_seed(seed)
     mask = torch.rand(checkpoint.weights[name].shape, generator=generator) > 0.4
-    return checkpoint.evolve({name: checkpoint.weights[name] * mask}, {f"weight.{name}": mask})
+    return checkpoint.evolve({name: checkpoint.weights[name] * mask}, Masks(weights={name: mask}))
 
 
 def all_but(count: int, *gone: int) -> torch.Tensor:
@@ -117,7 +118,7 @@ def any_pairs(draw) -> tuple[State, State]:
         for side in masks:
             if draw(st.booleans()):
                 shape = draw(st.sampled_from(SHAPES))
-                side[f"weight.m{i}"] = random_bits(shape, torch.bool, draw(st.integers(0, 1)))
+                side[f"m{i}"] = random_bits(shape, torch.bool, draw(st.integers(0, 1)))
     configs = [{"model_type": "any", "n": draw(st.sampled_from([1, 1.5e-7, "é"]))} for _ in range(2)]
-    old, new = (state_of(Checkpoint(c, w, m)) for c, w, m in zip(configs, sides, masks, strict=True))
+    old, new = (state_of(Checkpoint(c, w, Masks(weights=m))) for c, w, m in zip(configs, sides, masks, strict=True))
     return old, new

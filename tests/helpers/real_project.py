@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 from demo_project import Project
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "pyproject.toml")
 LEFT = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from repos import OLD, PEOPLE, ROOT, Repo, lock, new_repo
+from git_repos import OLD, PEOPLE, Repo, lock, new_repo
+from places import ROOT
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def away_from_other_repositories(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
+def repo(tmp_path: Path, away_from_other_repositories: None) -> Repo:
     found = new_repo(tmp_path / "repo")
     found.commit("begin")
     return found
@@ -51,3 +52,14 @@ def hooked(installed: Repo) -> Repo:
     installed.git("checkout", "-q", "-f", "-B", "main", installed.git("rev-list", "--max-parents=0", "HEAD").strip())
     installed.git("clean", "-fdq", "-e", ".venv")
     return installed
+
+
+@pytest.fixture
+def dvc_repo(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """A git repository with DVC in it."""
+    monkeypatch.chdir(repo.root)
+    from dvc.repo import Repo as DvcRepo  # takes seconds, and most tests do without
+
+    DvcRepo.init(str(repo.root)).close()
+    repo.commit("dvc")
+    return repo

@@ -5,38 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from families import small
 
 from birdbone.datasets.mscan import Module, Scan, ScanWriter
 from birdbone.datasets.mscan_open import open_scan
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.network import canonical
 from birdbone.text.tokenizer import train_tokenizer
 
-CONFIG = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 160,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "vocab_size": 300,
-    "max_position_embeddings": 48,
-    "tie_word_embeddings": True,
-}
 CORPUS = ["3 + 5 = 8 and 12 - 7 = 5", "the small model looks at the sum and says eight", "def add(a, b): return a + b"]
 
 
 def model(seed: int = 0) -> Checkpoint:
-    """Two layers; weights large enough that blocks differ clearly."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = AutoModelForCausalLM.from_config(AutoConfig.for_model(**CONFIG), dtype=torch.float32)
-        for parameter in network.parameters():
-            parameter.data += torch.randn_like(parameter) * 0.1
-    config = network.config.to_dict()
-    return Checkpoint(config, canonical(network.state_dict(), config))
+    """Two layers, a width that is no multiple of 64, and few positions."""
+    sizes = {"intermediate_size": 160, "vocab_size": 300, "max_position_embeddings": 48}
+    return small("llama", seed, **sizes)
 
 
 def tokenizer():

@@ -1,90 +1,26 @@
-"""Tokenizers trained on the spot, as folders."""
-
-from __future__ import annotations
+"""Fixtures: tokenizers trained on the spot, as folders."""
 
 from pathlib import Path
 
 import pytest
-from tiny_models import VOCABULARY
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
-
-CORPUS = Path(__file__).read_text().splitlines() * 3 + [
-    "The quick brown fox jumps over the lazy dog, said the man who had it all.",
-    "In 1969 the crew of Apollo 11 travelled 384,400 km to the Moon and back again.",
-]
 
 
 @pytest.fixture(scope="session")
 def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GPT-2's kind of tokenizer, with a chat template."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return _train(tokenizer, tmp_path_factory.mktemp("byte_level"))
+    import tokenizer_folders  # takes seconds, and most tests do without
+
+    return tokenizer_folders.byte_level(tmp_path_factory.mktemp("byte_level"))
 
 
 @pytest.fixture(scope="session")
 def llama3_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Split by llama 3's regular expression, beginning token added."""
-    regex = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(regex), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = _starting("<|end|>", 0)
-    return _train(tokenizer, tmp_path_factory.mktemp("llama3_split"))
+    import tokenizer_folders
+
+    return tokenizer_folders.llama3_split(tmp_path_factory.mktemp("llama3_split"))
 
 
 @pytest.fixture(scope="session")
 def byte_fallback(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last resort."""
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
-    pieces = specials + [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - 12, special_tokens=pieces, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    learned = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)[len(pieces) :]
-    every = {token: i for i, token in enumerate(pieces + learned)}
-    merges = [
-        (token[:cut], token[cut:])
-        for token in learned
-        for cut in range(1, len(token))
-        if token[:cut] in every and token[cut:] in every
-    ]
-    exact = Tokenizer(models.BPE(every, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
-    exact.normalizer, exact.decoder = tokenizer.normalizer, tokenizer.decoder
-    exact.add_special_tokens(specials)
-    exact.post_processor = _starting("<bos>", 2)
-    folder = tmp_path_factory.mktemp("byte_fallback")
-    PreTrainedTokenizerFast(
-        tokenizer_object=exact, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<pad>"
-    ).save_pretrained(folder)
-    return folder
+    import tokenizer_folders
 
-
-def _starting(token: str, token_id: int) -> processors.TemplateProcessing:
-    return processors.TemplateProcessing(single=f"{token} $A", special_tokens=[(token, token_id)])
-
-
-def _train(tokenizer: Tokenizer, folder: Path) -> Path:
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - 12,
-        special_tokens=["<|end|>", "<|user|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
-    fast.chat_template = "{% for message in messages %}<|user|>{{ message['content'] }}{% endfor %}"
-    fast.save_pretrained(folder)
-    return folder
+    return tokenizer_folders.byte_fallback(tmp_path_factory.mktemp("byte_fallback"))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from commands import Command, start
+from places import ROOT
+from warm_commands import Command, start
 
 from birdbone.run.outside import SOURCES
 
-ROOT = Path(__file__).resolve().parents[2]
 CANARIES = {"colours": [{"prompt": "The sky is", "answer": " blue", "wrong": [" seven", " never"]}]}
 LIGHT = {
     "text": {
@@ -92,6 +92,17 @@ class Workspace:
         bootstrap_project(self.root)
         with KedroSession.create(self.root, env=profile, runtime_params=parameters) as session:
             session.run(pipeline_names=[pipeline] if pipeline else None)
+
+    def nodes(self, profile: str) -> list[str]:
+        """The names of a whole run's nodes."""
+        from kedro.framework.project import pipelines
+        from kedro.framework.session import KedroSession
+        from kedro.framework.startup import bootstrap_project
+
+        bootstrap_project(self.root)
+        with KedroSession.create(self.root, env=profile) as session:
+            session.load_context()
+            return [node.name for node in pipelines["__default__"].nodes]
 
     def made(self) -> set[str]:
         """Every file below data/ and models/, but what says what the parameters name."""

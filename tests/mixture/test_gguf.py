@@ -7,20 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import checkpoint_of, clear_top1_agreement, mean_kl, random_model, some_tokens, torch_logits
+from families import checkpoint_of
+from gguf_models import clear_top1_agreement, mean_kl, random_model, some_tokens, torch_logits
 
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header, tensor_types
 from birdbone.mixture.gguf import USED, write_mixture
-from birdbone.mixture.model import Mixture, mixture_of, set_active, shape_for, stock_network
+from birdbone.mixture.model import Mixture, expert_shape, mixture_of, set_active, stock_network
 
 
 def mixture(**changes: object) -> Mixture:
     """Three layers of a 32-wide shared expert and six of 16; routers that rank clearly."""
-    checkpoint = checkpoint_of(random_model("llama", **changes))
+    checkpoint = checkpoint_of(random_model("llama", seed=1, **changes))  # of no near tie in a router
     generator = torch.Generator().manual_seed(0)
-    shape = shape_for(128, 6, 0.25)
+    shape = expert_shape(128, 6, 0.25)
     orders = [torch.randperm(128, generator=generator) for _ in range(3)]
     return mixture_of(checkpoint, orders, [torch.randn(6, 64, generator=generator) for _ in range(3)], shape, 2)
 
@@ -78,7 +79,7 @@ def test_q8_0_keeps_routers_and_vectors_exact(byte_level: Path, tmp_path: Path) 
     generator = torch.Generator().manual_seed(1)
     orders = [torch.randperm(256, generator=generator) for _ in range(3)]
     routers = [torch.randn(6, 64, generator=generator) for _ in range(3)]
-    found = mixture_of(checkpoint, orders, routers, shape_for(256, 6, 0.25, multiple=32), 6)
+    found = mixture_of(checkpoint, orders, routers, expert_shape(256, 6, 0.25, multiple=32), 6)
     asked = write_mixture(tmp_path / "m.gguf", found, byte_level, kind="q8_0")
     types = tensor_types(tmp_path / "m.gguf")
     assert types == asked

@@ -7,59 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import checkpoint_of, logits, random_model, small, tokens
+from mixture_cases import mean_kl, split
 from transformers import AutoModelForCausalLM
-from two_layer_models import all_but, checkpoint_of, logits, random_model, small, tokens
 
 from birdbone.algo.mixture import TINY
 from birdbone.errors import ConfigError, UnsupportedArchitectureError
 from birdbone.mixture.model import (
     Mixture,
     check_family,
+    expert_shape,
     set_active,
-    shape_for,
     stock_network,
     write_stock,
 )
 from birdbone.mixture.routing import routing_student
-from birdbone.mixture.split import evened, mixture_from, split_layers
+from birdbone.mixture.split import mixture_from
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
 from birdbone.model.judging.evaluate import kl_divergence
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
-
-SETTINGS = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "compute": "float32"}
-
-
-def split(checkpoint: Checkpoint, experts: int = 6) -> tuple[dict[str, torch.Tensor], dict, Checkpoint]:
-    """The checkpoint cut at random and by topology, from random profiles."""
-    generator = torch.Generator().manual_seed(2)
-    layers = range(checkpoint.layers)
-    profiles = {i: torch.randn(128, 40, generator=generator) for i in layers}
-    clusters = {i: torch.randint(0, 3, (128,), generator=generator) for i in layers}
-    even, profiles, clusters = evened(checkpoint, profiles, clusters)
-    shape = shape_for(len(profiles[0]), experts, 0.25)
-    found = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
-    about = {**dataclasses.asdict(shape), "active": 2, "grouping": "topology"}
-    return found, about, even
-
-
-@pytest.fixture(scope="module")
-def dense() -> Checkpoint:
-    return small("llama")
-
-
-@pytest.fixture(scope="module")
-def mixture(dense: Checkpoint) -> Mixture:
-    found, about, _ = split(dense)
-    return mixture_from(dense, (found, about))
-
-
-def mean_kl(student: torch.Tensor, teacher: torch.Tensor) -> float:
-    """In float64: float32's own noise is 1e-8."""
-    s, t = student.double().log_softmax(-1), teacher.double().log_softmax(-1)
-    return (t.exp() * (t - s)).sum(-1).mean().item()
 
 
 def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> torch.Tensor:
@@ -71,8 +37,7 @@ def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> tor
 @pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"num_key_value_heads": 4}])
 def test_with_all_experts_on_it_is_the_dense_model(changes: dict) -> None:
     dense = small("llama", **changes)
-    found, about, _ = split(dense)
-    network = stock_network(mixture_from(dense, (found, about)), active=6)
+    network = stock_network(mixture_from(dense, split(dense)), active=6)
     ours, theirs = logits(network, tokens()), logits(build(dense), tokens())
     assert theirs.std() > 0.5
     assert mean_kl(ours, theirs) < 1e-6
@@ -110,57 +75,6 @@ def test_a_written_folder_loads_with_stock_from_pretrained(mixture: Mixture, tmp
     assert stock.model.layers[1].mlp.gate.weight.abs().max() < 100 * TINY
 
 
-def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense: Checkpoint) -> None:
-    found, about, _ = split(dense)
-    for layer in range(2):
-        one, other = (found[f"{name}.{layer}.order"].long() for name in ("topology", "random"))
-        assert one.sort().values.tolist() == other.sort().values.tolist() == list(range(128))
-        assert torch.equal(one[: about["shared"]], other[: about["shared"]]) and not torch.equal(one, other)
-        assert found[f"random.{layer}.router"].shape == (6, 64)
-
-
-def test_narrower_layers_get_nodes_of_no_weight(dense: Checkpoint) -> None:
-    narrow = remove_nodes(dense, {1: all_but(128, *range(0, 64, 2))}, {})
-    found, about, even = split(narrow)
-    network = stock_network(mixture_from(narrow, (found, about)), active=6)
-    assert mean_kl(logits(network, tokens()), logits(build(narrow), tokens())) < 1e-6
-
-
-def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
-    dense: Checkpoint, mixture: Mixture, tmp_path: Path
-) -> None:
-    lost = dataclasses.replace(mixture, routers=[-r for r in mixture.routers])
-    windows = tokens(16)
-
-    def healed(workdir: Path | None = None, killed_at: int | None = None) -> tuple[list[torch.Tensor], list[dict]]:
-        def on_step(row: dict) -> None:
-            if row["step"] == killed_at:
-                raise KeyboardInterrupt
-
-        student, routers = routing_student(lost, "cpu")
-        recipe = HealSettings(steps=12, batch=4, learning_rate=0.3, checkpoint_every=4, **SETTINGS)
-        found = heal(
-            lost.dense, dense, windows, windows, recipe, 0, "cpu", workdir, on_step, "heal", lambda *_: student
-        )
-        assert found.kept > 0
-        return routers(), found.curve
-
-    routers, curve = healed()
-    assert sum(row["kl"] for row in curve[-4:]) < 0.95 * sum(row["kl"] for row in curve[:4])
-    better = dataclasses.replace(lost, routers=routers)
-    wanted = logits(build(dense), windows)
-    assert mean_kl(logits(stock_network(better), windows), wanted) < mean_kl(
-        logits(stock_network(lost), windows), wanted
-    )
-    all_on = stock_network(better, active=6)
-    assert mean_kl(logits(all_on, windows), wanted) < 1e-6  # the experts are still the dense ones
-    with pytest.raises(KeyboardInterrupt):
-        healed(tmp_path, killed_at=9)
-    resumed, again = healed(tmp_path)
-    assert again == curve
-    assert all(torch.equal(a, b) for a, b in zip(routers, resumed, strict=True))
-
-
 @pytest.mark.parametrize(
     ("name", "changes", "fault"),
     [
@@ -179,20 +93,19 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
     check_family(small("llama"))
     windowed = small("mistral")
     check_family(windowed)
-    found, about, _ = split(windowed)
-    network = stock_network(mixture_from(windowed, (found, about)), active=6)
+    network = stock_network(mixture_from(windowed, split(windowed)), active=6)
     assert network.config.max_position_embeddings == 8
     short = tokens(length=8)
     assert mean_kl(logits(network, short), logits(build(windowed), short)) < 1e-6
 
 
 def test_experts_that_do_not_fit_name_those_that_do() -> None:
-    assert dataclasses.astuple(shape_for(1536, 8, 1 / 3)) == (8, 128, 512)
+    assert dataclasses.astuple(expert_shape(1536, 8, 1 / 3)) == (8, 128, 512)
     with pytest.raises(
         ConfigError, match=r"moe\.split\.experts: 1536 nodes do not divide into 9 experts.*these fit: .*\b8\b"
     ):
-        shape_for(1536, 9, 1 / 3)
+        expert_shape(1536, 9, 1 / 3)
     with pytest.raises(ConfigError, match=r"multiples of 32.*these fit: 2, "):
-        shape_for(1536, 64, 1 / 3, multiple=32)
+        expert_shape(1536, 64, 1 / 3, multiple=32)
     with pytest.raises(ConfigError, match=r"moe\.split\.experts: 200 experts, but a layer has 128 nodes"):
-        shape_for(128, 200, 0.25)
+        expert_shape(128, 200, 0.25)

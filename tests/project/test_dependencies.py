@@ -65,6 +65,6 @@ def test_the_text_is_not_read_again_for_a_change_in_how_models_are_loaded(files_
 
 
 def test_every_node_that_loads_a_model_depends_on_all_families(files_of):
-    families = {f"model/architectures/{path.name}" for path in (SOURCE / "model/architectures").glob("*.yml")}
-    loads = {name for name, files in files_of.items() if "model/architecture.py" in files}
-    assert len(families) > 3 and all(families <= files_of[name] for name in loads)
+    families = {f"model/families/{path.name}" for path in (SOURCE / "model/families").glob("*.yml")}
+    loads = {name for name, files in files_of.items() if "model/family.py" in files}
+    assert len(families) > 3 and loads and all(families <= files_of[name] for name in loads)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from places import CONF
 from transformers import AutoTokenizer
 
 from birdbone.pipelines.seed.settings import TextSettings
@@ -10,8 +11,6 @@ from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS
 from birdbone.sources.locate import locate
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 def parameters(profile: str) -> dict:

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 import yaml
-from repos import ROOT
+from places import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/review.yml"
 CHECKS = ROOT / ".github/workflows/test.yml"

@@ -7,7 +7,7 @@ import shlex
 
 import click
 import pytest
-from repos import ROOT
+from places import ROOT
 
 from birdbone.cli.config import project_commands
 from birdbone.cli.main import commands

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 LOADERS = {
     "from_pretrained",
     "from_config",

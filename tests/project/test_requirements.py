@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from repos import ROOT
+from places import ROOT
 
 FILE = ROOT / "requirements/requirements.md"
 ROW = re.compile(r"\| (BB-\d{3}) \| (.+) \| (tests/\S+\.py)::(\w+) \|")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from real_project import ROOT
+from places import ROOT
 from transformers import AutoConfig
 
-from birdbone.errors import BirdboneError
+from birdbone.errors import BirdboneError, TextError
 from birdbone.parameters import validate
 from birdbone.run.checks import check_model, check_outside
 from birdbone.text.tokenizer import train_tokenizer
@@ -80,3 +80,8 @@ def test_a_file_model_or_task_that_is_not_there_is_refused(changed, wanted) -> N
 def test_a_name_that_is_none_is_refused(changed, wanted) -> None:
     with pytest.raises(BirdboneError, match=wanted):
         validate(parameters(**changed))
+
+
+def test_a_source_that_is_none_is_said_before_any_compute():
+    with pytest.raises(TextError, match=r"parameter domains\.sets\.code: .*nowhere"):
+        check_outside({"domains": {"sets": {"talk": "seed_chat", "code": "nowhere"}}})

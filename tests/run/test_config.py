@@ -1,13 +1,10 @@
 """The config loader: the whole tree is checked first, and every command sees the same waves."""
 
-from pathlib import Path
-
 import pytest
+from places import CONF
 
 from birdbone.run import config
 from birdbone.settings import CONFIG_LOADER_ARGS
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 import click
 import pytest
 from click.testing import CliRunner
-from kedro.framework.cli.utils import _split_params, find_run_command
+from kedro.framework.cli.utils import _split_params
 
-from birdbone.cli import kedro_run as cli
 from birdbone.errors import ConfigError
 from birdbone.run.overrides import Overrides, parse
 
@@ -79,13 +78,3 @@ def test_the_option_may_be_given_more_than_once_and_the_later_one_wins():
 def test_a_fault_is_said_in_words():
     shown = CliRunner().invoke(show, ["--params=model"])
     assert shown.exit_code == 2 and "Invalid value for '--params': 'model' has no `=`" in shown.output
-
-
-def test_kedros_run_reads_them_so_from_the_line_and_from_a_file(tmp_path):
-    assert find_run_command("birdbone") is cli.run
-    assert cli.cli.commands["run"] is cli.run
-    line = ["--params=report.peers=[Q8_0,Q4_0]"]
-    assert cli.run.make_context("run", line).params["params"] == {"report": {"peers": ["Q8_0", "Q4_0"]}}
-    (tmp_path / "run.yml").write_text("run: {params: {waves: 2}}\n")
-    assert cli.run.make_context("run", [f"--config={tmp_path / 'run.yml'}"]).params["params"] == {"waves": 2}
-    assert cli.run.make_context("run", []).params["params"] == {}

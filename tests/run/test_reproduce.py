@@ -1,17 +1,15 @@
 """The command a card names makes the same run again, and is the same however it was spelled."""
 
 import shlex
-from pathlib import Path
 
 import pytest
+from places import CONF
 
 from birdbone.report.reproduce import again
 from birdbone.run import config
 from birdbone.run.config import ProfileLoader
 from birdbone.run.overrides import parse
 from birdbone.run.reproduce import command
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def loader(env=None, conf=CONF, **given):

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from families import cut
 from small_scans import model, tokenizer
 
 from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import NumericalError, TextError
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 from birdbone.scan.prompt import full_width, scan_prompt
 
 PROMPT = "3 + 5 = 8 and the sum"
@@ -63,7 +63,7 @@ def test_a_pruned_model_is_scanned_at_the_seeds_width_and_is_the_same_function()
     checkpoint = model()
     stays, groups = torch.ones(160, dtype=torch.bool), torch.tensor([True, False])
     stays[10:74] = False
-    narrow = remove_nodes(checkpoint, {0: stays}, {1: groups})
+    narrow = cut(checkpoint, {0: stays}, {1: groups})
     ids = torch.arange(12)[None]
     with torch.no_grad():
         expected = build(narrow)(ids, use_cache=False).logits

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from birdbone.pipelines.seed.nodes import load_seed
-from folders import CORPUS, VOCABULARY, add, edit, saved
+from families import logits, random_model, tokens
+from model_folders import CORPUS, VOCABULARY, add, edit, saved
 from peft import IA3Config, LoraConfig, PromptTuningConfig, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
-from two_layer_models import logits, random_model, tokens
 
 from birdbone.errors import BirdboneError
 from birdbone.model.network import build
+from birdbone.pipelines.seed.load import load_seed
 from birdbone.sources.adapter import about
 from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate

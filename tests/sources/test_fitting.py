@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from folders import add, edit, planned, retensor, saved, seed
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
-from two_layer_models import CONFIGS, logits, tokens
+from families import FAMILIES, settings_of
+from model_folders import add, assert_like_from_pretrained, edit, planned, retensor, saved, seed
+from torch import Tensor
+from transformers import AutoConfig
 
 from birdbone.errors import BirdboneError
-from birdbone.model.network import build
 
-TIED = [name for name, config in CONFIGS.items() if config.get("tie_word_embeddings", True)]
-
-
-def assert_like_from_pretrained(folder: Path) -> None:
-    stock = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
-    torch.testing.assert_close(logits(build(seed(folder)[0]), tokens()), logits(stock, tokens()), atol=1e-5, rtol=0)
+TIED = [n for n in FAMILIES if AutoConfig.for_model(**settings_of(n)).tie_word_embeddings]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("says", [True, False])
 def test_a_head_of_its_own_is_kept_whatever_the_configuration_says(name: str, says: bool, tmp_path: Path) -> None:
     model = saved(tmp_path, name, tie_word_embeddings=False)
@@ -118,71 +112,65 @@ def test_a_tensor_of_another_shape_is_refused_with_both_shapes(tmp_path: Path) -
         planned(tmp_path)
 
 
-class TestFiles:
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        saved(tmp_path / "whole")
-        model = saved(tmp_path / "sharded")
-        for file in (tmp_path / "sharded").glob("*.safetensors"):
-            file.unlink()
-        model.save_pretrained(tmp_path / "sharded", max_shard_size="100KB")
-        return tmp_path / "sharded"
+INTEGERS, BYTES = torch.zeros(8, 8, dtype=torch.int32), torch.zeros(64, dtype=torch.uint8)
 
-    def test_the_model_beside_its_shards(self, folder: Path) -> None:
-        shutil.copy(folder.parent / "whole/model.safetensors", folder)
-        with pytest.raises(BirdboneError, match=r"weights twice: model\.safetensors"):
-            planned(folder)
 
-    def test_a_shard_that_no_index_names(self, folder: Path) -> None:
-        save_file({"lm_head.weight": torch.ones(2)}, folder / "model-00009-of-00009.safetensors")
-        with pytest.raises(BirdboneError, match=r"model-00009-of-00009\.safetensors"):
-            planned(folder)
+FORMATS: dict[str, tuple[str, dict[str, Tensor]]] = {
+    "gptq": ("GPTQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2), "g_idx": INTEGERS}),
+    "awq": ("AWQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2)}),
+    "compressed-tensors": (
+        "compressed-tensors",
+        {"weight_packed": INTEGERS, "weight_scale": torch.ones(2), "weight_shape": torch.tensor([8, 8])},
+    ),
+    "hqq": ("HQQ", {"W_q": BYTES, "scale": torch.ones(2), "zero": torch.ones(2)}),
+    "eetq": ("EETQ", {"weight": BYTES.to(torch.int8), "weight_scales": torch.ones(2)}),
+    "quanto": ("quanto", {"weight._data": BYTES.to(torch.int8), "weight._scale": torch.ones(2)}),
+    "aqlm": ("AQLM", {"codes": BYTES.to(torch.int8), "codebooks": torch.ones(2), "scales": torch.ones(2)}),
+    "higgs": ("HIGGS", {"weight": BYTES, "tables": torch.ones(2), "tables2": torch.ones(2)}),
+    "torchao": ("torchao", {"weight_qdata": BYTES.to(torch.int8), "weight_scale": torch.ones(2)}),
+    "mxfp4": ("MXFP4", {"weight_blocks": BYTES, "weight_scales": BYTES}),
+    "unheard of": ("not known here|unheard of", {"weight": BYTES}),
+}
 
-    def test_a_tensor_in_two_shards(self, folder: Path) -> None:
-        first, second, *_ = sorted(folder.glob("*.safetensors"))
-        save_file({**load_file(second), **load_file(first)}, second, {"format": "pt"})
-        with pytest.raises(BirdboneError, match=rf"tensor \S+ is in .*{first.name} and in .*{second.name}"):
-            planned(folder)
 
-    def test_shards_without_their_index(self, folder: Path) -> None:
-        (folder / "model.safetensors.index.json").unlink()
-        with pytest.raises(BirdboneError, match=r"no model\.safetensors\.index\.json"):
-            planned(folder)
+BITSANDBYTES = {
+    8: {"weight": BYTES.to(torch.int8), "SCB": torch.ones(64), "weight_format": torch.tensor(0, dtype=torch.uint8)},
+    4: {
+        "weight": BYTES,
+        "weight.absmax": BYTES,
+        "weight.quant_map": torch.ones(16),
+        "weight.quant_state.bitsandbytes__nf4": BYTES,
+    },
+}
 
-    def test_another_layout_beside_is_not_read(self, folder: Path) -> None:
-        """Mistral's own files hold the same weights under other names."""
-        whole = folder.parent / "whole"
-        save_file({"layers.0.attention.wq.weight": torch.ones(2, 2)}, whole / "consolidated.safetensors")
-        assert_like_from_pretrained(whole)
 
-    def test_weights_under_a_name_that_transformers_does_not_read(self, folder: Path) -> None:
-        whole = folder.parent / "whole"
-        (whole / "model.safetensors").rename(whole / "consolidated.safetensors")
-        with pytest.raises(BirdboneError, match=r"no model\.safetensors, only consolidated"):
-            planned(whole)
+def stored_as(tensors: dict[str, Tensor]) -> Callable[[str, Tensor], dict[str, Tensor]]:
+    def change(name: str, tensor: Tensor) -> dict[str, Tensor]:
+        module = name.removesuffix(".weight")
+        return {f"{module}.{n}": t for n, t in tensors.items()} if name.endswith("_proj.weight") else {name: tensor}
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"\xff" * 100, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"]
-    )
-    def test_a_damaged_file(self, folder: Path, content: bytes) -> None:
-        whole = folder.parent / "whole"
-        (whole / "model.safetensors").write_bytes(content)
-        with pytest.raises(BirdboneError, match=r"model\.safetensors is (truncated or corrupted|a pointer of git-lfs)"):
-            planned(whole)
+    return change
 
-    def test_a_file_of_no_tensors(self, folder: Path) -> None:
-        whole = folder.parent / "whole"
-        save_file({}, whole / "model.safetensors")
-        with pytest.raises(BirdboneError, match=r"lacks 21 tensors"):
-            planned(whole)
 
-    def test_a_folder_of_gguf_files(self, tmp_path: Path) -> None:
-        (tmp_path / "a-Q4_0.gguf").touch()
-        with pytest.raises(BirdboneError, match=r"GGUF files: give one of them, such as .*a-Q4_0\.gguf"):
-            planned(tmp_path)
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize("method", FORMATS)
+def test_a_quantized_seed_is_refused_by_its_formats_name(method: str, described: bool, tmp_path: Path) -> None:
+    said, tensors = FORMATS[method]
+    saved(tmp_path)
+    retensor(tmp_path, stored_as(tensors))
+    if described:
+        edit(tmp_path / "config.json", quantization_config={"quant_method": method, "bits": 4})
+    for read in (seed, planned):
+        with pytest.raises(BirdboneError, match=rf"quantized already.*({said}).*unquantized model, or its GGUF"):
+            read(tmp_path)
 
-    def test_numbers_beyond_float32(self, tmp_path: Path) -> None:
-        saved(tmp_path)
-        retensor(tmp_path, lambda n, t: {n: t.double() * 1e300 if "up_proj" in n else t})
-        with pytest.raises(BirdboneError, match=r"up_proj\.weight holds NaN or infinite"):
-            seed(tmp_path)
+
+@pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize("bits", BITSANDBYTES)
+def test_bitsandbytes_is_refused_with_its_bits(bits: int, described: bool, tmp_path: Path) -> None:
+    saved(tmp_path)
+    retensor(tmp_path, stored_as(BITSANDBYTES[bits]))
+    if described:
+        edit(tmp_path / "config.json", quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True})
+    with pytest.raises(BirdboneError, match=rf"quantized already \(bitsandbytes {bits}-bit"):
+        planned(tmp_path)

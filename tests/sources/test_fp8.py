@@ -1,4 +1,4 @@
-"""A seed that is quantized already is refused by its format's name, before any package; FP8 as described is read."""
+"""FP8 that the configuration describes is read."""
 
 from __future__ import annotations
 
@@ -7,73 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from folders import edit, planned, retensor, saved, seed
+from families import logits, tokens
+from model_folders import edit, planned, retensor, saved, seed
 from torch import Tensor
 from transformers import AutoModelForCausalLM
-from two_layer_models import logits, tokens
 
 from birdbone.errors import BirdboneError
 from birdbone.model.network import build
-
-INTEGERS, BYTES = torch.zeros(8, 8, dtype=torch.int32), torch.zeros(64, dtype=torch.uint8)
-FORMATS: dict[str, tuple[str, dict[str, Tensor]]] = {
-    "gptq": ("GPTQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2), "g_idx": INTEGERS}),
-    "awq": ("AWQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2)}),
-    "compressed-tensors": (
-        "compressed-tensors",
-        {"weight_packed": INTEGERS, "weight_scale": torch.ones(2), "weight_shape": torch.tensor([8, 8])},
-    ),
-    "hqq": ("HQQ", {"W_q": BYTES, "scale": torch.ones(2), "zero": torch.ones(2)}),
-    "eetq": ("EETQ", {"weight": BYTES.to(torch.int8), "weight_scales": torch.ones(2)}),
-    "quanto": ("quanto", {"weight._data": BYTES.to(torch.int8), "weight._scale": torch.ones(2)}),
-    "aqlm": ("AQLM", {"codes": BYTES.to(torch.int8), "codebooks": torch.ones(2), "scales": torch.ones(2)}),
-    "higgs": ("HIGGS", {"weight": BYTES, "tables": torch.ones(2), "tables2": torch.ones(2)}),
-    "torchao": ("torchao", {"weight_qdata": BYTES.to(torch.int8), "weight_scale": torch.ones(2)}),
-    "mxfp4": ("MXFP4", {"weight_blocks": BYTES, "weight_scales": BYTES}),
-    "unheard of": ("not known here|unheard of", {"weight": BYTES}),
-}
-BITSANDBYTES = {
-    8: {"weight": BYTES.to(torch.int8), "SCB": torch.ones(64), "weight_format": torch.tensor(0, dtype=torch.uint8)},
-    4: {
-        "weight": BYTES,
-        "weight.absmax": BYTES,
-        "weight.quant_map": torch.ones(16),
-        "weight.quant_state.bitsandbytes__nf4": BYTES,
-    },
-}
-
-
-def stored_as(tensors: dict[str, Tensor]) -> Callable[[str, Tensor], dict[str, Tensor]]:
-    def change(name: str, tensor: Tensor) -> dict[str, Tensor]:
-        module = name.removesuffix(".weight")
-        return {f"{module}.{n}": t for n, t in tensors.items()} if name.endswith("_proj.weight") else {name: tensor}
-
-    return change
-
-
-@pytest.mark.parametrize("described", [True, False])
-@pytest.mark.parametrize("method", FORMATS)
-def test_a_quantized_seed_is_refused_by_its_formats_name(method: str, described: bool, tmp_path: Path) -> None:
-    said, tensors = FORMATS[method]
-    saved(tmp_path)
-    retensor(tmp_path, stored_as(tensors))
-    if described:
-        edit(tmp_path / "config.json", quantization_config={"quant_method": method, "bits": 4})
-    for read in (seed, planned):
-        with pytest.raises(BirdboneError, match=rf"quantized already.*({said}).*unquantized model, or its GGUF"):
-            read(tmp_path)
-
-
-@pytest.mark.parametrize("described", [True, False])
-@pytest.mark.parametrize("bits", BITSANDBYTES)
-def test_bitsandbytes_is_refused_with_its_bits(bits: int, described: bool, tmp_path: Path) -> None:
-    saved(tmp_path)
-    retensor(tmp_path, stored_as(BITSANDBYTES[bits]))
-    if described:
-        edit(tmp_path / "config.json", quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True})
-    with pytest.raises(BirdboneError, match=rf"quantized already \(bitsandbytes {bits}-bit"):
-        planned(tmp_path)
-
 
 FP8 = {"quant_method": "fp8", "activation_scheme": "dynamic"}
 

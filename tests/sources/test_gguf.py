@@ -9,17 +9,22 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES, checkpoint_of, random_model, some_tokens, torch_logits
+from families import checkpoint_of
+from gguf_models import FAMILIES, random_model, some_tokens, torch_logits
 
-from birdbone.sources.shape import model_shape
 from birdbone.errors import BirdboneError, SourceError, UnsupportedArchitectureError
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.network import build
 from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate
+from birdbone.sources.shape import model_shape
 
-UNTIED = {"llama": {"tie_word_embeddings": False}, "gemma3": {"tie_word_embeddings": False}, "gpt2": {"n_inner": 96}}
+UNTIED = {
+    "llama": {"tie_word_embeddings": False},
+    "gemma3_text": {"tie_word_embeddings": False},
+    "gpt2": {"n_inner": 96},
+}
 
 
 def seed(path: Path):
@@ -68,7 +73,7 @@ def test_a_familys_own_gguf_is_a_seed_that_computes_the_same(
 
 def test_a_real_gemma_headers_name_is_the_text_models(byte_level: Path, tmp_path: Path) -> None:
     """Files of llama.cpp's own converter name neither the pattern of windows nor their positions' base."""
-    model = random_model("gemma3", num_hidden_layers=7, layer_types=None, rope_parameters=None)
+    model = random_model("gemma3_text", num_hidden_layers=7, layer_types=None, rope_parameters=None)
     write_gguf(tmp_path / "m.gguf", checkpoint_of(model), byte_level)
     keys = read_gguf_header(tmp_path / "m.gguf").metadata
     assert keys["gemma3.attention.sliding_window_pattern"] == [True] * 5 + [False, True]

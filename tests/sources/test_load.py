@@ -7,8 +7,8 @@ import shutil
 import gguf
 import pytest
 import torch
+from families import FAMILIES, checkpoint_of, logits, random_model, settings_of, tokens
 from safetensors.torch import load_file, save_file
-from two_layer_models import CONFIGS, checkpoint_of, logits, random_model, tokens
 
 from birdbone.errors import ArtifactError, BirdboneError, NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.model.checkpoint import tensors_digest
@@ -100,7 +100,7 @@ class TestFolders:
         save_tokenizer(folder / "tokenizer")
         assert (folder / "tokenizer" / "tokenizer.json").is_file()
 
-    @pytest.mark.parametrize("name", CONFIGS)
+    @pytest.mark.parametrize("name", FAMILIES)
     def test_every_family_loads(self, name, tmp_path):
         model = random_model(name, vocab_size=300)
         model.save_pretrained(tmp_path)
@@ -213,7 +213,7 @@ def test_a_gguf_of_uneven_widths_is_no_seed(tmp_path):
 
 
 def test_a_random_model_follows_its_seed_and_stores_no_path():
-    preset = {"small": {"random": {**CONFIGS["llama"], "vocab_size": 300}}}
+    preset = {"small": {"random": settings_of("llama", vocab_size=300)}}
     found = [load(locate("small", preset), seed, lambda: CORPUS)[0] for seed in (0, 0, 1)]
     assert found[0].digest == found[1].digest != found[2].digest
     assert not {"_name_or_path", "transformers_version", "dtype", "torch_dtype"} & set(found[0].config)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from two_layer_models import CONFIGS, small
+from families import FAMILIES, settings_of, small
 
 from birdbone.sources.shape import model_shape
-from birdbone.model.pruning.removal import block_parameters
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
     checkpoint = small(family)
-    shape = model_shape({"kind": "random", "name": family, "config": CONFIGS[family]})
+    shape = model_shape({"kind": "random", "name": family, "config": settings_of(family)})
     blocks = {n: w for n, w in checkpoint.weights.items() if ".0." in n or ".1." in n}
     inner = Counter()
     for weight in blocks.values():
@@ -23,12 +22,12 @@ def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
 
     assert shape.layers == checkpoint.layers == 2
     assert shape.parameters == checkpoint.parameters
-    assert shape.block == block_parameters(checkpoint)
+    assert shape.block == checkpoint.block_parameters
     assert shape.inner == dict(inner)
     assert shape.outer == sum(w.numel() for n, w in checkpoint.weights.items() if n not in blocks and w.dim() == 2)
 
 
 def test_gpt2_down_projection_reads_the_neurons() -> None:
-    shape = model_shape({"kind": "random", "name": "gpt2", "config": CONFIGS["gpt2"]})
+    shape = model_shape({"kind": "random", "name": "gpt2", "config": settings_of("gpt2")})
     down_projections = shape.inner[4 * 64]
     assert down_projections == 2 * 64 * 256

@@ -209,6 +209,14 @@ class Block:
         return self.part(self.family.ffn.output)
 
     @property
+    def norms(self) -> list[str]:
+        """Every norm, those of query and key included."""
+        norms = self.family.norms
+        heads = self.family.head_norms
+        names = [norms.attention, norms.ffn, *norms.after, *([heads.query, heads.key] if heads else [])]
+        return [self.part(name) for name in names if name]
+
+    @property
     def joint_norms(self) -> dict[str, int]:
         """Norms over all heads of query or key at once -> rows of one key-value group."""
         norms = self.family.head_norms

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from birdbone.errors import NumericalError, SourceError
+from birdbone.errors import NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.ignorable import ignorable
 from birdbone.model.layout import Block, Layout
@@ -58,6 +58,22 @@ def canonical_shapes(config: dict) -> dict[str, tuple[int, ...]]:
         network = stock_network(config)
         _to_linear(network, Layout(config))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def check_described(config: dict) -> None:
+    """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file and tensor."""
+    layout = Layout(config)
+    family = layout.family
+    held = {name.rpartition(".")[0]: name for name in canonical_shapes(config)}
+    described = {family.embedding, family.final_norm, family.head, *family.gguf.modules}
+    for block in layout.blocks:
+        described |= {*block.linears, *block.norms}
+    for module in held.keys() - described:
+        raise UnsupportedArchitectureError(
+            f"{family.file} does not say what {held[module]} is: describe it there, a norm under norms or head_norms"
+        )
+    for module in described - held.keys():
+        raise UnsupportedArchitectureError(f"{family.file} names {module}, which {config['model_type']} does not have")
 
 
 def build(

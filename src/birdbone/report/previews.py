@@ -42,7 +42,7 @@ class VerdictFile(JSONFile):
         rows = []
         for path in sorted(self.filepath.parent.parent.glob(f"wave_*/{self.filepath.name}")):
             verdict = JSONFile(str(path)).load()
-            if verdict["wave"] <= own["wave"]:
+            if 1 <= verdict["wave"] <= own["wave"]:
                 rows.append(
                     {
                         "wave": verdict["wave"],

@@ -193,10 +193,10 @@ def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
     return responses
 
 
-def _responses(sums: dict[str, LabelSums], key: Nodes) -> Responses:
-    own = [label.moments[key] for label in sums.values()]
+def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
+    own = [label.moments[nodes] for label in sums.values()]
     return Responses(
-        profile=torch.cat([label.profile(key) for label in sums.values()], 1).contiguous(),
+        profile=torch.cat([label.profile(nodes) for label in sums.values()], 1).contiguous(),
         activity=torch.stack([m.h / m.tokens for m in own]).float(),
         sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
         fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),

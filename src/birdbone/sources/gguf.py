@@ -64,6 +64,9 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
     embedding = header.tensors.get("token_embd.weight")
     if embedding is None:
         raise ArtifactError(f"{path} lacks the tensor token_embd.weight. Fetch or write it again")
+    stock = CONFIG_MAPPING[family.model_types[0]]()
+    if (getattr(stock, "pad_token_id", None) or 0) >= embedding.shape[0]:
+        config.setdefault("pad_token_id", None)  # the class's own is of a larger vocabulary
     config |= {"vocab_size": embedding.shape[0], "tie_word_embeddings": "output.weight" not in header.tensors}
     config |= {flag: True for flag in _biases(family, header)}
     if family.gguf.rope:
@@ -118,19 +121,20 @@ def weights(path: Path, header: Header, config: dict[str, Any]) -> dict[str, Ten
         tensor = _read(path, header, name, data)
         if not torch.isfinite(tensor).all():
             raise NumericalError(f"{path}: tensor {name} holds NaN or infinite values: the file is damaged")
-        for part, rows in zip(parts, tensor.chunk(len(parts)), strict=True):
+        for part, rows in zip(parts, tensor.split(list(parts.values())), strict=True):
             if offset and part.endswith("norm.weight"):
                 rows = rows - offset
             tensors[part] = _rotary_halves(part, rows, layout).contiguous().clone()
     return tensors
 
 
-def _places(config: dict[str, Any]) -> Iterator[tuple[str, list[str], tuple[int, ...]]]:
-    """(GGUF name, the canonical weights it joins, its shape) of every tensor of a model."""
+def _places(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], tuple[int, ...]]]:
+    """(GGUF name, the canonical weights it joins with the rows of each, its shape) of every tensor of a model."""
     shapes = canonical_shapes(config)
     names = tensor_names(Layout(config), shapes)
     for name, parts in names.items():
-        yield name, parts, (sum(shapes[part][0] for part in parts), *shapes[parts[0]][1:])
+        rows = {part: shapes[part][0] for part in parts}
+        yield name, rows, (sum(rows.values()), *shapes[parts[0]][1:])
 
 
 def _read(path: Path, header: Header, name: str, data: np.ndarray) -> Tensor:

@@ -19,7 +19,7 @@ from birdbone.gguf.header import read_gguf_header
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.generation import beside, folder_generation, gguf_generation
 from birdbone.model.layout import Layout
-from birdbone.model.network import as_checkpoint, canonical, same, stock_network, stock_shapes
+from birdbone.model.network import as_checkpoint, canonical, check_described, same, stock_network, stock_shapes
 from birdbone.sources import adapter, fp8
 from birdbone.sources import gguf as reader
 from birdbone.sources.configuration import checked
@@ -100,6 +100,7 @@ def _opened(source: dict) -> _Opened:
 def _opened_gguf(path: Path) -> _Opened:
     header = read_gguf_header(whole(path))
     config = checked(reader.raw_config(path, header), path)
+    check_described(config)
     reader.check_tensors(path, header, config)
     return _Opened(
         config,
@@ -120,6 +121,7 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
         raise SourceError(f"{folder / 'config.json'}: quantization_config has to be an object or null")
     found = tensors_of(weight_files(folder))
     check_format(folder, {name: stored.dtype for name, stored in found.items()}, quantization)
+    check_described(config)
     expected = stock_shapes(config)
     layout = Layout(config)
     names = _stock_names(folder, fp8.weights_alone(found), expected, layout.family.prefix)
@@ -201,6 +203,7 @@ def _random(source: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoi
     from birdbone.text.tokenizer import train_tokenizer
 
     asked = checked(dict(source["config"]), f"preset {source['name']}")
+    check_described(asked)
     tokenizer = train_tokenizer(corpus, asked["vocab_size"])
     end = tokenizer.eos_token_id
     config = {**asked, "vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}

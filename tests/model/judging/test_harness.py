@@ -5,13 +5,12 @@ import math
 
 import pytest
 import torch
-from two_layer_models import checkpoint_of, random_model
+from families import checkpoint_of, cut, random_model
 
 from birdbone.errors import ConfigError, TextError
 from birdbone.model.judging.canaries import _answer_scores
 from birdbone.model.judging.harness import fallen, guarded, run_tasks
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import ffn_width, remove_nodes
 from birdbone.text.benchmarks import local_task
 from birdbone.text.tokenizer import train_tokenizer
 
@@ -26,8 +25,8 @@ def narrow():
     """A random model with fewer neurons in its first layer, and a tokenizer of its vocabulary's size."""
     checkpoint = checkpoint_of(random_model("llama", vocab_size=300))
     tokenizer = train_tokenizer(["the quick brown fox jumps over the lazy dog " * 20], 300)
-    stays = torch.arange(ffn_width(checkpoint, 0)) >= 32
-    return build(remove_nodes(checkpoint, {0: stays}, {})), tokenizer
+    stays = torch.arange(checkpoint.count("ffn", 0)) >= 32
+    return build(cut(checkpoint, {0: stays}, {})), tokenizer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from two_layer_models import CONFIGS, family, small, tokens
+from families import FAMILIES, small, tokens
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
@@ -28,10 +28,10 @@ def by_hand(network, name, ids):
     return kept["h"].detach()[0], kept["h"].grad[0], kept["out"].grad[0]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
     checkpoint, ids = small(name), tokens()[0]
-    for module in family(checkpoint).linears(0):
+    for module in checkpoint.layout.blocks[0].linears:
         h, _, grad = by_hand(build(checkpoint), module, ids)
         found_h, found_grad = gradients(build(checkpoint), [module], ids)[module]
         torch.testing.assert_close(found_h, h[:-1], atol=1e-5, rtol=1e-4)
@@ -39,15 +39,15 @@ def test_pairs_are_the_input_and_the_output_gradient_of_each_position(name):
         assert not grad[-1].any()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_node_moments_are_sums_of_activation_times_gradient(name):
     checkpoint, windows = small(name), tokens(rows=2)
-    architecture = family(checkpoint)
-    nodes, fisher, weights = node_moments(build(checkpoint), architecture, checkpoint.config, windows, "scan")
-    parts = {"ffn": architecture.ffn_output(1), "kv": architecture.attention_part(1, "output")}
+    layout = checkpoint.layout
+    nodes, fisher, weights = node_moments(build(checkpoint), layout, windows, "scan")
+    parts = {"ffn": layout.blocks[1].ffn_output, "kv": layout.blocks[1].output}
     for kind, module in parts.items():
-        found = nodes[f"{kind}.1"]
-        groups = 1 if kind == "ffn" else architecture.kv_heads(checkpoint.config)
+        found = nodes[kind, 1]
+        groups = 1 if kind == "ffn" else layout.blocks[1].kv_heads
         products, squared, by_token = 0, 0, []
         for ids in windows:
             h, grad_h, grad_out = by_hand(build(checkpoint), module, ids)
@@ -82,14 +82,14 @@ def test_gradients_that_are_not_finite_name_their_module():
 def test_no_weight_gets_a_gradient_and_no_hook_stays():
     checkpoint = small()
     network = build(checkpoint)
-    gradients(network, family(checkpoint).linears(0), tokens()[0])
+    gradients(network, checkpoint.layout.blocks[0].linears, tokens()[0])
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
     assert not any(m._forward_hooks for m in network.modules())
 
 
 def test_of_two_tokens_the_first_has_no_query_to_learn():
     checkpoint = small()
-    names = family(checkpoint).linears(0)
+    names = checkpoint.layout.blocks[0].linears
     pairs = gradients(build(checkpoint), names, tokens(rows=1, length=2)[0])
     assert all(grad.shape[0] == 1 and grad.isfinite().all() for _, grad in pairs.values())
     assert float(pairs[names[0]][1].abs().max()) < 1e-6 < float(pairs[names[2]][1].abs().max())

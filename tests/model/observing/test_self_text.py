@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, small
+from families import FAMILIES, small
 
 from birdbone.model.network import build
 from birdbone.model.observing import self_text as written
@@ -11,7 +11,7 @@ from birdbone.model.observing.self_text import write_windows
 STARTS = torch.arange(5, 40)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_windows_have_their_shape_and_start_where_they_may(name):
     found = write_windows(small(name), STARTS, 3, 12, 0, "cpu")
     assert found.shape == (3, 12) and found.dtype == torch.int32

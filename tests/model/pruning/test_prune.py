@@ -1,57 +1,78 @@
 """One prune step: the budget, the caps, the protected, and the repair behind what went."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, shape_of, small, tokens
+from families import FAMILIES, logits, shape_of, small, tokens
 
 from birdbone.errors import ConfigError
+from birdbone.model.layout import Nodes
 from birdbone.model.network import build
+from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.gradients import node_moments
-from birdbone.model.pruning.prune import prune, sparsity_for, target_nodes
-from birdbone.model.pruning.removal import block_parameters, neuron_cost, remove_nodes
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.pruning.prune import prune, sparsity_for, weights_to_go
+from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.pruning.settings import MaskSettings, PruneSettings
+from birdbone.model.rounding.settings import RoundSettings
+from birdbone.model.scores import Scores
 
 WINDOWS = tokens(rows=16, length=16)
-NO_MASK = {"method": "none", "sparsity": 0.5, "pattern": None, "budget": "uniform"}
-SETTINGS = {
-    "score": "taylor",
-    "clusters": "layer",
-    "cluster_cap": 0.5,
-    "attention": True,
-    "multiple": 32,
-    "damping": 0.01,
-    "weights": NO_MASK,
-}
 
 
-def measured(checkpoint) -> tuple[dict, dict]:
+def masks(method: str, sparsity: float, pattern: tuple[int, int] | None, budget: str = "uniform") -> MaskSettings:
+    return MaskSettings(method=method, sparsity=sparsity, pattern=pattern, budget=budget)
+
+
+NO_MASK = masks("none", 0.5, None)
+SETTINGS = PruneSettings(
+    score="taylor",
+    step=0.02,
+    clusters="layer",
+    cluster_cap=0.5,
+    attention=True,
+    multiple=32,
+    damping=0.01,
+    weights=NO_MASK,
+)
+
+
+def measured(checkpoint) -> tuple[Scores, Clusters]:
     """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
-    nodes, fisher, weights = node_moments(build(checkpoint), family(checkpoint), checkpoint.config, WINDOWS, "scan")
-    scores = {f"{name}.taylor": (m.taylor_absolute / m.tokens).float() for name, m in nodes.items()}
-    clusters = {n.removesuffix(".taylor"): torch.arange(len(s)) % 2 for n, s in scores.items() if n.startswith("ffn")}
-    scores |= {f"fisher.{n}": f for n, f in fisher.items()}
-    return {**scores, **{f"tokens.{n}": w for n, w in weights.items()}}, clusters
+    moments, fisher, weights = node_moments(build(checkpoint), checkpoint.layout, WINDOWS, "scan")
+    scores = {(nodes, "taylor"): (m.taylor_absolute / m.tokens).float() for nodes, m in moments.items()}
+    widths = [len(scores[Nodes("ffn", layer), "taylor"]) for layer in range(checkpoint.layers)]
+    labels = [torch.arange(width) % 2 for width in widths]
+    return Scores(scores, fisher, weights), Clusters(labels, None, [2] * len(labels))
+
+
+def rescored(scores: Scores, unit: str, values: dict[int, torch.Tensor]) -> Scores:
+    """The scores with those of one unit replaced: layer -> [nodes]."""
+    replaced = {(Nodes(unit, layer), "taylor"): score for layer, score in values.items()}
+    return replace(scores, nodes={**scores.nodes, **replaced})
 
 
 def pruned(checkpoint, neurons: int, widths: str = "uneven", measures=None, **changes):
     scores, clusters = measures or measured(checkpoint)
-    settings = {**SETTINGS, **changes}
-    amount = neurons * neuron_cost(checkpoint)
-    return prune(checkpoint, amount, scores, clusters, WINDOWS, settings, widths, "cpu")
+    settings = SETTINGS.model_copy(update=changes)
+    amount = neurons * checkpoint.cost("ffn")
+    return prune(checkpoint, amount, scores, clusters, WINDOWS, SecondMoments(), settings, widths, "cpu")
 
 
 def with_twins(checkpoint):
     """Every neuron of the second half answers as one of the first, but writes elsewhere."""
-    names = [f"{n}.weight" for layer in range(2) for n in family(checkpoint).ffn_inputs(layer)]
+    names = [f"{n}.weight" for layer in range(2) for n in checkpoint.layout.blocks[layer].ffn_inputs]
     return checkpoint.evolve({n: checkpoint.weights[n][:64].repeat(2, 1) for n in names})
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("widths", ["uneven", "even"])
 def test_it_removes_within_the_budget_and_the_result_runs(name, widths):
     checkpoint = small(name)
     result, report = pruned(checkpoint, 64, widths)
-    gone = block_parameters(checkpoint) - block_parameters(result)
-    assert 0 < gone <= 64 * neuron_cost(checkpoint)
+    gone = checkpoint.block_parameters - result.block_parameters
+    assert 0 < gone <= 64 * checkpoint.cost("ffn")
     assert all(width % 32 == 0 and groups >= 1 for width, groups in shape_of(result))
     if report["widths"] == "even":
         assert len(set(shape_of(result))) == 1
@@ -61,11 +82,10 @@ def test_it_removes_within_the_budget_and_the_result_runs(name, widths):
 def test_the_repair_brings_outputs_nearer_than_deletion():
     checkpoint = with_twins(small())
     scores, clusters = measured(checkpoint)
-    scores |= {f"ffn.{layer}.taylor": torch.arange(128, 0, -1.0) for layer in range(2)}
+    scores = rescored(scores, "ffn", {layer: torch.arange(128, 0, -1.0) for layer in range(2)})
     result, report = pruned(checkpoint, 96, measures=(scores, clusters), attention=False)
     assert report["repair"] and all(row["repaired_error"] <= row["deleted_error"] for row in report["repair"])
-    neurons = {i: result.masks[f"ffn.{i}"] for i in range(2) if f"ffn.{i}" in result.masks}
-    deleted = remove_nodes(checkpoint, neurons, {})
+    deleted = remove_nodes(checkpoint, result.masks.nodes)
     whole = logits(build(checkpoint), WINDOWS)
     errors = [(logits(build(c), WINDOWS) - whole).square().mean() for c in (result, deleted)]
     assert errors[0] < 0.5 * errors[1]
@@ -75,8 +95,8 @@ def test_a_cluster_across_layers_may_lose_its_share_in_one_of_them():
     """All neurons of layer 1 are worth less than any of layer 0: both clusters' caps are met there."""
     checkpoint = small()
     scores, clusters = measured(checkpoint)
-    scores |= {f"ffn.{layer}.taylor": torch.arange(128.0) - 1000 * layer for layer in range(2)}
-    clusters |= {f"model.{layer}": clusters[f"ffn.{layer}"] for layer in range(2)}
+    scores = rescored(scores, "ffn", {layer: torch.arange(128.0) - 1000 * layer for layer in range(2)})
+    clusters = replace(clusters, across=clusters.layers)
     asked = {"measures": (scores, clusters), "cluster_cap": 0.25, "attention": False}
     across, _ = pruned(checkpoint, 1000, **asked, clusters="model")
     within, _ = pruned(checkpoint, 1000, **asked)
@@ -88,7 +108,7 @@ def test_no_cluster_loses_more_than_its_cap():
     checkpoint = small()
     result, _ = pruned(checkpoint, 1000, cluster_cap=0.3, attention=False)
     for layer in range(2):
-        gone = ~result.masks[f"ffn.{layer}"]
+        gone = ~result.masks.nodes["ffn", layer]
         assert [int(gone[start::2].sum()) <= 0.3 * 64 for start in (0, 1)] == [True, True]
         assert gone.sum() == 32
 
@@ -96,8 +116,7 @@ def test_no_cluster_loses_more_than_its_cap():
 def test_the_first_layers_groups_stay_and_every_layer_keeps_one():
     checkpoint = small()
     scores, clusters = measured(checkpoint)
-    for layer in range(2):
-        scores[f"kv.{layer}.taylor"] = torch.zeros(2)
+    scores = rescored(scores, "kv", dict.fromkeys(range(2), torch.zeros(2)))
     result, report = pruned(checkpoint, 1000, measures=(scores, clusters))
     assert [groups for _, groups in shape_of(result)] == [2, 1]
     assert report["removed"]["kv"] == {"1": 1}
@@ -105,7 +124,7 @@ def test_the_first_layers_groups_stay_and_every_layer_keeps_one():
 
 def test_even_widths_keep_every_group():
     scores, clusters = measured(small())
-    scores["kv.1.taylor"] = torch.zeros(2)
+    scores = rescored(scores, "kv", {1: torch.zeros(2)})
     result, _ = pruned(small(), 1000, "even", (scores, clusters))
     assert [groups for _, groups in shape_of(result)] == [2, 2]
 
@@ -115,12 +134,11 @@ def test_a_second_step_goes_on_in_the_seeds_numbering():
     measures = measured(checkpoint)
     first, _ = pruned(checkpoint, 64, measures=measures, attention=False)
     second, _ = pruned(first, 32, measures=measures, attention=False)
-    assert block_parameters(first) - block_parameters(second) == 32 * neuron_cost(checkpoint)
-    for name, mask in second.masks.items():
-        before = first.masks.get(name, torch.ones_like(mask))
-        assert not (mask & ~before).any()
-        layer = int(name.split(".")[1])
-        rows = f"model.layers.{layer}.mlp.up_proj.weight"
+    assert first.block_parameters - second.block_parameters == 32 * checkpoint.cost("ffn")
+    assert second.masks.nodes
+    for nodes, mask in second.masks.nodes.items():
+        assert not (mask & ~first.node_mask(nodes)).any()
+        rows = f"model.layers.{nodes.layer}.mlp.up_proj.weight"
         assert torch.equal(second.weights[rows], checkpoint.weights[rows][mask])
 
 
@@ -131,72 +149,78 @@ def test_a_budget_under_one_step_changes_nothing_and_says_why():
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
-@pytest.mark.parametrize("pattern", [None, [2, 4]])
+@pytest.mark.parametrize("pattern", [None, (2, 4)])
 def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
-    weights = {"method": method, "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
+    weights = masks(method, 0.25, pattern)
     result, _ = pruned(small(), 64, weights=weights)
     for layer in range(2):
-        for module in family(result).linears(layer):
+        for module in result.layout.blocks[layer].linears:
             name = f"{module}.weight"
-            mask, weight = result.masks[f"weight.{name}"], result.weights[name]
+            mask, weight = result.masks.weights[name], result.weights[name]
             assert mask.shape == weight.shape and (weight[~mask] == 0).all()
             assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
 
 
-@pytest.mark.parametrize("pattern", [None, [2, 4]])
+@pytest.mark.parametrize("pattern", [None, (2, 4)])
 def test_a_kept_weight_that_is_zero_is_not_masked(pattern):
     checkpoint = small()
-    name = f"{family(checkpoint).ffn_output(0)}.weight"
+    name = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     sparse = torch.where(checkpoint.weights[name] > 0, checkpoint.weights[name], 0.0)
-    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": pattern, "budget": "uniform"}
+    weights = masks("magnitude", 0.25, pattern)
     result, _ = pruned(checkpoint.evolve({name: sparse}), 0, weights=weights)
-    assert (~result.masks[f"weight.{name}"]).sum() == sparse.numel() * (0.5 if pattern else 0.25)
+    assert (~result.masks.weights[name]).sum() == sparse.numel() * (0.5 if pattern else 0.25)
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
 def test_budgets_by_sensitivity_spare_the_module_the_loss_minds_most(method):
     checkpoint = small()
-    spared = family(checkpoint).ffn_output(0)
+    spared = checkpoint.layout.blocks[0].ffn_output
     scores, clusters = measured(checkpoint)
-    scores[f"fisher.{spared}"] = 1e4 * scores[f"fisher.{spared}"]
+    scores = replace(scores, fisher={**scores.fisher, spared: 1e4 * scores.fisher[spared]})
     large = checkpoint.evolve({f"{spared}.weight": 30 * checkpoint.weights[f"{spared}.weight"]})
     start = large if method == "magnitude" else checkpoint
-    weights = {"method": method, "sparsity": 0.5, "pattern": None, "budget": "sensitivity"}
+    weights = masks(method, 0.5, None, "sensitivity")
     result, _ = pruned(start, 0, measures=(scores, clusters), weights=weights)
-    gone = {n: (~m).sum().item() for n, m in result.masks.items() if n.startswith("weight.")}
-    total = sum(m.numel() for n, m in result.masks.items() if n in gone)
+    gone = {n: (~m).sum().item() for n, m in result.masks.weights.items()}
+    total = sum(m.numel() for m in result.masks.weights.values())
     assert sum(gone.values()) / total == pytest.approx(0.5, abs=0.02)
-    assert gone[f"weight.{spared}.weight"] < 0.1 * result.masks[f"weight.{spared}.weight"].numel()
+    assert gone[f"{spared}.weight"] < 0.1 * result.masks.weights[f"{spared}.weight"].numel()
 
 
 def test_masking_again_keeps_the_old_masks_zero():
-    weights = {"method": "magnitude", "sparsity": 0.25, "pattern": None, "budget": "uniform"}
+    weights = masks("magnitude", 0.25, None)
     first, _ = pruned(small(), 32, weights=weights)
     again, _ = pruned(first, 32, measures=measured(small()), weights=NO_MASK)
-    for name, mask in again.masks.items():
-        if name.startswith("weight."):
-            assert (again.weights[name.removeprefix("weight.")][~mask] == 0).all()
+    assert again.masks.weights.keys() == first.masks.weights.keys()
+    for name, mask in again.masks.weights.items():
+        assert (again.weights[name][~mask] == 0).all()
 
 
 def test_a_pattern_that_does_not_divide_names_the_setting():
-    weights = {"method": "magnitude", "sparsity": 0.5, "pattern": [3, 7], "budget": "uniform"}
+    weights = masks("magnitude", 0.5, (3, 7))
     with pytest.raises(ConfigError, match=r"prune_wave\.weights\.pattern: 7 does not divide"):
         pruned(small(), 32, weights=weights)
 
 
 def test_a_wave_removes_its_step_or_what_is_left_to_the_target():
-    assert target_nodes(1000, 1000, step=0.02, target=0.05) == 20
-    assert target_nodes(960, 1000, step=0.02, target=0.05) == 10
-    assert target_nodes(940, 1000, step=0.02, target=0.05) == 0
+    assert weights_to_go(1000, 1000, step=0.02, target=0.05) == 20
+    assert weights_to_go(960, 1000, step=0.02, target=0.05) == 10
+    assert weights_to_go(940, 1000, step=0.02, target=0.05) == 0
 
 
-CHUNKS = {"multiple": 32, "attention": False}
+CHUNKS = SETTINGS.model_copy(update={"attention": False})
+
+
+def rounding(types: list[str], embedding: str) -> RoundSettings:
+    return RoundSettings(
+        types=types, embedding=embedding, method="gptq", orders=["natural"], equalize=True, damping=0.01
+    )
 
 
 def test_a_size_asks_for_the_sparsity_that_reaches_it():
     checkpoint = small()
-    quantize = {"types": ["Q4_0", "Q8_0"], "embedding": "Q8_0"}
-    blocks = block_parameters(checkpoint)
+    quantize = rounding(["Q4_0", "Q8_0"], "Q8_0")
+    blocks = checkpoint.block_parameters
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
     assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
     assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
@@ -207,11 +231,11 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
 
 def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     checkpoint = small("llama", hidden_size=256, intermediate_size=256)
-    blocks, embedding = block_parameters(checkpoint), 96 * 256
+    blocks, embedding = checkpoint.block_parameters, 96 * 256
     narrowing = 2 * 256 * (256 + 128)  # the FFN's and the attention's output: any width, 128 inputs
     least = (blocks - narrowing) * 3.4375 / 8 + narrowing * 4.5 / 8
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
-    quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
+    quantize = rounding(["Q3_K", "Q4_0"], "auto")
     assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
     assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS, "uneven") == pytest.approx(
         0.5, abs=0.01
@@ -220,9 +244,8 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
 
 def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
     checkpoint = small("llama", hidden_size=256, intermediate_size=256, head_dim=64)
-    blocks = block_parameters(checkpoint)
-    quantize = {"types": ["Q3_K", "Q4_0"], "embedding": "auto"}
+    blocks = checkpoint.block_parameters
+    quantize = rounding(["Q3_K", "Q4_0"], "auto")
     kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS, "uneven")
-    attention = {"multiple": 32, "attention": True}
-    narrowed, even = (sparsity_for(60_000, checkpoint, blocks, quantize, attention, w) for w in ("uneven", "even"))
+    narrowed, even = (sparsity_for(60_000, checkpoint, blocks, quantize, SETTINGS, w) for w in ("uneven", "even"))
     assert 0 < even == kept < narrowed < 0.99

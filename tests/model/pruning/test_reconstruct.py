@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from healing_cases import LORA, RECIPE, WINDOWS, linear_names, narrow, student
-from two_layer_models import CONFIGS, logits, random_masks, small
+from families import FAMILIES, linear_names, logits, random_masks, small
+from healing_cases import LORA, RECIPE, WINDOWS, narrow, student
 
 from birdbone.errors import NumericalError
 from birdbone.model.network import build
@@ -14,7 +14,7 @@ from birdbone.model.pruning.reconstruct import reconstruct
 FULL = replace(RECIPE, steps=20, learning_rate=1e-3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_every_block_comes_nearer_to_the_seeds(name, method):
     checkpoint, seed = narrow(name), small(name)
@@ -30,7 +30,7 @@ def test_masked_weights_stay_zero():
     checkpoint = random_masks(narrow())
     healed, _ = reconstruct(student(checkpoint, None), small(), WINDOWS, FULL)
     for name in linear_names(checkpoint):
-        assert (healed.weights[name][~checkpoint.masks[f"weight.{name}"]] == 0).all()
+        assert (healed.weights[name][~checkpoint.masks.weights[name]] == 0).all()
         assert not torch.equal(healed.weights[name], checkpoint.weights[name])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, checkpoint_of, random_model, tokens
+from families import FAMILIES, checkpoint_of, random_model, tokens
 
 from birdbone.algo.gptq import round_nearest
 from birdbone.algo.grids import GRIDS
@@ -19,7 +19,7 @@ def roundings(checkpoint, **settings) -> dict:
     return {(name, grid.name): (rounded, cost) for name, grid, rounded, cost in found}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_type_is_rounded_and_priced_coarser_ones_dearer(name, tied):
     checkpoint = checkpoint_of(random_model(name, tie_word_embeddings=tied))

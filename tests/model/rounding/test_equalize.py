@@ -2,15 +2,14 @@
 
 import pytest
 import torch
-from rounding_cases import SETTINGS, WINDOWS, narrow, rounder, scores_of
-from two_layer_models import CONFIGS, family, logits, random_masks, small
+from families import FAMILIES, logits, random_masks, small
+from rounding_cases import WINDOWS, narrow, rounder, scores_of
 
-from birdbone.algo.equalize import column_scales
 from birdbone.algo.gptq import compensation
 from birdbone.model.network import build
-from birdbone.model.observing.moments import moments, token_weights
+from birdbone.model.observing.moments import moments
 from birdbone.model.rounding.equalize import Scales, equalize
-from birdbone.model.rounding.rounder import Rounder, dequantized
+from birdbone.model.rounding.rounder import dequantized
 
 
 def lopsided(checkpoint, spread: float = 1.0):
@@ -18,10 +17,10 @@ def lopsided(checkpoint, spread: float = 1.0):
     generator = torch.Generator().manual_seed(3)
     new = {}
     for layer in range(checkpoint.layers):
-        scales, architecture = Scales(), family(checkpoint)
-        for readers in architecture.inputs_of(layer).values():
-            if readers[0] == architecture.attention_part(layer, "query"):
-                norm = architecture.part(layer, architecture.norms["attention"])
+        scales, layout = Scales(), checkpoint.layout
+        for readers in layout.blocks[layer].inputs.values():
+            if readers[0] == layout.blocks[layer].query:
+                norm = layout.blocks[layer].part(layout.family.norms.attention)
                 s = (
                     spread * torch.randn(checkpoint.weights[f"{readers[0]}.weight"].shape[1], generator=generator)
                 ).exp()
@@ -32,34 +31,25 @@ def lopsided(checkpoint, spread: float = 1.0):
 
 
 def found_scales(checkpoint, scores) -> list[Scales]:
-    layers = moments(checkpoint, WINDOWS, token_weights(scores), "cpu")
+    layers = moments(checkpoint, WINDOWS, scores.tokens, "cpu")
     return [
         equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
         for layer, fit, check in layers
     ]
 
 
-def test_columns_come_out_equally_large_and_zeros_stay():
-    power = torch.tensor([4.0, 0.0, 1.0, 0.25])
-    scales = column_scales(power)
-    assert scales[1] == 1
-    scaled = (power * scales.square())[[0, 2, 3]]
-    torch.testing.assert_close(scaled, scaled[:1].expand(3))
-    assert scales[[0, 2, 3]].log().mean() == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
     for scales in found_scales(other, scores_of(checkpoint)):
-        assert any(norm.endswith(family(checkpoint).norms["attention"]) for norm in scales.norms)
+        assert any(norm.endswith(checkpoint.layout.family.norms.attention) for norm in scales.norms)
         new |= scales.changed(other)
     ours = logits(build(other.evolve(new)), WINDOWS)
     torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_source_takes_the_inverse(monkeypatch, name):
     """All groups at once, whatever rounds better: norms, value rows, up rows."""
     import birdbone.model.rounding.equalize as module
@@ -68,13 +58,13 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     monkeypatch.setattr(module, "rounding_errors", lambda *_: torch.tensor([float(next(errors))]))
     checkpoint, scores = narrow(name)
     new = {}
-    for layer, fit, check in moments(checkpoint, WINDOWS, token_weights(scores), "cpu"):
+    for layer, fit, check in moments(checkpoint, WINDOWS, scores.tokens, "cpu"):
         scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
         assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)
     torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
-    down = f"{family(checkpoint).ffn_output(0)}.weight"
+    down = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     if name != "gpt2":
         sizes = other.weights[down].norm(dim=0)
         torch.testing.assert_close(sizes, sizes[:1].expand_as(sizes))
@@ -87,7 +77,7 @@ def test_unequal_columns_round_as_well_as_equal_ones():
     exact = logits(build(checkpoint), WINDOWS)
 
     def error(state, equal: bool) -> float:
-        made = Rounder(state, WINDOWS, scores, {**SETTINGS, "equalize": equal}, "cpu")
+        made = rounder(state, scores, equalize=equal)
         applied, packed = made.apply(types)
         assert dequantized(state, packed, types).digest == applied.digest
         assert (len(packed) > len(types)) is bool(made.checkpoint.digest != state.digest)
@@ -101,10 +91,10 @@ def test_unequal_columns_round_as_well_as_equal_ones():
 def test_masked_weights_that_have_no_grid_are_left_as_they_are():
     checkpoint, scores = narrow("llama")
     masked = random_masks(lopsided(checkpoint))
-    made = Rounder(masked, WINDOWS, scores, {**SETTINGS, "types": ["IQ4_NL"]}, "cpu")
+    made = rounder(masked, scores, types=["IQ4_NL"])
     assert made.checkpoint.digest == masked.digest
-    masked_rounder = Rounder(masked, WINDOWS, scores, SETTINGS, "cpu")
+    masked_rounder = rounder(masked, scores)
     applied, _ = masked_rounder.apply({n: o[0].type for n, o in masked_rounder.options.items()})
-    for name, mask in masked.masks.items():
-        if name.startswith("weight."):
-            assert (applied.weights[name.removeprefix("weight.")][~mask] == 0).all()
+    assert masked.masks.weights
+    for name, mask in masked.masks.weights.items():
+        assert (applied.weights[name][~mask] == 0).all()

@@ -1,6 +1,7 @@
 """Experts from end to end on a tiny model: the planted expert is found, labelled, and silencing it hurts its domain."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,18 +11,22 @@ from birdbone.errors import ArtifactError, ConfigError, NumericalError
 from birdbone.pipelines.experts.ablate import ablate, summary_line
 from birdbone.pipelines.experts.find import find
 from birdbone.pipelines.experts.pipeline import create_pipeline
+from birdbone.pipelines.experts.settings import ExpertSettings
+from birdbone.pipelines.topology.settings import TopologySettings
 
-TOPOLOGY = {"neighbours": 8, "landmarks": 200, "min_cluster": 8, "resolution": 4, "gain": 0.3, "stability_resamples": 1}
-SETTINGS = {
-    "clusters": "layer",
-    "measure": "fisher",
-    "homology_landmarks": 24,
-    "permutations": 9,
-    "shown_tokens": 4,
-    "ablated": 2,
-    "random_sets": 4,
-    "ablation_tokens": 256,
-}
+TOPOLOGY = TopologySettings(neighbours=8, landmarks=200, min_cluster=8, resolution=4, gain=0.3, stability_resamples=1)
+SETTINGS = ExpertSettings.model_construct(
+    **{
+        "clusters": "layer",
+        "measure": "fisher",
+        "homology_landmarks": 24,
+        "permutations": 9,
+        "shown_tokens": 4,
+        "ablated": 2,
+        "random_sets": 4,
+        "ablation_tokens": 256,
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +57,27 @@ def results(given):
     return run(given)
 
 
+def with_neurons(given: dict, neurons: list):
+    """The profile with other responses of the feed-forward neurons."""
+    return replace(given["domain_profile"], layers={"ffn": neurons})
+
+
 def planted_one(results: dict) -> dict:
     """The expert that most of the planted neurons are in."""
-    label = int(results["experts"][0][f"ffn.{LAYER}"][EXPERT].mode().values)
+    label = int(results["experts"].labels[LAYER][EXPERT].mode().values)
     return next(e for e in results["experts_report"]["experts"] if e["id"] == f"{LAYER}.{label}")
 
 
 def test_the_planted_expert_is_found_and_labelled(results):
-    labels, meta = results["experts"]
-    assert set(labels) == {"ffn.0", "ffn.1"} and all(x.dtype == torch.int32 for x in labels.values())
-    mine = labels[f"ffn.{LAYER}"][EXPERT]
+    experts = results["experts"]
+    assert set(experts.labels) == {0, 1}
+    assert all(labels.dtype == torch.int32 for labels in experts.labels.values())
+    mine = experts.labels[LAYER][EXPERT]
     assert (mine == mine.mode().values).float().mean() > 0.9
     expert = planted_one(results)
     assert expert["labels"] == [LABELS[0]] and expert["selectivity"][LABELS[0]] > 0.5
     assert {t["label"] for t in expert["tokens"]} == {LABELS[0]}
-    assert meta["clusters"] == "layer"
+    assert experts.scope == "layer"
 
 
 def test_silencing_it_hurts_its_domain_more_than_random_nodes_and_more_than_the_other(results):
@@ -84,7 +95,7 @@ def test_a_tokens_text_stands_in_its_window(results, given):
     from birdbone.model.device import read_tokenizer
 
     tokenizer = read_tokenizer(given["tokenizer"])
-    windows = [tokenizer.decode(w.tolist()) for w in given["domain_texts"][0]["scan.low"]]
+    windows = [tokenizer.decode(w.tolist()) for w in given["domain_texts"].scan["low"]]
     for token in planted_one(results)["tokens"]:
         assert any(token["before"] + token["token"] + token["after"] in text for text in windows)
 
@@ -94,7 +105,8 @@ def test_reports_are_json_and_the_same_again(results, given):
     for name in ("experts_report", "ablation"):
         assert json.loads(json.dumps(results[name], allow_nan=False)) == results[name] == again[name]
     assert again["experts_page"] == results["experts_page"]
-    assert all(torch.equal(again["experts"][0][n], x) for n, x in results["experts"][0].items())
+    labels = results["experts"].labels
+    assert all(torch.equal(again["experts"].labels[i], labels[i]) for i in labels)
 
 
 def test_persistence_is_told_of_every_layer_and_of_all_together(results):
@@ -107,11 +119,11 @@ def test_persistence_is_told_of_every_layer_and_of_all_together(results):
 
 
 def test_clusters_across_layers_carry_one_label_everywhere(given):
-    profile, meta = given["domain_profile"]
-    twin = {**profile, "ffn.0.profile": profile["ffn.1.profile"]}
-    texts, settings = given["domain_texts"], {**SETTINGS, "clusters": "model"}
-    (labels, _), report = find((twin, meta), texts, given["tokenizer"], TOPOLOGY, settings, 0)
-    assert torch.equal(labels["ffn.0"], labels["ffn.1"])
+    first, second = given["domain_profile"].layers["ffn"]
+    twin = with_neurons(given, [replace(first, profile=second.profile), second])
+    settings = SETTINGS.model_copy(update={"clusters": "model"})
+    experts, report = find(twin, given["domain_texts"], given["tokenizer"], TOPOLOGY, settings, 0)
+    assert torch.equal(experts.labels[0], experts.labels[1])
     assert any(len(e["layers"]) == 2 for e in report["experts"]) and list(report["stability"]) == ["all"]
     assert all("." not in e["id"] for e in report["experts"])
 
@@ -124,34 +136,38 @@ def test_without_a_labelled_expert_nothing_is_silenced(results, given):
 
 
 def test_experts_of_another_model_are_refused(results, given):
-    labels, meta = results["experts"]
-    other = labels, {**meta, "model": "0" * 64}
+    other = replace(results["experts"], model="0" * 64)
     with pytest.raises(ArtifactError, match="another model.*domains and experts again"):
         ablate(given["seed_model"], other, results["experts_report"], given["domain_texts"], SETTINGS, "cpu", 0)
 
 
 def test_too_little_held_out_text_names_both_settings(results, given):
-    asked = {**SETTINGS, "ablation_tokens": 5000}
+    asked = SETTINGS.model_copy(update={"ablation_tokens": 5000})
     with pytest.raises(ConfigError, match=r"experts\.ablation_tokens.*domains\.heldout_tokens"):
         report, texts = results["experts_report"], given["domain_texts"]
         ablate(given["seed_model"], results["experts"], report, texts, asked, "cpu", 0)
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "said"),
-    [
-        ({"ffn.1.profile": torch.full((128, 120), torch.nan)}, NumericalError, r"ffn\.1\.profile holds NaN"),
-        ({"ffn.0.fisher": torch.full((2, 128), torch.nan)}, NumericalError, r"ffn\.0\.fisher holds NaN"),
-    ],
+    ("layer", "name"),
+    [(1, "profile"), (0, "fisher")],
 )
-def test_nan_is_refused_by_name(given, change, error, said):
-    tensors, meta = given["domain_profile"]
-    with pytest.raises(error, match=said):
-        find(({**tensors, **change}, meta), given["domain_texts"], given["tokenizer"], TOPOLOGY, SETTINGS, 0)
+def test_nan_is_refused_by_name(given, layer, name):
+    neurons = list(given["domain_profile"].layers["ffn"])
+    broken = torch.full_like(getattr(neurons[layer], name), torch.nan)
+    neurons[layer] = replace(neurons[layer], **{name: broken})
+    with pytest.raises(NumericalError, match=rf"ffn\.{layer}\.{name} holds NaN"):
+        find(
+            with_neurons(given, neurons),
+            given["domain_texts"],
+            given["tokenizer"],
+            TOPOLOGY,
+            SETTINGS,
+            0,
+        )
 
 
 def test_a_profile_of_other_domains_is_refused(given):
-    tensors, meta = given["domain_profile"]
-    wrong = tensors, {**meta, "labels": ["low", "middle"]}
+    wrong = replace(given["domain_profile"], labels=["low", "middle"])
     with pytest.raises(ArtifactError, match="run pipeline domains again"):
         find(wrong, given["domain_texts"], given["tokenizer"], TOPOLOGY, SETTINGS, 0)

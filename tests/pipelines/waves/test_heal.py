@@ -36,11 +36,11 @@ def read(monkeypatch, tmp_path):
         return Healed(student, [], [])
 
     monkeypatch.setattr(stage, "student_of", lambda checkpoint, *_: checkpoint)
-    monkeypatch.setattr(stage, "heal_model", noted)
+    monkeypatch.setattr(stage, "heal", noted)
 
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
-        stage.heal("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, "cpu", 0)
+        stage.heal_wave("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, "cpu", 0, tmp_path)
         return seen[-1][:4, 0].tolist()
 
     return numbers

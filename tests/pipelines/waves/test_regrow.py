@@ -1,11 +1,12 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
+from pathlib import Path
+
 import pytest
-from two_layer_models import all_but, shape_of, small, tokens
+from families import all_but, cut, shape_of, small, tokens
 
 from birdbone.model.healing.heal import Healed, loss_on
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import ffn_width, remove_nodes
 from birdbone.pipelines.waves import regrow as stage
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
@@ -34,15 +35,15 @@ BEFORE = {"wave": 0, "status": "accepted", "stopped": False, "check_loss": 1e-6}
 def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
-    narrow = remove_nodes(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow(narrow, BEFORE, seed, {}, TEXTS, SETTINGS, HEALING, 32, "cpu", 0)
+    narrow = cut(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
+    state, report = stage.regrow_wave(narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, "cpu", 0, Path("unused"))
     return seed, narrow, state, report
 
 
 def test_neurons_return_where_check_text_likes_the_model_better_with_them():
     seed, narrow, state, report = regrown()
     assert sum(report["returned"].values()) == 64
-    assert sum(ffn_width(state, i) - ffn_width(narrow, i) for i in range(2)) == 64
+    assert sum(state.count("ffn", i) - narrow.count("ffn", i) for i in range(2)) == 64
     before, after = (loss_on(CHECK, s, seed, 0.0, "cpu")(build(s)) for s in (narrow, state))
     assert report["checks"] == pytest.approx([before, after], rel=1e-4) and after < before
 

@@ -37,11 +37,13 @@ def observe(
     network = build(seed, resolve_device(device))
     folder = scratch / "second_moments"
     generator = torch.Generator().manual_seed(random_seed)
-    sampled = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens].sort().values
+    chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
+    sampled = chosen.sort().values
     layers: dict[str, list[Activity]] = {"ffn": [], "kv": []}
     for layer, batches in walk(network, seed.layout, windows, "activations"):
         block = seed.layout.blocks[layer]
-        down, out = block.ffn_output, block.output
+        down = block.ffn_output
+        out = block.output
         neurons, heads = [], []
 
         def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
@@ -51,7 +53,10 @@ def observe(
 
         store(folder, layer, *fold(map(watch, batches), block.inputs, node_scores.tokens))
         outputs = torch.cat(heads)
-        values = {"ffn": torch.cat(neurons), "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1)}
+        values = {
+            "ffn": torch.cat(neurons),
+            "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
+        }
         for unit, h in values.items():
             layers[unit].append(_activity(h, sampled))
     seal(folder, key_of(seed, windows, node_scores.tokens))

@@ -64,7 +64,8 @@ def ablate(
         ]
     network = build(seed, resolve_device(device))
     losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
-    changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(len(chosen), -1, len(windows))
+    changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
+    changes = changes.reshape(len(chosen), -1, len(windows))
     own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from birdbone.algo.perplexity import perplexity
@@ -14,15 +15,18 @@ from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
+from birdbone.model.sizes import sizes
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Domain, Texts
 
 
 def measure_baseline(
     seed: Checkpoint, tokenizer_folder: Path, texts: Texts, canaries: str | None, device: str
-) -> tuple[dict, States]:
-    """What every later state is judged against, and the standing that wave 1 starts from; the seed's final
-    states on guard and test text (no choice is made by the test text: the report and the control read it).
+) -> tuple[dict, States, Checkpoint, Checkpoint, dict]:
+    """What every later state is judged against, and wave 0: its model, its accepted model and its verdict.
+
+    Metrics; the seed's final states on guard and test text (no choice is made by the test text: the report
+    and the control read it); the seed, twice; the standing that wave 1 starts from.
     """
     place = resolve_device(device)
     network = build(seed, place)
@@ -42,7 +46,6 @@ def measure_baseline(
     check_nll = losses(network, texts.check, "seed: check")
     check = perplexity(check_nll, len(texts.check) * scored)
     metrics = {
-        **START,
         "domains": figures,
         "check_perplexity": check,
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
@@ -51,4 +54,10 @@ def measure_baseline(
         "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
-    return metrics, states
+    verdict = {
+        **START,
+        "accepted_change": 0.0,
+        "check_loss": float(torch.tensor(check).log()),
+        **sizes(seed, seed.block_parameters),
+    }
+    return metrics, states, seed, seed, verdict

@@ -9,6 +9,8 @@ from birdbone.pipelines.seed.tasks import measure_tasks
 from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 
+WAVE_0 = ("wave_0.model", "wave_0.accepted", "wave_0.verdict")
+
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
@@ -42,7 +44,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             Node(
                 measure_baseline,
                 ["seed_model", "tokenizer", "texts", "params:text.canaries", "params:device"],
-                ["seed_metrics", "seed_states"],
+                ["seed_metrics", "seed_states", *WAVE_0],
                 name="baseline",
             ),
             Node(

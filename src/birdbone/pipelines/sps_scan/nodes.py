@@ -35,7 +35,8 @@ def scan(
 
     The mean squared output gradients beside them say where an error would matter.
     """
-    windows, block = texts.calibration, settings.block
+    windows = texts.calibration
+    block = settings.block
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     path = scratch / "sps.mscan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from birdbone.algo.perplexity import plain, worst_change
-from birdbone.algo.stop_loss import judge as next_standing
+from birdbone.algo.stop_loss import standing_after
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.judging.canaries import score_canaries
@@ -13,11 +13,12 @@ from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
 from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
+from birdbone.model.sizes import sizes
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Texts
 
 
-def guard(
+def judge_wave(
     accepted: Checkpoint,
     before: dict,
     regrown: Checkpoint,
@@ -37,7 +38,7 @@ def guard(
 ) -> tuple[Checkpoint, Checkpoint, dict]:
     """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
     if before["stopped"]:
-        return accepted, accepted, {**before, **next_standing(_standing(before), False)}
+        return accepted, accepted, {**before, **standing_after(_standing(before), False)}
     place = resolve_device(device)
     network = build(regrown, place)
     figures = judge(network, Reference(seed, seed_states.guard), texts.guard, random_seed)
@@ -45,8 +46,9 @@ def guard(
     limit = max_loss * wave_share
     label = f"wave {before['wave'] + 1}"
     tasks, lost = guarded(label, regrown, tokenizer_folder, seed_tasks, device, random_seed)
-    standing = next_standing(_standing(before), change <= limit and not lost)
+    standing = standing_after(_standing(before), change <= limit and not lost)
     passed = standing["status"] == "accepted"
+    check_loss = regrow_report.get("check_loss", before["check_loss"])
     state = regrown if not standing["stopped"] else accepted
     verdict = {
         **standing,
@@ -57,23 +59,11 @@ def guard(
         "tasks": tasks,
         "tasks_lost": lost,
         "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
-        "accepted_change": change if passed else before.get("accepted_change", 0.0),
-        "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
-        **sizes(state, seed_metrics),
+        "accepted_change": change if passed else before["accepted_change"],
+        "check_loss": check_loss if passed else before["check_loss"],
+        **sizes(state, seed_metrics["block_parameters"]),
     }
     return state, (regrown if passed else accepted), verdict
-
-
-def sizes(checkpoint: Checkpoint, seed_metrics: dict) -> dict:
-    """How much is left, by the one definition: ``sparsity`` is the share of block weights removed."""
-    return {
-        "sparsity": 1 - checkpoint.block_parameters / seed_metrics["block_parameters"],
-        "parameters": checkpoint.parameters,
-        "macs_per_token": checkpoint.macs_per_token,
-        "ffn_widths": checkpoint.counts("ffn"),
-        "kv_groups": checkpoint.counts("kv"),
-        "masked_weights": checkpoint.masks.masked,
-    }
 
 
 def _standing(before: dict) -> dict:

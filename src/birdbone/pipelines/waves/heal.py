@@ -8,13 +8,13 @@ from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
-from birdbone.model.healing.heal import heal as heal_model
+from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.text.texts import Texts
 
 
-def heal(
+def heal_wave(
     pruned: Checkpoint,
     prune_report: dict,
     before: dict,
@@ -40,7 +40,7 @@ def heal(
         )
     read = (wave - 1) * settings.steps * settings.batch
     with live_log(scratch / "live") as on_step:
-        healed = heal_model(
+        healed = heal(
             student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
             texts.heal.roll(-read, 0),

@@ -1,12 +1,13 @@
-"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → ``.heal`` → ``.regrow`` → ``.guard`` → ``wave_2.prune`` …"""
+"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report → ``wave_2.prune`` …"""
 
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.waves.guard import guard
-from birdbone.pipelines.waves.heal import heal
-from birdbone.pipelines.waves.prune import prune
-from birdbone.pipelines.waves.regrow import regrow
+from birdbone.pipelines.waves.guard import judge_wave
+from birdbone.pipelines.waves.heal import heal_wave
+from birdbone.pipelines.waves.prune import prune_wave
+from birdbone.pipelines.waves.regrow import regrow_wave
+from birdbone.pipelines.waves.report import report_wave
 
 OUTSIDE = {
     "seed_model",
@@ -24,11 +25,11 @@ OUTSIDE = {
 
 
 def create_wave(number: int) -> Pipeline:
-    """One wave in its namespace; wave 1 starts from the seed and its baseline."""
+    """One wave in its namespace; wave 1 starts from wave 0, which is the seed."""
     step = Pipeline(
         [
             Node(
-                prune,
+                prune_wave,
                 [
                     "start",
                     "before",
@@ -49,7 +50,7 @@ def create_wave(number: int) -> Pipeline:
                 tags=["prune_wave"],
             ),
             Node(
-                heal,
+                heal_wave,
                 [
                     "pruned",
                     "prune_report",
@@ -66,12 +67,11 @@ def create_wave(number: int) -> Pipeline:
                 tags=["micro_heal"],
             ),
             Node(
-                regrow,
+                regrow_wave,
                 [
                     "healed",
                     "before",
                     "seed_model",
-                    "seed_metrics",
                     "texts",
                     "params:regrow",
                     "params:micro_heal",
@@ -85,7 +85,7 @@ def create_wave(number: int) -> Pipeline:
                 tags=["regrow"],
             ),
             Node(
-                guard,
+                judge_wave,
                 [
                     "accepted_before",
                     "before",
@@ -108,14 +108,20 @@ def create_wave(number: int) -> Pipeline:
                 name="guard",
                 tags=["guard"],
             ),
+            Node(
+                report_wave,
+                ["prune_report", "heal_report", "regrow_report", "verdict"],
+                "report",
+                name="report",
+                tags=["guard"],
+            ),
         ]
     )
     earlier = f"wave_{number - 1}"
-    first = number == 1
     inputs = {
-        "start": "seed_model" if first else f"{earlier}.model",
-        "accepted_before": "seed_model" if first else f"{earlier}.accepted",
-        "before": "seed_metrics" if first else f"{earlier}.verdict",
+        "start": f"{earlier}.model",
+        "accepted_before": f"{earlier}.accepted",
+        "before": f"{earlier}.verdict",
         **{name: name for name in OUTSIDE},
     }
     parameters = {name for node in step.nodes for name in node.inputs if name.startswith("params:")}

@@ -8,15 +8,17 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.moments import SecondMoments
-from birdbone.model.pruning.prune import prune as prune_model
-from birdbone.model.pruning.prune import sparsity_for, weights_to_go
+from birdbone.model.pruning.prune import prune, sparsity_for, weights_to_go
 from birdbone.model.scores import Scores
 from birdbone.pipelines.quantize.settings import QuantizeSettings
 from birdbone.pipelines.waves.settings.prune import PruneSettings
 from birdbone.text.texts import Texts
 
+CHANGE = "removed"
+"""What kind of change this wave makes, for its report; other kinds of waves convert or merge."""
 
-def prune(
+
+def prune_wave(
     start: Checkpoint,
     before: dict,
     node_scores: Scores,
@@ -34,14 +36,15 @@ def prune(
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
     wave = before["wave"] + 1
     if not may_prune(before):
-        return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
+        report = {"changed": False, "removed": {}, "why": why_not(before)}
+        return start, {"wave": wave, "change": CHANGE, **report}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
     affordable = sparsity_for(allowed, start, blocks, rounding, settings, widths)
     target = max(target_sparsity, affordable)
     step = settings.step * 0.5 ** before["halvings"]
     weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
-    pruned, report = prune_model(
+    pruned, report = prune(
         start,
         weights_to_remove,
         node_scores,
@@ -52,4 +55,4 @@ def prune(
         widths,
         resolve_device(device),
     )
-    return pruned, {"wave": wave, "target_sparsity": target, **report}
+    return pruned, {"wave": wave, "change": CHANGE, "target_sparsity": target, **report}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -14,17 +12,16 @@ from birdbone.model.healing.heal import heal, loss_on
 from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
-from birdbone.model.pruning.regrow import regrow as regrow_model
+from birdbone.model.pruning.regrow import regrow
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
 from birdbone.text.texts import Texts
 
 
-def regrow(
+def regrow_wave(
     healed: Checkpoint,
     before: dict,
     seed: Checkpoint,
-    seed_metrics: dict,
     texts: Texts,
     settings: RegrowSettings,
     healing: HealSettings,
@@ -37,17 +34,18 @@ def regrow(
 
     They stay only where check text likes the model better with them.
     """
-    wave, place = before["wave"] + 1, resolve_device(device)
+    wave = before["wave"] + 1
+    place = resolve_device(device)
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
     loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
-    accepted = before.get("check_loss") or float(torch.tensor(seed_metrics["check_perplexity"]).log())
+    accepted = before["check_loss"]
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
         return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
     rows = -(-settings.tokens // check.shape[1])
-    grown, returned = regrow_model(healed, seed, texts.heal[:rows], settings.share, multiple, place)
+    grown, returned = regrow(healed, seed, texts.heal[:rows], settings.share, multiple, place)
     if not returned:
         return healed, {
             **report,

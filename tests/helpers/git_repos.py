@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from birdbone.cli.bundle import stage
 from birdbone.datasets.atomic import signed
 
-ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = {
     "GIT_AUTHOR_NAME": "A",
     "GIT_AUTHOR_EMAIL": "a@example.org",
@@ -120,3 +120,15 @@ def add_bundle(repo: Repo, name: str, new: str = NEW, verdict: str = "accepted")
     repo.stage(f"diffs/{name}/report.md", f"# Bundle {name}\n")
     metrics = {"verdict": verdict, "worst_domain": "code", "worst_change": 0.05, "limit": 0.03}
     repo.stage(f"diffs/{name}/metrics.json", json.dumps(metrics))
+
+
+SMALL_FILES = ("report.md", "manifest.json", "metrics.json")
+
+
+def staged_bundle(repo: Repo, masks: int) -> Path:
+    """A bundle whose masks.patch has so many bytes, staged."""
+    folder = repo.root / "diffs/aaaaaaaaaaaa"
+    for name, size in {**dict.fromkeys(SMALL_FILES, 10), "weights.patch": 20, "masks.patch": masks}.items():
+        repo.write(f"diffs/aaaaaaaaaaaa/{name}", bytes([size % 251]) * size)
+    stage(repo.root, folder)
+    return folder

@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from families import logits, random_model, tokens
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedModel
-from two_layer_models import random_model
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from birdbone.sources.shape import model_shape
+from birdbone.model.network import build
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
+from birdbone.sources.shape import model_shape
 from birdbone.text.tokenizer import train_tokenizer
 
 CORPUS = ["the quick brown fox jumps over the lazy dog " * 20]
@@ -55,3 +57,9 @@ def seed(folder: Path):
 def planned(folder: Path):
     """What `birdbone plan` reads of the folder."""
     return model_shape(locate(str(folder), {}))
+
+
+def assert_like_from_pretrained(folder: Path) -> None:
+    """The seed read from a folder has the logits of the stock class that reads it."""
+    stock = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
+    torch.testing.assert_close(logits(build(seed(folder)[0]), tokens()), logits(stock, tokens()), atol=1e-5, rtol=0)

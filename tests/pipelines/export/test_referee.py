@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from birdbone.errors import ExportError
-from birdbone.pipelines.export import nodes
+from birdbone.pipelines.export import referee
 
 
 class Given:
@@ -22,16 +22,16 @@ class Given:
 def test_families_with_gelu_are_given_llama_cpps_half_precision(activation, noise, passes, monkeypatch):
     ours = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
     theirs = ours + noise * torch.randn(8, 50, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(nodes, "write_gguf", lambda *_, **__: {})
-    monkeypatch.setattr(nodes, "_refuse_substitutes", lambda *_: None)
-    monkeypatch.setattr(nodes.llamacpp, "logits", lambda *_, **__: theirs.numpy().astype(np.float32))
-    monkeypatch.setattr(nodes, "build", lambda _: lambda ids, use_cache: type("Out", (), {"logits": ours[None]}))
+    monkeypatch.setattr(referee, "write_gguf", lambda *_, **__: {})
+    monkeypatch.setattr(referee, "refuse_substitutes", lambda *_: None)
+    monkeypatch.setattr(referee.llamacpp, "logits", lambda *_, **__: theirs.numpy().astype(np.float32))
+    monkeypatch.setattr(referee, "build", lambda _: lambda ids, use_cache: type("Out", (), {"logits": ours[None]}))
 
     def judged() -> dict:
-        return nodes._exactness(Given(activation), None, torch.arange(8), 1)
+        return referee._exactness(Given(activation), None, torch.arange(8), 1)
 
     if passes:
-        assert judged()["kl"] < nodes.GELU_KL
+        assert judged()["kl"] < referee.GELU_KL
     else:
         with pytest.raises(ExportError, match="llama.cpp's logits of the f32 export differ"):
             judged()

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import torch
+from families import cut
 from model_pairs import all_but, digests, healed, masked, tiny
 
 from birdbone.diff.apply import patched, verify
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import grow_neurons, remove_nodes
+from birdbone.model.layout import Nodes
+from birdbone.model.pruning.removal import return_nodes
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -17,18 +19,18 @@ UP = "model.layers.0.mlp.up_proj.weight"
 
 def pruned() -> Checkpoint:
     """Neurons gone from layers 0 and 1, a key-value group from layer 1, then healed."""
-    return healed(remove_nodes(SEED, {0: all_but(12, 3), 1: all_but(12, 0, 7, 11)}, {1: all_but(2, 0)}))
+    return healed(cut(SEED, {0: all_but(12, 3), 1: all_but(12, 0, 7, 11)}, {1: all_but(2, 0)}))
 
 
 def further() -> Checkpoint:
     """More of the same, and a weight mask."""
-    start = remove_nodes(pruned(), {0: all_but(11, 0, 10), 2: all_but(12, 5)}, {0: all_but(2, 1)})
+    start = cut(pruned(), {0: all_but(11, 0, 10), 2: all_but(12, 5)}, {0: all_but(2, 1)})
     return healed(masked(start, UP, 5), 2)
 
 
 def regrown() -> Checkpoint:
     columns = torch.randn(8, 2, generator=torch.Generator().manual_seed(4))
-    return grow_neurons(further(), SEED, 1, torch.tensor([0, 11]), columns)
+    return return_nodes(further(), SEED, Nodes("ffn", 1), torch.tensor([0, 11]), columns)
 
 
 STATES = {
