@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from repos import NEW, OLD, Repo, add_bundle, lock
+from git_repos import NEW, OLD, Repo, add_bundle, lock
 
 from birdbone.errors import ConfigError
 from birdbone.git.lock import tracked_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from repos import ROOT
+from places import ROOT
 
 spec = importlib.util.spec_from_file_location("install", ROOT / ".ci/install.py")
 install = importlib.util.module_from_spec(spec)
