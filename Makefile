@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY := PASSIVE
 bench bench-full bench-peers: export GOMP_SPINCOUNT := 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint hooks pr-report viz bench bench-full bench-peers
+.PHONY: help setup run test lint digests hooks pr-report viz bench bench-full bench-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -58,6 +58,10 @@ lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
 	ruff format --check -q .ci src tests benchmarks notebooks
 	birdbone dvc --check
 	mdformat --check README.md CONTRIBUTING.md docs requirements
+
+digests: setup ## run every stage on the tiny model and print a digest of each result, to compare two commits by
+	@BIRDBONE_FRESH=1 OMP_NUM_THREADS=1 kedro run --env=tiny --pipelines=growth_prune_heal,domains,experts,moe >&2
+	@python .ci/digests.py
 
 hooks: setup ## install git's hooks: a changed model needs its bundle, no pickles, clean notebooks
 	pre-commit install
