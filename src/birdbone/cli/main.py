@@ -11,10 +11,10 @@ import click
 from birdbone.cli.bundle import bundle
 from birdbone.cli.diff import diff
 from birdbone.cli.hook import hook
+from birdbone.cli.plan import plan
 from birdbone.cli.scan import image, replay, scan
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.run.failure import message
-from birdbone.run.overrides import Overrides
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,58 +30,6 @@ def commands() -> None:
       dvc repro                      only what changed
       kedro viz run                  the pipeline in the browser
     """
-
-
-@commands.command()
-@click.option(
-    "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
-)
-@click.option("--params", cls=Overrides)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan(env: str | None, params: dict, as_json: bool) -> None:
-    """Say what a run will do and need, without doing it.
-
-    Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
-    targets that these settings cannot reach.
-    """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from birdbone.algo.budget import bytes_allowed
-    from birdbone.cli.plan import make_plan, to_json
-    from birdbone.report import numbers
-    from birdbone.run.config import roots
-
-    loader = _loader(env, params)
-    run_plan = make_plan(loader.checked)
-    if as_json:
-        click.echo(to_json(run_plan))
-        return
-    p, console = loader.checked, Console()
-    table = Table(
-        title=f"birdbone: {escape(run_plan.name)}, {run_plan.shape.parameters / 1e6:.1f} M weights, {run_plan.shape.layers} layers",
-        title_justify="left",
-    )
-    table.add_column("stage")
-    table.add_column("about", justify="right")
-    for stage, minutes in run_plan.minutes.items():
-        table.add_row(stage, numbers.duration(60 * minutes))
-    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(run_plan.minutes.values()))}")
-    console.print(table)
-    low, high = map(numbers.size, run_plan.bytes_range)
-    console.print(
-        f"memory about {numbers.size(run_plan.memory)}, disk about {numbers.size(run_plan.disk)}", highlight=False
-    )
-    aim = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
-    if p.target_bytes is not None:
-        aim = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, run_plan.bytes_f16))}"
-    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(run_plan.bytes_f16)}), {aim}")
-    where = roots(loader)
-    page, export = escape(f"{where['data']}/08_reporting/report.html"), escape(f"{where['models']}/export/")
-    console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
-    for warning in run_plan.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
 
 
 @commands.command()
@@ -108,8 +56,7 @@ def dvc(only_check: bool) -> None:
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def verify(env: str | None, as_json: bool) -> None:
-    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never
-    does).
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does).
 
     Of the base profile also: whether dvc.lock names the parameters that the results were made with.
     """
@@ -133,12 +80,10 @@ def verify(env: str | None, as_json: bool) -> None:
 @commands.command()
 @click.option("--check", "only_check", is_flag=True, help="Only say whether DVC can record here; write nothing.")
 def record(only_check: bool) -> None:
-    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run`
-    does at its end.
+    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run` does at its end.
 
-    Refused where they were not made as conf/base says: after --params, conf/local, another profile
-    that writes to the same place, or half a run. Where DVC cannot record at all, that is said, and
-    nothing is done.
+    Refused where they were not made as conf/base says: after --params, conf/local, another profile that writes to
+    the same place, or half a run. Where DVC cannot record at all, that is said, and nothing is done.
     """
     from birdbone.run import recorded
 
@@ -164,32 +109,29 @@ def summary(env: str | None) -> None:
 
 
 def project_root() -> Path:
-    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes
-    its time.
-    """
-    from birdbone.run import config
+    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
+    from birdbone.run.config import project_root as found
 
-    return config.project_root()
+    return found()
 
 
-def _loader(env: str | None, overrides: dict | None = None):
+def _loader(env: str | None):
     from birdbone.run.config import make_loader
 
-    return make_loader(project_root(), env, overrides)
+    return make_loader(project_root(), env)
 
 
 commands.add_command(bundle)
 commands.add_command(diff)
 commands.add_command(hook)
+commands.add_command(plan)
 commands.add_command(scan)
 commands.add_command(replay)
 commands.add_command(image)
 
 
 def main() -> None:
-    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped
-    it.
-    """
+    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped it."""
     try:
         commands()
     except Exception as error:

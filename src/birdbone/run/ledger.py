@@ -25,17 +25,13 @@ from pydantic import BaseModel
 from birdbone.datasets.atomic import canonical_json, file_digest, write_file
 from birdbone.datasets.place import place_of
 from birdbone.run.code_digest import code_digest
+from birdbone.run.load import Load
 from birdbone.run.outside import NAMING, digests, reads, things
 from birdbone.run.scratch import Scratch
+from birdbone.run.timings import add_timing
 
 EARLIER = 8
 """Records before the last one that are kept of each node."""
-
-
-def read_timings(state: Path) -> dict[str, float]:
-    """Seconds each node took when it last ran, loading and saving included."""
-    path = state / "timings.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 class Ledger:
@@ -88,11 +84,13 @@ class Ledger:
         key = key_of(decides)
         self.sweep(node, keep=None if fresh else key)
         folder = self._scratch(node) / key if key else None
+        resumed = bool(folder and folder.is_dir() and any(folder.iterdir()))
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
         for dataset in map(self.catalog.get, node.inputs):
             if isinstance(dataset, Scratch):
                 dataset.folder = folder
+        load = Load()
         start = time.perf_counter()
         yield
         for name in node.outputs:
@@ -104,8 +102,7 @@ class Ledger:
             earlier = [{k: v for k, v in r.items() if k != "earlier"} for r in self.records(node)]
             record["earlier"] = [r for r in earlier if r["key"] != record["key"]][:EARLIER]
             write_file(self._record(node), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        timings = {**read_timings(self.state), node.name: round(time.perf_counter() - start, 2)}
-        write_file(self.state / "timings.json", json.dumps(timings, indent=1) + "\n")
+        add_timing(self.state, node.name, time.perf_counter() - start, load.others(), resumed)
         self.sweep(node)
 
     def sweep(self, node: Node, keep: str | None = None) -> None:

@@ -29,6 +29,16 @@ class ModelShape:
     neurons: int
 
     @property
+    def flops(self) -> int:
+        """Operations that one token takes on its way forward: two for each weight of a matrix."""
+        return 2 * (self.block + self.outer)
+
+    @property
+    def hidden(self) -> int:
+        """Features between the layers."""
+        return int(self.config.get("hidden_size") or self.config.get("n_embd") or min(self.rows))
+
+    @property
     def bytes_f16(self) -> int:
         """Of all tensors in half precision."""
         return 2 * self.parameters
