@@ -110,9 +110,9 @@ def summary(env: str | None) -> None:
 
 def project_root() -> Path:
     """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
-    from birdbone.run.config import project_root as found
+    from birdbone.run import config
 
-    return found()
+    return config.project_root()
 
 
 def _loader(env: str | None):
