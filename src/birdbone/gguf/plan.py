@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +15,10 @@ from birdbone.algo.budget import Option, summed
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.keys import GgufShape, architecture_name, gguf_shape, model_keys, query_factor, rope_factors
+from birdbone.gguf.names import tensor_names
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import Family
 from birdbone.model.folder import beyond
-from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
 
 FLOATS = {"F32": torch.float32, "F16": torch.float16}
@@ -123,27 +122,6 @@ class FilePlan:
             return weight
         factor = query_factor(self.config, self.shape) if part.endswith("q_norm.weight") else 1.0
         return (weight + offset) * factor
-
-
-def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = None) -> dict[str, list[str]]:
-    """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order.
-
-    arch: llama.cpp's architecture; the family's own where none is given.
-    """
-    form = layout.family.gguf
-    modules = dict(form.modules)
-    for block in layout.blocks:
-        parts = form.names(arch or form.arch)
-        modules |= {block.part(part): f"blk.{block.layer}.{name}" for part, name in parts.items()}
-    names: dict[str, list[str]] = {}
-    for module, name in modules.items():
-        for suffix in ("weight", "bias"):
-            if f"{module}.{suffix}" in tensors:
-                names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
-    head = f"{form.modules[layout.family.head]}.weight"
-    if form.own_head:
-        names.setdefault(head, [layout.embedding])
-    return names
 
 
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:

@@ -199,9 +199,7 @@ def _wave_note(report: dict) -> str:
 
 
 def _fallen(lost: dict[str, float]) -> list[str]:
-    return [
-        f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()
-    ]
+    return [f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()]
 
 
 def _healing(waves: Sequence[dict]) -> list[HealingStep]:

@@ -74,7 +74,12 @@ def _metrics(data: ReportData) -> str:
         domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
         tables.append(
             _table(
-                ["file", "size", "bits per weight", *(f"perplexity, {markdown(d)}" for d in domains)],
+                [
+                    "file",
+                    "size",
+                    "bits per weight",
+                    *(f"perplexity, {markdown(d)}" for d in domains),
+                ],
                 [
                     [
                         f"**{markdown(row['name'])}**" if row["role"] == "ours" else markdown(row["name"]),

@@ -13,7 +13,13 @@ from birdbone.report.data import Measure
 INK = "#7d8590"
 RULE = "rgba(125,133,144,0.25)"
 OURS, SEED, CONTROL, PEER, BAD = "#1f8a70", "#4c6fbf", "#c08a2b", "#8d96a3", "#c8553d"
-VERDICTS = {"accepted": OURS, "provisional": CONTROL, "reverted": BAD, "rejected": BAD, "stopped": PEER}
+VERDICTS = {
+    "accepted": OURS,
+    "provisional": CONTROL,
+    "reverted": BAD,
+    "rejected": BAD,
+    "stopped": PEER,
+}
 SCORE_SCALE = [[0.0, "#f3efe2"], [0.35, "#b9cfae"], [0.7, "#4f9c86"], [1.0, "#0f4c5c"]]
 KEPT_SCALE = [[0.0, "#c8553d"], [0.5, "#e3c58f"], [1.0, "#1f8a70"]]
 

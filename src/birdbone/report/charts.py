@@ -18,9 +18,21 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
     rows = list(reversed(domains))
     names = [escape(row["domain"]) for row in rows]
     series = (
-        ("control against seed", CONTROL, [row.get("control_change") for row in rows], 0.22, "diamond"),
+        (
+            "control against seed",
+            CONTROL,
+            [row.get("control_change") for row in rows],
+            0.22,
+            "diamond",
+        ),
         ("export against seed", SEED, [row["change"] for row in rows], 0.0, "circle"),
-        ("export against the better of the two", OURS, [row.get("judged_change") for row in rows], -0.22, "square"),
+        (
+            "export against the better of the two",
+            OURS,
+            [row.get("judged_change") for row in rows],
+            -0.22,
+            "square",
+        ),
     )
     for name, colour, measures, offset, symbol in series:
         if any(measure is not None for measure in measures):
@@ -44,7 +56,11 @@ def change_chart(domains: Sequence[Domain], limit: float | None = None) -> go.Fi
 def canary_chart(rows: Sequence[Canaries]) -> go.Figure:
     """Share of canaries answered right per domain: seed, control, export."""
     figure = go.Figure()
-    for key, name, colour in (("before", "seed", SEED), ("control", "control", CONTROL), ("after", "export", OURS)):
+    for key, name, colour in (
+        ("before", "seed", SEED),
+        ("control", "control", CONTROL),
+        ("after", "export", OURS),
+    ):
         shares = [row.get(key) for row in rows]
         if any(share is not None for share in shares):
             figure.add_bar(
@@ -68,7 +84,10 @@ def width_chart(layers: Sequence[Layer]) -> go.Figure:
     for place, (key, unit) in enumerate((("ffn_width", "neurons"), ("kv_groups", "groups")), start=1):
         left = [row[key] for row in layers]
         gone = [row[f"{key}_seed"] - row[key] for row in layers]
-        for name, values, colour in (("kept", left, OURS), ("removed", gone, "rgba(200,85,61,0.35)")):
+        for name, values, colour in (
+            ("kept", left, OURS),
+            ("removed", gone, "rgba(200,85,61,0.35)"),
+        ):
             figure.add_bar(
                 x=numbers,
                 y=values,

@@ -99,7 +99,14 @@ def diagram_chart(rows: Sequence[dict]) -> go.Figure:
     dressed(figure, 430, "born at 1 − correlation", "dies at")
     figure.update_xaxes(range=[-0.03, top])
     figure.update_yaxes(range=[0, top])
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
+    menu = {
+        "buttons": buttons,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "font": {"size": 12},
+    }
     return figure.update_layout(updatemenus=[{**menu, "bgcolor": "#f3f1ea", "pad": {"t": 0, "b": 4}}])
 
 
@@ -112,7 +119,13 @@ def test_chart(rows: Sequence[dict], name: str) -> go.Figure:
     figure.add_scatter(
         x=xs,
         y=[t["mean"] for t in tests],
-        error_y={"type": "data", "array": [2 * t["std"] for t in tests], "color": PEER, "thickness": 1.5, "width": 3},
+        error_y={
+            "type": "data",
+            "array": [2 * t["std"] for t in tests],
+            "color": PEER,
+            "thickness": 1.5,
+            "width": 3,
+        },
         mode="markers",
         name="permuted, ± 2 sd",
         marker={"size": 6, "color": PEER},
@@ -165,7 +178,11 @@ def ablation_chart(rows: Sequence[dict]) -> go.Figure:
 def significant(rows: Sequence[dict], name: str) -> dict[str, float]:
     """Layers whose statistic has p ≤ 0.05, of how many, and how many chance would give."""
     layers = [r["tests"][name] for r in rows if r["where"] != "all"]
-    return {"count": sum(t["p"] <= LEVEL for t in layers), "of": len(layers), "chance": LEVEL * len(layers)}
+    return {
+        "count": sum(t["p"] <= LEVEL for t in layers),
+        "of": len(layers),
+        "chance": LEVEL * len(layers),
+    }
 
 
 def _places(graph: dict) -> dict[int, tuple[float, float]]:
@@ -182,6 +199,9 @@ def _places(graph: dict) -> dict[int, tuple[float, float]]:
         inner = networkx.spring_layout(found.subgraph(sorted(part)), seed=0, iterations=200) if len(part) > 1 else None
         for vertex in sorted(part):
             dx, dy = inner[vertex] if inner else (0.0, 0.0)
-            places[vertex] = (round(x + radius * (1 + float(dx)), 4), round(y - radius * (1 + float(dy)), 4))
+            places[vertex] = (
+                round(x + radius * (1 + float(dx)), 4),
+                round(y - radius * (1 + float(dy)), 4),
+            )
         x, height = x + 2 * radius + 0.35, max(height, 2 * radius)
     return places

@@ -238,7 +238,11 @@ def frontier(points: Sequence[File]) -> go.Figure:
             y=[y],
             mode="markers",
             name=escape(row["name"]),
-            marker={"size": 16 if ours else 11, "color": colours[row["role"]], "symbol": "star" if ours else "circle"},
+            marker={
+                "size": 16 if ours else 11,
+                "color": colours[row["role"]],
+                "symbol": "star" if ours else "circle",
+            },
             hovertemplate=f"{escape(row['name'])}<br>%{{x:.1f}} MB, perplexity %{{y:.2f}}<extra></extra>",
             showlegend=False,
         )
@@ -284,7 +288,12 @@ def _heatmap(rows, layers, xs, scale, *, zmin, zmax, percent, hover) -> go.Figur
             hovertemplate=hover,
             xgap=0,
             ygap=1,
-            colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".0%" if percent else "", "len": 0.9},
+            colorbar={
+                "thickness": 10,
+                "outlinewidth": 0,
+                "tickformat": ".0%" if percent else "",
+                "len": 0.9,
+            },
         )
     )
     figure.update_yaxes(autorange="reversed")

@@ -46,7 +46,10 @@ def cards(data: ReportData) -> list[dict]:
         {
             "label": "Parameters",
             "figure": numbers.amount(data.parameters_left),
-            "lines": [f"seed {numbers.amount(data.parameters_seed)}", *([removed] if removed else [])],
+            "lines": [
+                f"seed {numbers.amount(data.parameters_seed)}",
+                *([removed] if removed else []),
+            ],
         },
         {
             "label": "MACs per token",

@@ -17,7 +17,18 @@ from birdbone.report.page import absent, cards
 COLOURS = {"accepted": "green", "provisional": "yellow", "reverted": "red", "rejected": "red"}
 WIDEST = 1000
 """Columns a table may take before figures would be cut."""
-WAVE_COLUMNS = ("wave", "asked", "reached", "nodes left", "perplexity", "Δ", "KL", "time", "verdict", "note")
+WAVE_COLUMNS = (
+    "wave",
+    "asked",
+    "reached",
+    "nodes left",
+    "perplexity",
+    "Δ",
+    "KL",
+    "time",
+    "verdict",
+    "note",
+)
 
 
 def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
@@ -82,7 +93,11 @@ def _headline(data: ReportData) -> Table:
     for card in cards(data):
         figure = f"{card['figure']} {card['unit']}" if card.get("unit") else card["figure"]
         interval = [card["interval"]] if card.get("interval") else []
-        grid.add_row(Text(card["label"]), Text(figure, style="bold"), Text(" · ".join([*interval, *card["lines"]])))
+        grid.add_row(
+            Text(card["label"]),
+            Text(figure, style="bold"),
+            Text(" · ".join([*interval, *card["lines"]])),
+        )
     return grid
 
 

@@ -1,7 +1,8 @@
-"""What can be known before a run computes anything: one list, gone through by `birdbone plan` and at a run's start.
+"""What can be known before a run computes anything: one list, gone through by `birdbone plan` and
+at a run's start.
 
-Parameters alone are checked in ``parameters``, by names and ranges. Here is what they ask of this machine, of files,
-and of the model, whose configuration and tokenizer are read without its weights.
+Parameters alone are checked in ``parameters``, by names and ranges. Here is what they ask of this
+machine, of files, and of the model, whose configuration and tokenizer are read without its weights.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ EVALUATES = ("evaluate.seed", "evaluate.export", "evaluate.others")
 
 
 def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
-    """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at fault."""
+    """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at
+    fault.
+    """
     check_outside(parameters, nodes)
     if "model" in parameters and set(READS_MODEL) & set(nodes):
         source = locate(parameters["model"], parameters["models"])
@@ -41,7 +44,9 @@ def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
 
 
 def quick_tokenizer(source: dict) -> Tokenizer | None:
-    """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node export.form."""
+    """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node
+    export.form.
+    """
     return None if source["kind"] == "gguf" else tokenizer_of(source)
 
 
@@ -74,7 +79,8 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
 def check_model(
     parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: Tokenizer | None
 ) -> None:
-    """The model has room for what will be read, its question can be asked, and llama.cpp has a form for it.
+    """The model has room for what will be read, its question can be asked, and llama.cpp has a form
+    for it.
 
     Raises ConfigError, TextError or ExportError.
     """
@@ -100,7 +106,8 @@ def check_model(
 def _check_window(name: str, window: int, positions: int) -> None:
     if window > positions:
         raise ConfigError(
-            f"parameter {name}: {window} tokens, but the model has {positions} positions. Set {name} to {positions} "
+            f"parameter {name}: {window} tokens, but the model has {positions} positions. Set "
+            f"{name} to {positions} "
             "or less"
         )
 

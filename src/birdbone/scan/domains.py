@@ -51,11 +51,7 @@ class LabelSums:
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
-        tensors = {
-            f"{key.name}|{n}": getattr(m, n).clone()
-            for key, m in self.moments.items()
-            for n in SUMS
-        }
+        tensors = {f"{key.name}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
         tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
         tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")

@@ -18,7 +18,7 @@ from transformers import CONFIG_MAPPING, LlamaConfig
 from birdbone.errors import ArtifactError, NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.gguf.header import Header
 from birdbone.gguf.keys import LAYERS_OF_GEMMA3_27B, rope_factors
-from birdbone.gguf.plan import tensor_names
+from birdbone.gguf.names import tensor_names
 from birdbone.model.family import Family, families
 from birdbone.model.layout import Layout
 from birdbone.model.network import canonical_shapes

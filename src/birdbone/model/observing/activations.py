@@ -51,10 +51,7 @@ class Activations:
         """What ``to_tensors`` gave."""
         kinds = dict.fromkeys(name.partition(".")[0] for name in tensors)
         layers = {
-            kind: [
-                Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES))
-                for layer in range(about["layers"])
-            ]
+            kind: [Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES)) for layer in range(about["layers"])]
             for kind in kinds
         }
         return cls(layers, about["tokens"], about["sampled_tokens"])
@@ -87,11 +84,7 @@ class Clusters:
         """What ``to_tensors`` gave."""
         counts = about["clusters"]
         layers = [tensors[f"ffn.{layer}"] for layer in range(len(counts))]
-        across = (
-            [tensors[f"model.{layer}"] for layer in range(len(counts))]
-            if "model.0" in tensors
-            else None
-        )
+        across = [tensors[f"model.{layer}"] for layer in range(len(counts))] if "model.0" in tensors else None
         return cls(layers, across, counts)
 
 

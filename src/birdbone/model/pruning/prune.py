@@ -44,16 +44,10 @@ def prune(
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
-        report["fallback"] = (
-            f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
-        )
+        report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
     stays = choose(start, weights_to_remove, scores, clusters, settings, even)
     report["removed"] = {
-        unit: {
-            str(nodes.layer): int((~left).sum())
-            for nodes, left in stays.items()
-            if nodes.unit == unit
-        }
+        unit: {str(nodes.layer): int((~left).sum()) for nodes, left in stays.items() if nodes.unit == unit}
         for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
@@ -70,9 +64,7 @@ def prune(
         repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
         state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(
-            state, calibration, second_moments, scores, settings.weights, settings.damping, device
-        )
+        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
     return state, report
 
 
@@ -100,18 +92,14 @@ def choose(
         groups = {i: start.node_mask(Nodes("kv", i)) for i in layers}
         price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
         limit = min(int(cap * sum(start.counts("kv"))), weights_to_remove // start.cost("kv"))
-        removed = cheapest_groups(
-            {i: scores.of("kv", i, score) for i in layers}, groups, limit, price, protected=(0,)
-        )
+        removed = cheapest_groups({i: scores.of("kv", i, score) for i in layers}, groups, limit, price, protected=(0,))
         for layer in sorted({layer for layer, _ in removed}):
             gone = torch.tensor([group for where, group in removed if where == layer])
             stays[Nodes("kv", layer)] = _without(groups[layer], gone)
         count -= len(removed) * start.cost("kv") // start.cost("ffn")
     present = dict(enumerate(start.counts("ffn")))
     chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
-    return stays | {
-        Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()
-    }
+    return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
 
 
 def stays_even(widths: str, config: dict) -> bool:
@@ -147,9 +135,7 @@ def sparsity_for(
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(
-    checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str
-) -> float:
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they
     become.
 
@@ -176,9 +162,7 @@ def _fewest_bits(
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
     masks = checkpoint.masks.weights
-    return checkpoint.evolve(
-        {n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()}
-    )
+    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()})
 
 
 def _without(kept: Tensor, gone: Tensor) -> Tensor:
@@ -211,8 +195,6 @@ def _repair(
             module = start.layout.blocks[layer].reader(unit)
             name = f"{module}.weight"
             columns = left.repeat_interleave(start.layout.blocks[layer].axes[name].entries)
-            weights[name], figures = repair_columns(
-                start.weights[name], columns, fit[module], check[module], damping
-            )
+            weights[name], figures = repair_columns(start.weights[name], columns, fit[module], check[module], damping)
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
     return weights, rows

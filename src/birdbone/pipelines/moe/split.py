@@ -46,9 +46,7 @@ def split_model(
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
     for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
         if (columns := source.weights[name].shape[1]) % multiple:
-            raise ConfigError(
-                f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}"
-            )
+            raise ConfigError(f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}")
     shape = expert_shape(even.count("ffn", 0), settings.experts, settings.shared_share, multiple)
     windows = texts.calibration
     windows = windows[: max(1, settings.tokens // windows.shape[1])]

@@ -64,9 +64,7 @@ def measure_files(
                 "substituted": _pairs(substituted),
                 "types": type_counts(tensor_types(path)),
                 "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
-                "bits_per_weight": 8
-                * path.stat().st_size
-                / (accepted if role == "ours" else seed).parameters,
+                "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
                 **quality(path, rows, reference, threads),
             }
         paths = {name: path for name, _, path, _ in found}

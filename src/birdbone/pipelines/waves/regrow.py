@@ -39,9 +39,7 @@ def regrow_wave(
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
-    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (
-        check.numel() - len(check)
-    )
+    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
     accepted = before["check_loss"]
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
