@@ -24,13 +24,13 @@ def model_card(data: ReportData) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["birdbone", "pruned", "quantized", "gguf", data.architecture],
     }
+    recipe = [f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)]
     sections = [
         f"# {markdown(data.model)}",
-        f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. Verdict of the run: "
-        f"**{markdown(data.verdict)}**. {markdown(data.reason)}",
+        f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. "
+        f"Verdict of the run: **{markdown(data.verdict)}**. {markdown(data.reason)}",
         f"> {markdown(data.baseline_note)}",
-        "## Recipe\n\n"
-        + "\n".join(f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)),
+        "## Recipe\n\n" + "\n".join(recipe),
         "## Reproduce\n\n" + fenced(data.reproduce, "sh"),
         "## Metrics\n\n" + _metrics(data),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(data)),
