@@ -33,8 +33,8 @@ class TerminalHooks:
     def after_node_run(self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any]) -> None:
         if not re.fullmatch(r"wave_\d+\.report", node.name):
             return
-        from birdbone.report.assemble import wave_row
         from birdbone.report.summary import wave_table
+        from birdbone.report.wave_rows import wave_row
 
         (latest,) = outputs.values()
         timings = read_timings(self._state)
