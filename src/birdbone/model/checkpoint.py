@@ -73,7 +73,7 @@ class Checkpoint:
     def count(self, unit: str, layer: int) -> int:
         """Nodes of a unit that are left in a layer."""
         axes = self.layout.blocks[layer].axes_of(unit)
-        return next(axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights)
+        return next((axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights), 0)
 
     def counts(self, unit: str) -> list[int]:
         """The same for every layer."""
