@@ -28,7 +28,11 @@ class _Recorder(nn.Module):
         self.block, self.calls = block, []
 
     def __getattr__(self, name: str):
-        return super().__getattr__(name) if name in ("block", "calls", "_modules") else getattr(self.block, name)
+        return (
+            super().__getattr__(name)
+            if name in ("block", "calls", "_modules")
+            else getattr(self.block, name)
+        )
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
         self.calls.append((hidden_states, args, kwargs))
@@ -47,14 +51,16 @@ def walk(
     """Yield (layer, batches); each batch maps the names of the block's ``inputs`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.
 
-    settle: the next block reads what this one gives once the caller is done with it, so that a change
-    made to its weights meanwhile counts, for one more pass.
+    settle: the next block reads what this one gives once the caller is done with it, so that a
+    change made to its weights meanwhile counts, for one more pass.
     """
     hidden, arguments = block_inputs(network, layout, windows.split(batch))
     blocks = blocks_of(network, layout)
     for layer in track(range(len(blocks)), label, unit="block"):
         calls = [a[layer] for a in arguments]
-        run = _run_block(network, blocks[layer], layout.blocks[layer], hidden, calls, moves=not settle)
+        run = _run_block(
+            network, blocks[layer], layout.blocks[layer], hidden, calls, moves=not settle
+        )
         yield layer, run
         for _ in run:
             pass
@@ -64,8 +70,12 @@ def walk(
 
 
 @torch.no_grad()
-def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) -> tuple[list[Tensor], list[list]]:
-    """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's other arguments."""
+def block_inputs(
+    network: nn.Module, layout: Layout, batches: Sequence[Tensor]
+) -> tuple[list[Tensor], list[list]]:
+    """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's
+    other arguments.
+    """
     device = device_of(network)
     hidden: list[Tensor] = []
     arguments: list[list] = []
@@ -77,7 +87,9 @@ def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) 
 
 
 def _arguments(network: nn.Module, layout: Layout, ids: Tensor) -> tuple[Tensor, list]:
-    """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs) each."""
+    """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs)
+    each.
+    """
     blocks = blocks_of(network, layout)
     originals = list(blocks)
     recorders = [_Recorder(block) for block in originals]
@@ -92,18 +104,28 @@ def _arguments(network: nn.Module, layout: Layout, ids: Tensor) -> tuple[Tensor,
 
 
 def block_output(block: nn.Module, hidden: Tensor, call: tuple) -> Tensor:
-    """A block's hidden states [B, T, H] for the ones given and its other arguments as ``block_inputs`` has them."""
+    """A block's hidden states [B, T, H] for the ones given and its other arguments as
+    ``block_inputs`` has them.
+    """
     args, kwargs = call
     out = block(hidden, *args, **kwargs)
     return out[0] if isinstance(out, tuple) else out
 
 
 def _run_block(
-    network: nn.Module, module: nn.Module, block: Block, hidden: list[Tensor], arguments: list, moves: bool
+    network: nn.Module,
+    module: nn.Module,
+    block: Block,
+    hidden: list[Tensor],
+    arguments: list,
+    moves: bool,
 ) -> Iterator[Batch]:
     for i, call in enumerate(arguments):
         seen: Batch = {}
-        handles = [network.get_submodule(name).register_forward_pre_hook(_note(seen, name)) for name in block.inputs]
+        handles = [
+            network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
+            for name in block.inputs
+        ]
         try:
             with torch.no_grad():
                 out = block_output(module, hidden[i], call)

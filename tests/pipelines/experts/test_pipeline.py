@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from base_parameters import base_parameters
 from planted_expert import EXPERT, LABELS, LAYER, domain_profile, domain_texts, planted, tokenizer_folder
 
 from birdbone.errors import ArtifactError, ConfigError, NumericalError
@@ -47,7 +48,7 @@ def given(tmp_path_factory):
 def run(given: dict) -> dict:
     """Every node of the pipeline in turn, with whatever those before it gave."""
     data = dict(given)
-    for node in create_pipeline().nodes:
+    for node in create_pipeline(base_parameters()).nodes:
         data |= node.run({name: data[name] for name in node.inputs})
     return data
 

@@ -20,14 +20,20 @@ from birdbone.progress import track
 
 
 class _Given(nn.Module):
-    """Stands in for a block before the first silenced one: hands on hidden states computed already."""
+    """Stands in for a block before the first silenced one: hands on hidden states computed
+    already.
+    """
 
     def __init__(self, block: nn.Module, hidden: Tensor) -> None:
         super().__init__()
         self.block, self.hidden = block, hidden
 
     def __getattr__(self, name: str):
-        return super().__getattr__(name) if name in ("block", "_modules", "_buffers") else getattr(self.block, name)
+        return (
+            super().__getattr__(name)
+            if name in ("block", "_modules", "_buffers")
+            else getattr(self.block, name)
+        )
 
     def forward(self, *args, **kwargs) -> Tensor:
         return self.hidden
@@ -35,7 +41,8 @@ class _Given(nn.Module):
 
 @contextmanager
 def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> Iterator[None]:
-    """Within it, the FFN nodes give 0 to the residual stream: zeros at the input of the output projection.
+    """Within it, the FFN nodes give 0 to the residual stream: zeros at the input of the output
+    projection.
 
     Raises ValueError on a node that the layer does not have.
     """
@@ -43,25 +50,40 @@ def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> It
         for layer, chosen in nodes.items():
             output = network.get_submodule(layout.blocks[layer].ffn_output)
             if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < output.in_features:
-                raise ValueError(f"layer {layer} has {output.in_features} nodes, asked to silence {int(chosen.max())}")
+                raise ValueError(
+                    f"layer {layer} has {output.in_features} nodes, asked to silence "
+                    f"{int(chosen.max())}"
+                )
             hooks.callback(output.register_forward_pre_hook(_zero(chosen)).remove)
         yield
 
 
 def ablated_losses(
-    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module,
+    layout: Layout,
+    windows: Tensor,
+    sets: Sequence[dict[int, Tensor]],
+    label: str,
 ) -> Tensor:
-    """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then without each set.
+    """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then
+    without each set.
 
     Raises NumericalError where a loss is not finite.
     """
-    return _ablated(network, layout, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids))
+    return _ablated(
+        network, layout, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids)
+    )
 
 
 def ablated_divergences(
-    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module,
+    layout: Layout,
+    windows: Tensor,
+    sets: Sequence[dict[int, Tensor]],
+    label: str,
 ) -> Tensor:
-    """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats, float64).
+    """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats,
+    float64).
 
     Raises NumericalError where one is not finite.
     """
@@ -84,8 +106,8 @@ def _ablated(
 ) -> Tensor:
     """``measure`` of (logits, the intact network's logits, ids) per window: [1 + sets, N].
 
-    A pass without a set begins at its first layer, from the intact network's hidden states there; only
-    those of one batch of windows are held.
+    A pass without a set begins at its first layer, from the intact network's hidden states there;
+    only those of one batch of windows are held.
     """
     device = device_of(network)
     starts = sorted({min(nodes) for nodes in sets})
@@ -94,20 +116,24 @@ def _ablated(
         ids = ids.to(device).long()
         with _noted(network, layout, starts) as hidden:
             intact = network(ids, use_cache=False).logits
-            found = [measure(intact, intact, ids)]
+            measured = [measure(intact, intact, ids)]
         for nodes in sets:
             first = min(nodes)
             with _from(network, layout, first, hidden[first]), silenced(network, layout, nodes):
-                found.append(measure(network(ids, use_cache=False).logits, intact, ids))
-        rows.append(torch.stack(found))
+                measured.append(measure(network(ids, use_cache=False).logits, intact, ids))
+        rows.append(torch.stack(measured))
     whole = torch.cat(rows, 1)
     if not whole.isfinite().all():
-        raise NumericalError("a loss is not finite with nodes silenced: look at the model's weights")
+        raise NumericalError(
+            "a loss is not finite with nodes silenced: look at the model's weights"
+        )
     return whole
 
 
 @contextmanager
-def _noted(network: nn.Module, layout: Layout, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def _noted(
+    network: nn.Module, layout: Layout, layers: Sequence[int]
+) -> Iterator[dict[int, Tensor]]:
     """The hidden states that enter each of these blocks, filled while it is open."""
     hidden: dict[int, Tensor] = {}
 

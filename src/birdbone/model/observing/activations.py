@@ -12,7 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activity:
-    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16 [nodes, S]."""
+    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16
+    [nodes, S].
+    """
 
     mean: Tensor
     variance: Tensor
@@ -49,7 +51,10 @@ class Activations:
         """What ``to_tensors`` gave."""
         kinds = dict.fromkeys(name.partition(".")[0] for name in tensors)
         layers = {
-            kind: [Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES)) for layer in range(about["layers"])]
+            kind: [
+                Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES))
+                for layer in range(about["layers"])
+            ]
             for kind in kinds
         }
         return cls(layers, about["tokens"], about["sampled_tokens"])
@@ -62,8 +67,9 @@ NAMES = [field.name for field in fields(Activity)]
 class Clusters:
     """Labels of the feed-forward neurons, int32 [nodes] a layer, 0 the largest cluster.
 
-    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same label is
-    the same cluster in every layer; None where they were not asked for. counts: of each layer's own.
+    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same
+    label is the same cluster in every layer; None where they were not asked for. counts: of each
+    layer's own.
     """
 
     layers: list[Tensor]
@@ -81,7 +87,11 @@ class Clusters:
         """What ``to_tensors`` gave."""
         counts = about["clusters"]
         layers = [tensors[f"ffn.{layer}"] for layer in range(len(counts))]
-        across = [tensors[f"model.{layer}"] for layer in range(len(counts))] if "model.0" in tensors else None
+        across = (
+            [tensors[f"model.{layer}"] for layer in range(len(counts))]
+            if "model.0" in tensors
+            else None
+        )
         return cls(layers, across, counts)
 
 
@@ -89,8 +99,8 @@ class Clusters:
 class Experts:
     """Clusters of the domains' profiles: layer -> int32 [nodes].
 
-    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest of the
-    model they were found in. domains: names of the labelled sets.
+    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest
+    of the model they were found in. domains: names of the labelled sets.
     """
 
     labels: dict[int, Tensor]

@@ -44,24 +44,35 @@ def prune(
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
-        report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
+        report["fallback"] = (
+            f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
+        )
     stays = choose(start, weights_to_remove, scores, clusters, settings, even)
     report["removed"] = {
-        unit: {str(nodes.layer): int((~left).sum()) for nodes, left in stays.items() if nodes.unit == unit}
+        unit: {
+            str(nodes.layer): int((~left).sum())
+            for nodes, left in stays.items()
+            if nodes.unit == unit
+        }
         for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
     method = settings.weights.method
     report["changed"] = bool(stays) or method != "none"
     if not report["changed"]:
-        return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
+        return start, {
+            **report,
+            "why": "nothing could be removed at this budget within the clusters' caps",
+        }
     state = start
     if stays:
         moments = second_moments.of(start, calibration, scores.tokens, device)
         repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
         state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
+        state = mask_weights(
+            state, calibration, second_moments, scores, settings.weights, settings.damping, device
+        )
     return state, report
 
 
@@ -86,21 +97,29 @@ def choose(
     count = weights_to_remove // start.cost("ffn")
     stays: dict[Nodes, Tensor] = {}
     if settings.attention and not even and "kv" in start.layout.units:
-        groups = {nodes.layer: start.node_mask(nodes) for nodes in start.layout.nodes if nodes.unit == "kv"}
+        removable = [nodes for nodes in start.layout.nodes if nodes.unit == "kv"]
+        groups = {nodes.layer: start.node_mask(nodes) for nodes in removable}
         price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
-        limit = min(int(cap * sum(start.count("kv", i) for i in groups)), weights_to_remove // start.cost("kv"))
-        removed = cheapest_groups({i: scores.of("kv", i, score) for i in groups}, groups, limit, price, protected=(0,))
+        present = sum(start.count("kv", layer) for layer in groups)
+        limit = min(int(cap * present), weights_to_remove // start.cost("kv"))
+        removed = cheapest_groups(
+            {i: scores.of("kv", i, score) for i in groups}, groups, limit, price, protected=(0,)
+        )
         for layer in sorted({layer for layer, _ in removed}):
             gone = torch.tensor([group for where, group in removed if where == layer])
             stays[Nodes("kv", layer)] = _without(groups[layer], gone)
         count -= len(removed) * start.cost("kv") // start.cost("ffn")
     present = dict(enumerate(start.counts("ffn")))
     chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
-    return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
+    return stays | {
+        Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()
+    }
 
 
 def stays_even(widths: str, config: dict) -> bool:
-    """Whether all layers keep one width: asked for, or because stock llama.cpp has no uneven form of the family."""
+    """Whether all layers keep one width: asked for, or because stock llama.cpp has no uneven form
+    of the family.
+    """
     return widths == "even" or not supports_uneven(config)
 
 
@@ -118,8 +137,8 @@ def sparsity_for(
     settings: PruneSettings,
     widths: str,
 ) -> float:
-    """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``rounding.types`` allow; 0 without a target.
+    """Share of the seed's block weights that must go for an export of ``target_bytes`` at the
+    fewest bits ``rounding.types`` allow; 0 without a target.
     """
     if target_bytes is None:
         return 0.0
@@ -130,10 +149,14 @@ def sparsity_for(
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
-    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become.
+def _fewest_bits(
+    checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str
+) -> float:
+    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they
+    become.
 
-    Groups narrower than any type are not counted on: few of them go, and a matrix that lost none keeps its type.
+    Groups narrower than any type are not counted on: few of them go, and a matrix that lost none
+    keeps its type.
     """
     layout = checkpoint.layout
     groups = settings.attention and not stays_even(widths, checkpoint.config)
@@ -154,7 +177,9 @@ def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettin
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
     masks = checkpoint.masks.weights
-    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()})
+    return checkpoint.evolve(
+        {n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()}
+    )
 
 
 def _without(kept: Tensor, gone: Tensor) -> Tensor:
@@ -187,6 +212,8 @@ def _repair(
             module = start.layout.blocks[layer].reader(unit)
             name = f"{module}.weight"
             columns = left.repeat_interleave(start.layout.blocks[layer].axes[name].entries)
-            weights[name], figures = repair_columns(start.weights[name], columns, fit[module], check[module], damping)
+            weights[name], figures = repair_columns(
+                start.weights[name], columns, fit[module], check[module], damping
+            )
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
     return weights, rows

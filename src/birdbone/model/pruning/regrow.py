@@ -32,7 +32,10 @@ def regrow(
     what the layer's output lacks of the seed's on ``windows`` [N, T].
     """
     layout = checkpoint.layout
-    removed = {i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten() for i in range(layout.layers)}
+    removed = {
+        i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten()
+        for i in range(layout.layers)
+    }
     removed = {layer: numbers for layer, numbers in removed.items() if len(numbers)}
     limit = int(share * sum(map(len, removed.values())))
     if limit < multiple:
@@ -50,7 +53,9 @@ def regrow(
 
 
 def candidates(full: nn.Module, block: Block, neurons: Tensor, x: Tensor) -> Tensor:
-    """Activations [tokens, k] the seed's ``neurons`` would have on the FFN input x [tokens, hidden]."""
+    """Activations [tokens, k] the seed's ``neurons`` would have on the FFN input x [tokens,
+    hidden].
+    """
     down = full.get_submodule(block.ffn_output)
     caught: list[Tensor] = []
     handle = down.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
@@ -80,7 +85,12 @@ def _gains(
 
 @torch.no_grad()
 def _columns(
-    network: nn.Module, full: nn.Module, layout: Layout, chosen: dict[int, Tensor], windows: Tensor, damping: float
+    network: nn.Module,
+    full: nn.Module,
+    layout: Layout,
+    chosen: dict[int, Tensor],
+    windows: Tensor,
+    damping: float,
 ) -> dict[int, Tensor]:
     """Output columns of the returning neurons, by layer."""
     crosses: dict[int, Tensor] = {}
@@ -98,7 +108,9 @@ def _columns(
 
 
 @torch.no_grad()
-def _ffn_inputs(network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor) -> dict[int, Tensor]:
+def _ffn_inputs(
+    network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor
+) -> dict[int, Tensor]:
     """What the FFN of each layer takes in, for one window [T]: [T, hidden]."""
     seen: dict[int, Tensor] = {}
     handles = []

@@ -33,30 +33,37 @@ def mask_weights(
     damping: float,
     device: str,
 ) -> Checkpoint:
-    """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
+    """The checkpoint with a mask in every linear layer, and what is kept made up for it by
+    ``sparsegpt`` and ``admm``.
 
-    calibration: token windows [N, T]; scores: the weights of its tokens (none: every token counts alike) and, for
-    budgets by sensitivity, Fisher information. Block by block: each
-    is masked for the inputs that the masked blocks before it give.
+    calibration: token windows [N, T]; scores: the weights of its tokens (none: every token counts
+    alike) and, for budgets by sensitivity, Fisher information. Block by block: each is masked for
+    the inputs that the masked blocks before it give.
     """
     dtype = compute_dtype("auto", device)
-    network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
+    network = build(
+        start, device, dtype, streamed=True
+    )  # masked weights replace its own: no third copy of them
     pattern = settings.pattern
     names = [f"{module}.weight" for module in start.layout.linears]
     for name in names:
         width = start.weights[name].shape[1]
         if pattern and width % pattern[1]:
             raise ConfigError(
-                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} columns of {name}"
+                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} "
+                f"columns of {name}"
             )
     budgets: dict[str, float] = {}
     if settings.budget == "sensitivity" and not pattern:
         layers = second_moments.of(start, calibration, scores.tokens, device)
         budgets = sensitivity_budgets(start, layers, scores.fisher_left(start), settings, damping)
-    # Room for what stays, taken before the first block: between what comes and goes it would leave holes.
+    # Room for what stays, taken before the first block: between what comes and goes it would leave
+    # holes.
     new = {name: torch.empty_like(start.weights[name]) for name in names}
     bits: dict[str, np.ndarray] = {}
-    for layer, batches in walk(network, start.layout, calibration, f"masks ({settings.method})", settle=True):
+    for layer, batches in walk(
+        network, start.layout, calibration, f"masks ({settings.method})", settle=True
+    ):
         if layer == 0:  # the text is embedded by now, and nobody asks for logits
             network.get_input_embeddings().weight = network.get_output_embeddings().weight = None
         block = start.layout.blocks[layer]
@@ -65,10 +72,14 @@ def mask_weights(
             name = f"{module}.weight"
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, settings.sparsity)
-            given = start.weights[name].to(device), moment.to(device)
-            mask, weight = mask_weight(*given, settings.method, sparsity, pattern, damping)
+            weight = start.weights[name].to(device)
+            mask, weight = mask_weight(
+                weight, moment.to(device), settings.method, sparsity, pattern, damping
+            )
             bits[name] = np.packbits(mask.cpu().numpy())
-            network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
+            network.get_submodule(module).weight = nn.Parameter(
+                new[name].copy_(weight), requires_grad=False
+            )
         return_memory()
     del network
     masks = {name: _unpacked(bits.pop(name), new[name].shape) for name in names}
@@ -88,8 +99,8 @@ def sensitivity_budgets(
 ) -> dict[str, float]:
     """Module -> share of its weights to mask, by what they cost.
 
-    A weight's cost is the output error that removing it makes (see ``saliency``), times the mean squared
-    gradient of that output: nats to second order, so that modules compare.
+    A weight's cost is the output error that removing it makes (see ``saliency``), times the mean
+    squared gradient of that output: nats to second order, so that modules compare.
     """
     costs: dict[str, Tensor] = {}
     counts: dict[str, int] = {}

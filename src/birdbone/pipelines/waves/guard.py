@@ -26,7 +26,6 @@ def judge_wave(
     seed_states: States,
     tokenizer_folder: Path,
     texts: Texts,
-    seed_metrics: dict,
     seed_tasks: dict,
     control: dict,
     regrow_report: dict,
@@ -63,7 +62,7 @@ def judge_wave(
         ),
         "accepted_change": change if passed else before["accepted_change"],
         "check_loss": check_loss if passed else before["check_loss"],
-        **sizes(state, seed_metrics["block_parameters"]),
+        **sizes(state, seed.block_parameters),
     }
     return state, (regrown if passed else accepted), verdict
 

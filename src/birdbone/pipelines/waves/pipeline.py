@@ -94,7 +94,6 @@ def create_wave(number: int) -> Pipeline:
                     "seed_states",
                     "tokenizer",
                     "texts",
-                    "seed_metrics",
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",
