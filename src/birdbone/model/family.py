@@ -189,6 +189,7 @@ class Family(_Part):
     kinds: Kinds | None = None
     kept: tuple[str, ...] = ()
     refused: dict[str, bool | str] = {}
+    needs: dict[str, str] = {}
     vocabulary: tuple[str, ...] = ()
     transposed: tuple[str, ...] = ()
     fused: dict[str, tuple[str, ...]] = {}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from birdbone.model.family import Family, family_of
 
 ROWS, COLUMNS = 0, 1
 Shapes = Mapping[str, tuple[int, ...]]
+Record = TypeVar("Record")
 
 
 class Nodes(NamedTuple):
@@ -41,6 +42,17 @@ class Nodes(NamedTuple):
             return None
         nodes = cls(unit, int(layer))
         return nodes if nodes.name == name else None
+
+
+def by_layer(records: Mapping[Nodes, Record]) -> dict[str, list[Record | None]]:
+    """Unit -> the record of each layer, up to the last that has one; None where it has no such
+    nodes.
+    """
+    last = {unit: max(n.layer for n in records if n.unit == unit) for unit, _ in records}
+    return {
+        unit: [records.get(Nodes(unit, layer)) for layer in range(end + 1)]
+        for unit, end in last.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,18 @@ def _check_refused(family: Family, config: dict[str, Any], file: Path | str) -> 
             raise UnsupportedArchitectureError(
                 f"{file}: {key} is {value!r}, which birdbone and llama.cpp's {arch} refuse"
             )
+    for key, other in family.needs.items():
+        if config.get(key) and not config.get(other):
+            raise UnsupportedArchitectureError(
+                f"{file}: {key} is {config[key]}, {other} {config[other]}: transformers fails on it"
+            )
     if family.kinds is None:
         return
     kinds = config[family.kinds.key]
     if lacking := [kind for kind in family.kinds.needed if kind not in kinds]:
         raise UnsupportedArchitectureError(
-            f"{file}: {family.kinds.key} has no {lacking[0]}: transformers or llama.cpp's {arch} fails without such a layer"
+            f"{file}: {family.kinds.key} has no {lacking[0]}: transformers or llama.cpp's {arch} "
+            "fails without such a layer"
         )
     first = Layout(config).first_reusing
     if first < len(kinds) and kinds[max(0, first - 2) : first] != list(family.kinds.needed):
