@@ -25,8 +25,9 @@ from birdbone.diff.bits import Spec
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State, Tensors, open_state, state_of, write_state
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.masks import Masks
+from birdbone.model.units import Nodes
 
 HIDDEN, NEURONS, HEADS, GROUPS, VOCABULARY, RANK = 1024, 2816, 16, 4, 32000, 16
 STRENGTH = 0.01

@@ -21,13 +21,13 @@ from birdbone.algo.scores import SCORES
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
-from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.observing.activations import Clusters
 from birdbone.model.pruning.prune import choose, prune, stays_even
 from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.pruning.settings import PruneSettings
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 from birdbone.pipelines.topology.nodes import cluster
 from birdbone.pipelines.topology.settings import TopologySettings
 

@@ -16,13 +16,13 @@ from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
-from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments
 from birdbone.model.pruning.prune import choose
 from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.pruning.settings import PruneSettings
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 
 
 def variants(seen: list[NodeMoments], scores: Scores) -> dict[str, list[Tensor]]:

@@ -19,11 +19,12 @@ from birdbone.diff.metrics import macs_per_token, parameters
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import COLUMNS, ROWS, UNITS, Axis, Layout, Nodes, Unit
+from birdbone.model.layout import Layout
 from birdbone.model.masks import Masks
 from birdbone.model.observing.gradients import node_values
 from birdbone.model.pruning.removal import padded, remove_nodes, return_nodes
 from birdbone.model.scores import Scores
+from birdbone.model.units import COLUMNS, ROWS, UNITS, Axis, Nodes, Unit
 from birdbone.pipelines.sps_scan.nodes import node_scores
 from birdbone.scan.prompt import full_width
 from birdbone.scan.record import modules_of
@@ -258,7 +259,7 @@ def test_padding_tells_the_configuration_how_many_there_are(case, monkeypatch):
     counted = replace(
         case.unit,
         count=lambda block: block.family.name == "llama" and COUNT,
-        keys=lambda block, count: {"adapter_nodes": count},
+        keys=lambda layout, count: {"adapter_nodes": count},
     )
     monkeypatch.setitem(UNITS, "adapter", counted)
     narrow = remove_nodes(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from birdbone.model.layout import Nodes
 from birdbone.model.masks import Masks, masked_tensor, weight_name
+from birdbone.model.units import Nodes
 
 UP = "model.layers.3.mlp.up_proj.weight"
 KEPT = torch.tensor([True, False, True])

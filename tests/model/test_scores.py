@@ -4,8 +4,8 @@ import pytest
 import torch
 from families import FAMILIES, all_but, cut, shape_of, small
 
-from birdbone.model.layout import Nodes
 from birdbone.model.scores import Scores, joint_norms
+from birdbone.model.units import Nodes
 
 UP = "model.layers.0.mlp.up_proj"
 

@@ -22,6 +22,10 @@ def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = Non
         for suffix in ("weight", "bias"):
             if f"{module}.{suffix}" in tensors:
                 names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+    for block in layout.blocks:
+        for part, name in form.tensors.items():
+            if block.part(part) in tensors:
+                names[f"blk.{block.layer}.{name}"] = [block.part(part)]
     head = f"{form.modules[layout.family.head]}.weight"
     if form.own_head:
         names.setdefault(head, [layout.embedding])

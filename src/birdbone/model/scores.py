@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
+from birdbone.model.units import Nodes
 
 FISHER, TOKENS = "fisher.", "tokens."
 

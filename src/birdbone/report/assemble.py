@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 from birdbone.report.data import (
     Canaries,
     Domain,

@@ -21,7 +21,7 @@ from birdbone.model.family import family_of
 from birdbone.model.judging.harness import check_tasks
 from birdbone.model.judging.prompts import prompt_ids
 from birdbone.model.layout import Layout
-from birdbone.model.network import hf_config
+from birdbone.model.network import canonical_shapes, hf_config
 from birdbone.sources.load import config_of, tokenizer_of
 from birdbone.sources.locate import locate
 from birdbone.sources.tokenizer import Tokenizer
@@ -115,9 +115,9 @@ def _check_window(name: str, window: int, positions: int) -> None:
 def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any]) -> None:
     if weights["method"] == "none" or not weights["pattern"]:
         return
-    block = Layout(config).blocks[0]
+    shapes = canonical_shapes(config)
     length = weights["pattern"][1]
-    widths = {int(config.get("hidden_size") or config["n_embd"]), block.heads * block.head_size, block.ffn_width}
+    widths = {shapes[f"{module}.weight"][1] for module in Layout(config).linears}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
             f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from birdbone.algo.sps import NodeMoments
 from birdbone.errors import NumericalError
-from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.layout import Block, Layout
 from birdbone.model.network import device_of
+from birdbone.model.units import Nodes
 from birdbone.progress import track
 
 Pairs = dict[str, tuple[Tensor, Tensor]]

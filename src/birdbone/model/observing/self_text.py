@@ -68,7 +68,8 @@ def _write(
     for batch in batches:
         prompts = [deque(own[0]) for own in batch]
         left = [deque(own[1:]) for own in batch]
-        cache, tokens = DynamicCache(), [torch.tensor([own.popleft() for own in prompts])]
+        cache = DynamicCache(config=network.config)
+        tokens = [torch.tensor([own.popleft() for own in prompts])]
         for _ in range(length - 1):
             next(steps)
             logits = network(tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True).logits[:, -1]

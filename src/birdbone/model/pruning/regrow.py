@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from birdbone.algo.regrowth import best_chunks, outgoing_gradient, refit_columns
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.layout import Block, Layout
 from birdbone.model.network import build, device_of
 from birdbone.model.observing.gradients import gradients
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 from birdbone.progress import track
 
 

@@ -127,6 +127,7 @@ class Rounder:
         """
         masked = name in self.checkpoint.masks.weights
         columns = self.checkpoint.weights[name].shape[1]
+        columns = self.checkpoint.layout.unbroken(name.removesuffix(".weight"), columns)
         return [t for t in fitting(self.settings.types, columns) if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
