@@ -7,9 +7,9 @@ lists and GGUF keys all read it, so that another unit is another row of the tabl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from birdbone.model.layout import Block, Layout
 
 ROWS, COLUMNS = 0, 1
+Record = TypeVar("Record")
 
 
 class Nodes(NamedTuple):

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.layout import Layout, by_layer
+from birdbone.model.layout import Layout
 from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
-from birdbone.model.units import Nodes
+from birdbone.model.units import Nodes, by_layer
 from birdbone.progress import track
 from birdbone.scan.record import append
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from birdbone.model.layout import by_layer
-from birdbone.model.units import Nodes
+from birdbone.model.units import Nodes, by_layer
 
 
 @dataclass(frozen=True)

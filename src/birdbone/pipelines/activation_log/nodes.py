@@ -10,12 +10,11 @@ from torch import Tensor
 from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.layout import by_layer
 from birdbone.model.network import build
 from birdbone.model.observing.activations import Activations, Activity
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
-from birdbone.model.units import Nodes
+from birdbone.model.units import Nodes, by_layer
 from birdbone.pipelines.activation_log.settings import ActivationSettings
 from birdbone.text.texts import Texts
 
