@@ -11,7 +11,8 @@ from birdbone.datasets.folders import FileFolder, JSONFile, ModelFolder
 from birdbone.errors import SourceError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
-from birdbone.run.config import ConfigLoader, roots
+from birdbone.run.catalog import CatalogFiles
+from birdbone.run.config import ConfigLoader
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
 from birdbone.text.sources import documents
@@ -31,13 +32,14 @@ def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
 
     Raises SourceError or ArtifactError naming what was looked for.
     """
-    places = {key: root / place for key, place in roots(loader).items()}
-    seed = places["models"] / "seed"
+    files = CatalogFiles(loader)
+    seed = root / files.path("seed_model")
+    about = root / files.path("seed_about")
     if asked is None and (seed / MANIFEST).is_file():
-        return _stored(seed, _seed_name(places["data"], seed))
+        return _stored(seed, _seed_name(about, seed))
     if asked and (Path(asked) / MANIFEST).is_file():
         place = Path(asked).resolve()
-        own = _seed_name(places["data"], seed)
+        own = _seed_name(about, seed)
         return _stored(place, own if place == seed.resolve() else f"{own}, {place.parent.name}/{place.name}")
     settings = loader.checked
     source = locate(asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()})
@@ -60,6 +62,6 @@ def _stored(folder: Path, name: str) -> Opened:
     return Opened(name, digest, ModelFolder(str(folder)).load(), read_tokenizer(FileFolder(str(tokenizer)).load()))
 
 
-def _seed_name(data: Path, seed: Path) -> str:
-    about = JSONFile(str(data / "08_reporting" / "seed_about.json"))
-    return about.load()["name"] if about.exists() else seed.parent.name
+def _seed_name(about: Path, seed: Path) -> str:
+    origin = JSONFile(str(about))
+    return origin.load()["name"] if origin.exists() else seed.parent.name
