@@ -16,6 +16,7 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
         "heal": Work(tokens=HEAL * healing.steps * healing.batch * text.window, seconds=2),
         "regrow": Work(tokens=parameters.regrow.tokens),
         "guard": Work(tokens=JUDGE * guard + CANARIES),
+        "report": Work(),
     }
     waves = range(1, parameters.waves + 1)
     rows = {f"wave_{i}.{step}": work for i in waves for step, work in steps.items()}
