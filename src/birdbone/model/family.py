@@ -188,6 +188,7 @@ class Family(_Part):
     linear_attention: LinearAttention | None = None
     kinds: Kinds | None = None
     kept: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     refused: dict[str, bool | str] = {}
     needs: dict[str, str] = {}
     vocabulary: tuple[str, ...] = ()

@@ -187,6 +187,11 @@ class Layout:
         return f"{self.family.embedding}.weight"
 
     @property
+    def tables(self) -> list[str]:
+        """The weights of further embeddings; a model may lack them."""
+        return [f"{module}.weight" for module in self.family.tables]
+
+    @property
     def head(self) -> str:
         """The output head's weight; a tied one is not among a checkpoint's weights."""
         return f"{self.family.head}.weight"

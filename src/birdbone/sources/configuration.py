@@ -125,7 +125,7 @@ def _check_refused(family: Family, config: dict[str, Any], file: Path | str) -> 
     for key, value in family.refused.items():
         if config.get(key) == value:
             raise UnsupportedArchitectureError(
-                f"{file}: {key} is {value!r}, which birdbone and llama.cpp's {arch} refuse"
+                f"{file}: {key} is {json.dumps(value)}: there is no form for it here or in llama.cpp's {arch}"
             )
     for key, other in family.needs.items():
         if config.get(key) and not config.get(other):

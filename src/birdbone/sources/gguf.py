@@ -31,6 +31,8 @@ ROPE_THETA, WINDOW_PERIOD, ATTENTION_PERIOD = 10_000.0, 6, 4
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LLAMA3_CONTEXTS = [2**power for power in range(5, 21)]
 TOKENS = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
+LISTED = ("feed_forward_length", "attention.head_count", "attention.head_count_kv")
+"""Keys that may be listed by layer."""
 NOT_COMPUTED = ("expert_count", "logit_scale", "residual_scale", "embedding_scale", "attention.scale") + (
     "attention.clamp_kqv",
     "attention.max_alibi_bias",
@@ -55,6 +57,8 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
     config = {"model_type": family.model_types[0]}
     for key, name in {**family.gguf.sizes, **family.gguf.floats}.items():
         value = own(key, own("attention.head_count") if key == "attention.head_count_kv" else None)
+        if isinstance(value, list) and key in LISTED:
+            value = _usual(path, header, family, key, value)
         if type(value) is not (int if key in family.gguf.sizes else float):
             said = f"has {architecture}.{key} as {value!r}"[:120] if value else f"lacks the key {architecture}.{key}"
             raise ArtifactError(f"{path} {said}: one number is asked for. Fetch or write it again")
@@ -73,6 +77,8 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
     config |= {key: config[other] for key, other in family.gguf.equal.items()}
     if family.linear_attention:
         config |= _recurrent(family, own)
+    if family.attention.per_layer:
+        config |= _layers_apart(family, header, own)
     config |= {flag: True for flag in _biases(family, header)}
     if family.gguf.rope:
         config |= _positions(path, architecture, family, own, header)
@@ -189,8 +195,7 @@ def _positions(path: Path, architecture: str, family: Family, own, header: Heade
         named = {"head_dim": size} if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
         return {"rope_parameters": rope, **named}
     if family.gguf.window_sizes:
-        sizes = {"head_dim": own("attention.key_length_swa"), "global_head_dim": size}
-        return {**sizes, **_windows(own, rope)}
+        return {"head_dim": own("attention.key_length_swa"), **_windows(own, rope)}
     return {"head_dim": size, "query_pre_attn_scalar": _assumed(own, size), **_windows(own, rope)}
 
 
@@ -203,6 +208,50 @@ def _proportional(path: Path, header: Header) -> dict[str, Any]:
     if not torch.equal(divisors, torch.where(torch.arange(len(divisors)) < turned, 1.0, STANDS)):
         raise SourceError(f"{path}: the divisors of frequencies in {FACTORS} do not leave out the last pairs alone")
     return {"rope_type": "proportional", "partial_rotary_factor": turned / len(divisors)}
+
+
+def _usual(path: Path, header: Header, family: Family, key: str, values: list[int]) -> int:
+    """The configuration's number of what a file lists by layer. Raises SourceError where no configuration of the
+    family says that.
+    """
+    keys = header.metadata
+    architecture = keys["general.architecture"]
+    usual = values[0]
+    expected = [usual] * len(values)
+    first = keys[f"{architecture}.block_count"] - keys.get(f"{architecture}.attention.shared_kv_layers", 0)
+    if key == "feed_forward_length" and family.ffn.doubled and values[-1] != usual:
+        expected[first:] = [2 * usual] * len(expected[first:])
+    if key == "attention.head_count_kv" and family.attention.values_are_keys:
+        slides = keys[f"{architecture}.attention.sliding_window_pattern"]
+        by_kind = dict(zip(slides, values, strict=False))
+        usual = by_kind.get(True, usual)
+        expected = [by_kind[sliding] for sliding in slides[: len(values)]]
+    if values != expected:
+        raise SourceError(
+            f"{path}: {architecture}.{key} differs from layer to layer: a GGUF file of uneven widths is no seed; give "
+            "the model's folder with config.json and *.safetensors instead"
+        )
+    return usual
+
+
+def _layers_apart(family: Family, header: Header, own) -> dict[str, Any]:
+    """What the full layers have of their own: their heads' size and number, values that are the keys."""
+    kinds = _windows(own, {})["layer_types"]
+    groups = own("attention.head_count_kv")
+    full = [layer for layer, kind in enumerate(kinds) if kind == "full_attention"]
+    apart = {str(layer): {"head_dim": own("attention.key_length")} for layer in full}
+    if isinstance(groups, list):
+        for layer in full:
+            apart[str(layer)][family.attention.kv_heads] = groups[layer]
+    config: dict[str, Any] = {family.attention.per_layer: apart}
+    widths = own("feed_forward_length")
+    if family.ffn.doubled and isinstance(widths, list):
+        config[family.ffn.doubled] = widths[-1] != widths[0]
+    if equal := family.attention.values_are_keys:
+        own_keys = [f"blk.{layer}.attn_k.weight" in header.tensors for layer in full]
+        own_values = [f"blk.{layer}.attn_v.weight" in header.tensors for layer in full]
+        config[equal.key] = own_keys != own_values
+    return config
 
 
 def _recurrent(family: Family, own) -> dict[str, Any]:

@@ -31,8 +31,17 @@ COMPENSATED_BITS = 8
 
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
-    """Embedding and untied head."""
-    return [n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights]
+    """Embedding, untied head, and further embeddings."""
+    layout = checkpoint.layout
+    return [n for n in (layout.embedding, layout.head, *layout.tables) if n in checkpoint.weights]
+
+
+def kept_matrices(checkpoint: Checkpoint) -> list[str]:
+    """Matrices that are not rounded, since nothing is known of what they read."""
+    layout = checkpoint.layout
+    names = (f"{module}.weight" for module in sorted(layout.kept))
+    stay = (name for name in names if name in checkpoint.weights and name not in layout.tables)
+    return [name for name in stay if checkpoint.weights[name].ndim == 2]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:
@@ -61,8 +70,9 @@ def outer_roundings(
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
     for name, types in fits.items():
-        weight, tied = checkpoint.weights[name], len(outer_matrices(checkpoint)) == 1
-        head = tied or name != outer_matrices(checkpoint)[0]
+        weight = checkpoint.weights[name]
+        tied = checkpoint.layout.head not in checkpoint.weights
+        head = name == (checkpoint.layout.embedding if tied else checkpoint.layout.head)
         compensations = []
         if compensated and head:
             compensations = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
