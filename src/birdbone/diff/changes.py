@@ -1,4 +1,6 @@
-"""Changes of a model in the model's own words: which neurons, key-value groups and weights went or came back."""
+"""Changes of a model in the model's own words: which neurons, key-value groups and weights went or
+came back.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from birdbone.model.masks import masked_tensor
 class NodeChange(NamedTuple):
     """One layer's nodes of a unit, bool over the seed's nodes.
 
-    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown`` where they are not.
+    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown``
+    where they are not.
     """
 
     nodes: Nodes
@@ -29,7 +32,9 @@ class NodeChange(NamedTuple):
 
 
 class WeightChange(NamedTuple):
-    """What happened to one tensor's weight mask: shares masked before and after, and the bits that changed sides."""
+    """What happened to one tensor's weight mask: shares masked before and after, and the bits that
+    changed sides.
+    """
 
     tensor: str
     before: float
@@ -39,7 +44,8 @@ class WeightChange(NamedTuple):
 
 
 def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
-    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps all.
+    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps
+    all.
 
     Without the seed all that came back counts as regrown.
     """
@@ -49,29 +55,44 @@ def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
                 back = ~before & after
-                as_before = back & _as_seed(new, seed, name, after) if seed and back.any() else torch.zeros_like(back)
+                as_before = (
+                    back & _as_seed(new, seed, name, after)
+                    if seed and back.any()
+                    else torch.zeros_like(back)
+                )
                 kept, gone = before & after, before & ~after
                 changes.append(NodeChange(nodes, kept, gone, back & ~as_before, as_before))
     return sorted(changes, key=lambda change: (change.nodes.layer, change.nodes.unit))
 
 
 def weight_changes(old: State, new: State) -> list[WeightChange]:
-    """Every tensor whose weight mask differs, by name; where nodes went too, its bits are not paired."""
+    """Every tensor whose weight mask differs, by name; where nodes went too, its bits are not
+    paired.
+    """
     changes = []
     for name in sorted({n for n in (*old.masks, *new.masks) if masked_tensor(n)}):
-        if name in old.masks and name in new.masks and old.masks.digest(name) == new.masks.digest(name):
+        if (
+            name in old.masks
+            and name in new.masks
+            and old.masks.digest(name) == new.masks.digest(name)
+        ):
             continue
         before, after = (_masked(masks, name) for masks in (old.masks, new.masks))
         gone = back = 0
         if before.kept is None or after.kept is None or before.kept.shape == after.kept.shape:
-            a, b = (m.kept if m.kept is not None else torch.ones((), dtype=torch.bool) for m in (before, after))
+            a, b = (
+                m.kept if m.kept is not None else torch.ones((), dtype=torch.bool)
+                for m in (before, after)
+            )
             gone, back = int((a & ~b).sum()), int((~a & b).sum())
         changes.append(WeightChange(masked_tensor(name), before.share, after.share, gone, back))
     return changes
 
 
 def node_words(changes: Iterable[NodeChange]) -> list[str]:
-    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 regrown``."""
+    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12
+    regrown``.
+    """
     lines: dict[int, list[str]] = {}
     for change in changes:
         lines.setdefault(change.nodes.layer, []).append(_words(change))
@@ -80,7 +101,11 @@ def node_words(changes: Iterable[NodeChange]) -> list[str]:
 
 def _words(change: NodeChange) -> str:
     parts = []
-    for what, mask in (("removed", change.removed), ("regrown", change.regrown), ("revived", change.revived)):
+    for what, mask in (
+        ("removed", change.removed),
+        ("regrown", change.regrown),
+        ("revived", change.revived),
+    ):
         numbers = mask.nonzero().flatten().tolist()
         if not numbers:
             continue
@@ -96,7 +121,9 @@ def _words(change: NodeChange) -> str:
 
 
 def _as_seed(new: State, seed: State, name: str, kept: Tensor) -> Tensor:
-    """Which of the kept nodes have all their weights as the seed has them, bool over the seed's nodes."""
+    """Which of the kept nodes have all their weights as the seed has them, bool over the seed's
+    nodes.
+    """
     same = torch.ones(int(kept.sum()), dtype=torch.bool)
     for tensor, axis in shifted_axes(new.config, {name}).items():
         if tensor in new.weights and tensor in seed.weights:

@@ -1,4 +1,6 @@
-"""The seed's coordinates: where two states hold different nodes, their tensors compare at the seed's full width."""
+"""The seed's coordinates: where two states hold different nodes, their tensors compare at the
+seed's full width.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,12 @@ def shifted_axes(config: dict, masks: set[str]) -> dict[str, Axis]:
         blocks = Layout(config).blocks
         axes = [blocks[layer].axes for layer in layers if layer < len(blocks)]
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ArtifactError(f"the model's configuration does not tell the widths of its nodes ({error!r})") from error
-    return {name: axis for block in axes for name, axis in block.items() if axis.nodes.name in masks}
+        raise ArtifactError(
+            f"the model's configuration does not tell the widths of its nodes ({error!r})"
+        ) from error
+    return {
+        name: axis for block in axes for name, axis in block.items() if axis.nodes.name in masks
+    }
 
 
 def fits(narrow: Spec, whole: Spec, axis: Axis, mask: Tensor) -> bool:

@@ -1,4 +1,6 @@
-"""A patched model as a folder that ``from_pretrained`` and ``kedro run --params=model=FOLDER`` take."""
+"""A patched model as a folder that ``from_pretrained`` and ``kedro run --params=model=FOLDER``
+take.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,21 @@ from birdbone.model import folder as stock
 
 
 def write_loadable(model: Path, tokenizer: Path, target: Path) -> None:
-    """Write the model in a ``ModelFolder`` as stock safetensors in float32, with its tokenizer, at once.
+    """Write the model in a ``ModelFolder`` as stock safetensors in float32, with its tokenizer, at
+    once.
 
     Raises SourceError where there is no tokenizer, ArtifactError where the model is damaged.
     """
     if not tokenizer.is_dir():
-        raise SourceError(f"{tokenizer}, the tokenizer to put beside the model, is missing: dvc checkout, or kedro run")
+        raise SourceError(
+            f"{tokenizer}, the tokenizer to put beside the model, is missing: dvc checkout, or "
+            "kedro run"
+        )
 
     def fill(place: Path) -> None:
-        shutil.copytree(tokenizer, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
+        shutil.copytree(
+            tokenizer, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST)
+        )
         stock.write_folder(ModelFolder(str(model)).load(), place, torch.float32)
 
     write_folder(target, fill)

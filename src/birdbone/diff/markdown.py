@@ -1,4 +1,6 @@
-"""``report.md``: one screen of a pull request: what was removed, what did it cost, can I take it back?"""
+"""``report.md``: one screen of a pull request: what was removed, what did it cost, can I take it
+back?
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ from birdbone.diff.report_data import Story
 from birdbone.report import numbers
 
 LINES, DIFF_LINES, WIDTH, BYTES = 40, 100, 180, 8_000
-"""Lines of a list or table, lines of a diff, characters of a line and bytes of a part that are shown: six parts and
-what stands around them stay under 60 kB, and a comment has 65,536 characters at most."""
+"""Lines of a list or table, lines of a diff, characters of a line and bytes of a part that are
+shown: six parts and what stands around them stay under 60 kB, and a comment has 65,536 characters
+at most.
+"""
 
 
 def report(story: Story, config: str, notebooks: str) -> str:
@@ -34,7 +38,11 @@ def plain(text: str) -> str:
 
 
 def _unchanged(story: Story) -> str:
-    return "No parameter changed." if story.old.config else f"None is known of {plain(story.old.label)}."
+    return (
+        "No parameter changed."
+        if story.old.config
+        else f"None is known of {plain(story.old.label)}."
+    )
 
 
 def _headline(story: Story) -> str:
@@ -55,21 +63,27 @@ def _headline(story: Story) -> str:
     ]
     was, now = before.get("perplexity", {}), after.get("perplexity", {})
     for domain in sorted({*was, *now}):
-        change = numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
+        change = (
+            numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
+        )
         shown = f"{numbers.plain(now.get(domain))} {f'({change})' if change else ''}".strip()
-        table.append(f"| perplexity, {plain(domain)} | {numbers.plain(was.get(domain))} | {shown} |")
+        table.append(
+            f"| perplexity, {plain(domain)} | {numbers.plain(was.get(domain))} | {shown} |"
+        )
     table = _first(table)
     verdict = f"**{story.metrics['verdict']}**"
     if "worst_change" in story.metrics:
         verdict += (
-            f": {plain(story.metrics['worst_domain'])} {numbers.change(story.metrics['worst_change'])} against the "
+            f": {plain(story.metrics['worst_domain'])} "
+            f"{numbers.change(story.metrics['worst_change'])} against the "
             f"seed, {numbers.share(story.metrics['limit'], 0)} allowed"
         )
     return "\n".join(
         [
             f"# Bundle {story.id}",
             "",
-            f"`{story.old.state.digest[:12]}` → `{story.new.state.digest[:12]}`. Verdict of the guard: {verdict}.",
+            f"`{story.old.state.digest[:12]}` → `{story.new.state.digest[:12]}`. Verdict of the "
+            f"guard: {verdict}.",
             "",
             f"| | before ({plain(story.old.label)}) | after ({plain(story.new.label)}) |",
             "|:--|--:|--:|",
@@ -88,19 +102,27 @@ def _structure(story: Story) -> list[str]:
             else ""
         )
         lines.append(
-            f"- {plain(change.tensor)}: masked {numbers.share(change.before)} → {numbers.share(change.after)}{moved}"
+            f"- {plain(change.tensor)}: masked {numbers.share(change.before)} → "
+            f"{numbers.share(change.after)}{moved}"
         )
     lines = _first(lines) if lines else ["- No node and no weight mask changed."]
     was, now = story.sparsity
     if was or now:
         lines += ["", "| layer | masked before | after |", "|--:|--:|--:|"]
         layers = sorted({*was, *now})
-        rows = [f"| {i} | {numbers.share(was.get(i, 0.0))} | {numbers.share(now.get(i, 0.0))} |" for i in layers]
+        rows = [
+            f"| {i} | {numbers.share(was.get(i, 0.0))} | {numbers.share(now.get(i, 0.0))} |"
+            for i in layers
+        ]
         lines += _first(rows, DIFF_LINES)
     tensors = story.summary["weights"]
     changed, elements = (sum(t[k] for t in tensors.values()) for k in ("changed", "elements"))
     size = numbers.size(story.summary["bytes"]["weights.patch"])
-    lines += ["", f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values (`weights.patch`: {size})."]
+    lines += [
+        "",
+        f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values "
+        f"(`weights.patch`: {size}).",
+    ]
     return lines
 
 
@@ -110,7 +132,9 @@ def _stages(story: Story) -> list[str]:
         same = was.get(number) or {}
         for stage in ("prune", "heal", "regrow", "verdict"):
             if stage in reports and reports[stage] != same.get(stage):
-                lines.append(f"- wave {number}, {_STAGES[stage][0]}: {_STAGES[stage][1](reports[stage])}")
+                lines.append(
+                    f"- wave {number}, {_STAGES[stage][0]}: {_STAGES[stage][1](reports[stage])}"
+                )
     quantize = story.new.records.figures.get("quantize") or {}
     if quantize and quantize != story.old.records.figures.get("quantize"):
         counts = ", ".join(f"{count} × {kind}" for kind, count in quantize["counts"].items())
@@ -122,7 +146,11 @@ def _pruned(report: dict) -> str:
     counts = {k: sum(report.get("removed", {}).get(k, {}).values()) for k in ("ffn", "kv")}
     words = [f"{counts['ffn']} FFN neurons"] if counts["ffn"] else []
     words += [f"{counts['kv']} key-value groups"] if counts["kv"] else []
-    return f"removed {', '.join(words)}" if words else f"nothing ({plain(report.get('why', 'masks alone'))})"
+    return (
+        f"removed {', '.join(words)}"
+        if words
+        else f"nothing ({plain(report.get('why', 'masks alone'))})"
+    )
 
 
 def _healed(report: dict) -> str:
@@ -142,7 +170,9 @@ def _regrown(report: dict) -> str:
 
 def _judged(report: dict) -> str:
     change = report.get("worst_change")
-    return plain(report["status"]) + (f", worst domain {numbers.change(change)}" if change is not None else "")
+    return plain(report["status"]) + (
+        f", worst domain {numbers.change(change)}" if change is not None else ""
+    )
 
 
 _STAGES = {
@@ -157,9 +187,12 @@ def _back(story: Story) -> list[str]:
     return [
         "```sh",
         f"birdbone diff verify {story.id}                       # every checksum",
-        f"birdbone diff revert {story.id} --to OUT              # the whole model as it was, bit for bit",
-        f"birdbone diff revert {story.id} --to OUT --layers 5   # one layer; --masks-only: what was removed",
-        "git revert COMMIT && dvc checkout                      # code, configuration and model together",
+        f"birdbone diff revert {story.id} --to OUT              # the whole model as it was, bit "
+        "for bit",
+        f"birdbone diff revert {story.id} --to OUT --layers 5   # one layer; --masks-only: what "
+        "was removed",
+        "git revert COMMIT && dvc checkout                      # code, configuration and model "
+        "together",
         "```",
     ]
 
@@ -171,7 +204,11 @@ def _section(title: str, lines: list[str]) -> str:
 def _fenced(text: str, kind: str) -> list[str]:
     """Text in a fence longer than any it holds."""
     fence = "`" * max(3, 1 + max((len(run) for run in _runs(text)), default=0))
-    return [fence + kind, *_first([_short(line) for line in text.rstrip("\n").split("\n")], DIFF_LINES), fence]
+    return [
+        fence + kind,
+        *_first([_short(line) for line in text.rstrip("\n").split("\n")], DIFF_LINES),
+        fence,
+    ]
 
 
 def _runs(text: str) -> list[str]:
@@ -182,7 +219,11 @@ def _first(lines: list[str], most: int = LINES) -> list[str]:
     """As many lines as there is room for, and how many those are not."""
     sizes = accumulate(len(line.encode(errors="replace")) + 1 for line in lines)
     most = min(most, sum(size <= BYTES for size in sizes))
-    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
+    return (
+        lines
+        if len(lines) <= most
+        else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
+    )
 
 
 def _short(line: str) -> str:

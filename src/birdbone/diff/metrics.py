@@ -1,4 +1,6 @@
-"""The figures of a bundle: size, speed, perplexity, canaries and the guard's verdict, before and after."""
+"""The figures of a bundle: size, speed, perplexity, canaries and the guard's verdict, before and
+after.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ NOT_JUDGED = "not judged"
 
 
 def metrics(old: Side, new: Side) -> dict:
-    """``metrics.json``: ``{before, after, verdict, worst_domain, worst_change, limit}``, less what is not known."""
+    """``metrics.json``: ``{before, after, verdict, worst_domain, worst_change, limit}``, less what
+    is not known.
+    """
     final = new.records.figures.get("final") or {}
     known = bool(final) and not new.records.figures.get("is_seed")
     return {
@@ -32,11 +36,22 @@ def figures_of(side: Side) -> dict:
     judged = final.get("domains", {})
     if known.get("is_seed"):
         perplexity = {d: f["seed_perplexity"] for d, f in judged.items()}
-        found |= {"bytes": seed.get("bytes_f16"), "perplexity": perplexity, "canaries": answered(seed.get("canaries"))}
+        found |= {
+            "bytes": seed.get("bytes_f16"),
+            "perplexity": perplexity,
+            "canaries": answered(seed.get("canaries")),
+        }
     else:
         tokens = sum(f["tokens"] for f in judged.values())
-        found |= {k: sum(f[k] * f["tokens"] for f in judged.values()) / tokens for k in ("kl", "top1") if tokens}
-        found |= {"bytes": quantize.get("tensor_bytes"), "canaries": answered(final.get("canaries"))}
+        found |= {
+            k: sum(f[k] * f["tokens"] for f in judged.values()) / tokens
+            for k in ("kl", "top1")
+            if tokens
+        }
+        found |= {
+            "bytes": quantize.get("tensor_bytes"),
+            "canaries": answered(final.get("canaries")),
+        }
         found["perplexity"] = {d: f["perplexity"] for d, f in judged.items()}
         found["tokens_per_second"] = (known.get("headline") or {}).get("tokens_per_second")
     return {k: v for k, v in found.items() if v not in (None, {})}
@@ -48,14 +63,20 @@ def parameters(state: State) -> int:
 
 
 def macs_per_token(state: State) -> int:
-    """Multiply-accumulates per token in linear layers and the output head, as ``Checkpoint`` counts them."""
+    """Multiply-accumulates per token in linear layers and the output head, as ``Checkpoint`` counts
+    them.
+    """
     shapes = {name: spec.shape for name, spec in state.weights.specs.items()}
     layout = Layout(state.config)
-    return layout.macs_per_token(shapes, sum(_masked(state, f"{module}.weight") for module in layout.linears))
+    return layout.macs_per_token(
+        shapes, sum(_masked(state, f"{module}.weight") for module in layout.linears)
+    )
 
 
 def sparsity(state: State) -> dict[int, float]:
-    """Layer -> share of its linear layers' weights that weight masks set to zero; layers without any are left out."""
+    """Layer -> share of its linear layers' weights that weight masks set to zero; layers without
+    any are left out.
+    """
     shares = {}
     for block in Layout(state.config).blocks:
         names = [f"{module}.weight" for module in block.linears]

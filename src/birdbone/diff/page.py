@@ -1,4 +1,6 @@
-"""``report.html``: the bundle's report with pictures, one small file that opens with no network and no script."""
+"""``report.html``: the bundle's report with pictures, one small file that opens with no network and
+no script.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def page(story: Story, config: str, notebooks: str) -> str:
             healing=pictures.healing(curves) if curves else None,
             words=node_words(story.nodes),
             text=report(story, config, notebooks),
-            tensors=sorted(story.summary["weights"].items(), key=lambda row: (-row[1]["changed"], row[0])),
+            tensors=sorted(
+                story.summary["weights"].items(), key=lambda row: (-row[1]["changed"], row[0])
+            ),
             configuration=config,
             notebooks=notebooks,
             states=pictures.STATES,

@@ -1,7 +1,7 @@
 """A part of a bundle: some layers, or the masks without the healing.
 
-A bundle leads from state x to state y (reverting: from its new to its old one). A partial step gives a third state
-that is consistent in itself and has a digest of its own:
+A bundle leads from state x to state y (reverting: from its new to its old one). A partial step
+gives a third state that is consistent in itself and has a digest of its own:
 
 - ``layers``: everything of these decoder blocks, weights and masks, is y's; everything else stays x's.
 - ``masks_only``: the masks are y's. A weight has y's value where its node, or its bit of a weight mask, is kept in
@@ -24,10 +24,13 @@ from birdbone.model.layout import Axis, Layout, Nodes
 from birdbone.model.masks import masked_tensor, weight_name
 
 
-def mixed(x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, masks_only: bool) -> State:
+def mixed(
+    x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, masks_only: bool
+) -> State:
     """The state between x and y; ``axes`` are those of the tensors whose nodes differ.
 
-    Raises BundleError when the model has no such layer, or when masks alone would not fit the weights.
+    Raises BundleError when the model has no such layer, or when masks alone would not fit the
+    weights.
     """
     inside = _within(x, layers)
     masks = _chosen(x.masks, y.masks, lambda name: inside(_tensor_of(x, name)))
@@ -40,7 +43,11 @@ def mixed(x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, ma
         _check(name, x, y, masks, axes.get(name) if name in cut else None, name in cut)
 
     def read(name: str) -> Tensor:
-        return _mix(name, x, y, masks, axes[name] if name in cut else None) if name in touched else x.weights[name]
+        return (
+            _mix(name, x, y, masks, axes[name] if name in cut else None)
+            if name in touched
+            else x.weights[name]
+        )
 
     specs = {n: y.weights.specs[n] if n in touched else s for n, s in x.weights.specs.items()}
     known = {n: x.weights.digest(n) for n in specs if n not in touched}
@@ -78,9 +85,12 @@ def _check(name: str, x: State, y: State, masks: Tensors, axis: Axis | None, cut
     a, b = (s.weights.specs.get(name) for s in (x, y))
     sound = a and b and a.dtype == b.dtype and (axis if cut else a == b)
     if not sound or any(
-        m.specs.get(weight_name(name), spec).shape != spec.shape for m, spec in ((x.masks, a), (masks, b))
+        m.specs.get(weight_name(name), spec).shape != spec.shape
+        for m, spec in ((x.masks, a), (masks, b))
     ):
-        raise BundleError(f"masks alone do not fit tensor {name}, which changed in more than its masks: take both")
+        raise BundleError(
+            f"masks alone do not fit tensor {name}, which changed in more than its masks: take both"
+        )
 
 
 def _within(x: State, layers: set[int] | None):
@@ -91,7 +101,9 @@ def _within(x: State, layers: set[int] | None):
     prefixes = tuple(f"{family.blocks}.{layer}." for layer in sorted(layers))
     for layer, prefix in zip(sorted(layers), prefixes, strict=True):
         if not any(n.startswith(prefix) for n in x.weights):
-            raise BundleError(f"{x.weights.origin} has no layer {layer}: none of its tensors begins with {prefix}")
+            raise BundleError(
+                f"{x.weights.origin} has no layer {layer}: none of its tensors begins with {prefix}"
+            )
     return lambda name: name.startswith(prefixes)
 
 

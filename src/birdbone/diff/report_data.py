@@ -19,8 +19,9 @@ EDGES = np.linspace(-5, 0, 41)
 
 @dataclass(frozen=True)
 class Story:
-    """``deltas``: layer -> counts [len(EDGES) - 1] of its linear weights that changed, by how much; smaller
-    changes count in the first, larger in the last. ``summary``: as ``patch.write_patches`` returns it.
+    """``deltas``: layer -> counts [len(EDGES) - 1] of its linear weights that changed, by how much;
+    smaller changes count in the first, larger in the last. ``summary``: as ``patch.write_patches``
+    returns it.
     """
 
     id: str
@@ -35,7 +36,9 @@ class Story:
 
 
 def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict) -> Story:
-    """The story of a bundle; reads every linear weight that changed and kept its shape once more."""
+    """The story of a bundle; reads every linear weight that changed and kept its shape once
+    more.
+    """
     return Story(
         name,
         old,
@@ -50,11 +53,15 @@ def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict)
 
 
 def deltas(old: Side, new: Side) -> dict[int, np.ndarray]:
-    """Histograms of how much the linear layers' weights changed, per layer, where their shapes are still the same."""
+    """Histograms of how much the linear layers' weights changed, per layer, where their shapes are
+    still the same.
+    """
     histograms: dict[int, np.ndarray] = {}
     a, b = old.state.weights, new.state.weights
     blocks = Layout(new.state.config).blocks
-    for layer, name in ((block.layer, f"{module}.weight") for block in blocks for module in block.linears):
+    for layer, name in (
+        (block.layer, f"{module}.weight") for block in blocks for module in block.linears
+    ):
         if name not in a or a.specs[name] != b.specs[name] or a.digest(name) == b.digest(name):
             continue
         before, change = a[name].float(), b[name].float()

@@ -24,7 +24,8 @@ HERE = "."
 class Side:
     """One model state, what is known of it, and how DVC holds it.
 
-    tracked: as ``dvc.lock`` has it, None outside DVC. config: the resolved parameters, empty where unknown.
+    tracked: as ``dvc.lock`` has it, None outside DVC. config: the resolved parameters, empty where
+    unknown.
     """
 
     label: str
@@ -36,10 +37,12 @@ class Side:
 
 @contextmanager
 def opened(root: Path, *names: str) -> Iterator[list[Side]]:
-    """The sides that these arguments name, in the same order; models of other revisions are fetched from DVC.
+    """The sides that these arguments name, in the same order; models of other revisions are fetched
+    from DVC.
 
-    ``.`` is the workspace's accepted model; a path that holds a model is that model; a bundle's id is the commit
-    that added it; all else is a git revision. Raises SourceError where it is none of these.
+    ``.`` is the workspace's accepted model; a path that holds a model is that model; a bundle's id
+    is the commit that added it; all else is a git revision. Raises SourceError where it is none of
+    these.
     """
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="birdbone-")))
@@ -64,7 +67,9 @@ def commit_of(root: Path, bundle: str) -> str:
     path = f"{BUNDLES}/{bundle}/manifest.json"
     found = git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
     if not found:
-        raise BundleError(f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model")
+        raise BundleError(
+            f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model"
+        )
     return found[-1]
 
 
@@ -73,24 +78,35 @@ def _side(root: Path, name: str, place: Path) -> Side:
         read, names = workspace(root)
         tracked = tracked_model(read(LOCK))
         path = _latest(root) if tracked is None else root / tracked.path
-        return Side("workspace", open_state(path), read_records(read, names), resolved(root), tracked)
-    if Path(name).is_dir() and any((Path(name) / f).is_file() for f in ("config.json", "model.safetensors")):
+        return Side(
+            "workspace", open_state(path), read_records(read, names), resolved(root), tracked
+        )
+    if Path(name).is_dir() and any(
+        (Path(name) / f).is_file() for f in ("config.json", "model.safetensors")
+    ):
         return Side(name, open_state(Path(name)))
     bundle = (root / BUNDLES / Path(name).name / "manifest.json").is_file()
     rev = commit_of(root, Path(name).name) if bundle else name
     try:
         read, names = revision(root, rev)
     except SourceError as error:
-        raise SourceError(f"{name} is neither a model's folder nor a bundle nor a git revision") from error
+        raise SourceError(
+            f"{name} is neither a model's folder nor a bundle nor a git revision"
+        ) from error
     tracked = tracked_model(read(LOCK))
     if tracked is None:
-        raise SourceError(f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one")
+        raise SourceError(
+            f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one"
+        )
     _fetch(root, rev, tracked.path, place)
     return Side(name, open_state(place), read_records(read, names), resolved(root, rev), tracked)
 
 
 def _latest(root: Path) -> Path:
-    found = sorted(root.glob("models/default/wave_*/accepted"), key=lambda p: int(p.parent.name.removeprefix("wave_")))
+    found = sorted(
+        root.glob("models/default/wave_*/accepted"),
+        key=lambda p: int(p.parent.name.removeprefix("wave_")),
+    )
     if not found:
         raise SourceError("the workspace has no accepted model yet: kedro run, or dvc checkout")
     return found[-1]
@@ -104,4 +120,6 @@ def _fetch(root: Path, rev: str, path: str, place: Path) -> None:
     try:
         DVCFileSystem(str(root), rev=rev).get(path, str(place), recursive=True)
     except (DvcException, OSError) as error:
-        raise SourceError(f"{path} of {rev} is in neither DVC's cache nor a remote ({error}): dvc pull it") from error
+        raise SourceError(
+            f"{path} of {rev} is in neither DVC's cache nor a remote ({error}): dvc pull it"
+        ) from error

@@ -31,9 +31,18 @@ class Tensors(Mapping[str, Tensor]):
     """
 
     def __init__(
-        self, origin: str, specs: dict[str, Spec], read: Callable[[str], Tensor], digests: dict[str, str] | None = None
+        self,
+        origin: str,
+        specs: dict[str, Spec],
+        read: Callable[[str], Tensor],
+        digests: dict[str, str] | None = None,
     ) -> None:
-        self.origin, self.specs, self._read, self._digests = origin, specs, read, dict(digests or {})
+        self.origin, self.specs, self._read, self._digests = (
+            origin,
+            specs,
+            read,
+            dict(digests or {}),
+        )
 
     def verified(self, name: str) -> tuple[Tensor, str]:
         """A tensor and its digest. Raises ArtifactError where that is not the known one."""
@@ -41,7 +50,8 @@ class Tensors(Mapping[str, Tensor]):
         found = tensor_digest(tensor)
         if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, found) != found:
             raise ArtifactError(
-                f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): make or download it "
+                f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): "
+                "make or download it "
                 "again, or restore it with dvc checkout"
             )
         return tensor, found
@@ -78,9 +88,15 @@ class State:
         return state_digest(self.config, weights.items(), masks.items())
 
 
-def state_digest(config: dict, weights: Iterable[tuple[str, str]], masks: Iterable[tuple[str, str]]) -> str:
+def state_digest(
+    config: dict, weights: Iterable[tuple[str, str]], masks: Iterable[tuple[str, str]]
+) -> str:
     """``Checkpoint.digest`` from the configuration and (name, tensor digest) pairs."""
-    text = json.dumps(config, sort_keys=True, default=str) + names_digest(weights) + names_digest(masks)
+    text = (
+        json.dumps(config, sort_keys=True, default=str)
+        + names_digest(weights)
+        + names_digest(masks)
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -95,9 +111,11 @@ def state_of(checkpoint: Checkpoint) -> State:
 
 
 def open_state(folder: Path) -> State:
-    """The state in a folder: a Hugging Face one (with ``config.json``; no masks), or one of ``ModelFolder``.
+    """The state in a folder: a Hugging Face one (with ``config.json``; no masks), or one of
+    ``ModelFolder``.
 
-    Raises SourceError when it is neither or holds pickles, ArtifactError when files are missing or damaged.
+    Raises SourceError when it is neither or holds pickles, ArtifactError when files are missing or
+    damaged.
     """
     if (folder / "config.json").is_file():
         return _hugging_face(folder)
@@ -109,17 +127,24 @@ def open_state(folder: Path) -> State:
         weights = _recorded(folder / WEIGHTS, manifest["weights"])
         masks = _recorded(folder / MASKS, manifest["masks"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{folder / MANIFEST} is not the manifest of a model ({error!r})") from error
+        raise SourceError(
+            f"{folder / MANIFEST} is not the manifest of a model ({error!r})"
+        ) from error
     state = State(config, weights, masks)
     if state.digest != recorded:
-        raise ArtifactError(f"{folder / MANIFEST}: the digest is not that of its tensors: run the stage that makes it")
+        raise ArtifactError(
+            f"{folder / MANIFEST}: the digest is not that of its tensors: run the stage that makes "
+            "it"
+        )
     return state
 
 
 def write_state(folder: Path, state: State) -> str:
-    """Write a state as ``ModelFolder`` does, at once, with one tensor in memory at a time; returns its digest.
+    """Write a state as ``ModelFolder`` does, at once, with one tensor in memory at a time; returns
+    its digest.
 
-    Raises ArtifactError when a tensor is not what its digest says or the disk is full; nothing is replaced then.
+    Raises ArtifactError when a tensor is not what its digest says or the disk is full; nothing is
+    replaced then.
     """
 
     def fill(place: Path) -> dict:
@@ -132,11 +157,15 @@ def write_state(folder: Path, state: State) -> str:
 
 
 def _held(origin: str, tensors: dict[str, Tensor]) -> Tensors:
-    return Tensors(origin, {n: spec_of(t) for n, t in tensors.items()}, lambda name: tensors[name].detach())
+    return Tensors(
+        origin, {n: spec_of(t) for n, t in tensors.items()}, lambda name: tensors[name].detach()
+    )
 
 
 class _File:
-    """One safetensors file, checked when opened. Mapped anew for each tensor: pages a map has read count as memory."""
+    """One safetensors file, checked when opened. Mapped anew for each tensor: pages a map has read
+    count as memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.specs = path, {}
@@ -145,14 +174,22 @@ class _File:
             for name in file.keys():
                 code, shape = file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()
                 if code not in codes:
-                    raise ArtifactError(f"{path}: tensor {name} is of type {code}, which is not supported")
+                    raise ArtifactError(
+                        f"{path}: tensor {name} is of type {code}, which is not supported"
+                    )
                 self.specs[name] = Spec(codes[code], tuple(shape))
 
     def read(self, name: str) -> Tensor:
         with self._mapped() as file:
             tensor = file.get_tensor(name)
-        if tensor.dtype == torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
-            raise ArtifactError(f"{self.path}: tensor {name} is bool and holds bytes other than 0 and 1")
+        if (
+            tensor.dtype == torch.bool
+            and tensor.numel()
+            and int(tensor.view(torch.uint8).max()) > 1
+        ):
+            raise ArtifactError(
+                f"{self.path}: tensor {name} is bool and holds bytes other than 0 and 1"
+            )
         return tensor
 
     @contextmanager
@@ -161,7 +198,9 @@ class _File:
             with safe_open(self.path, "pt") as file:
                 yield file
         except (SafetensorError, OSError, ValueError) as error:
-            raise ArtifactError(f"{self.path} is missing, truncated or corrupted ({error}). Get it again") from error
+            raise ArtifactError(
+                f"{self.path} is missing, truncated or corrupted ({error}). Get it again"
+            ) from error
 
 
 def _recorded(path: Path, records: dict[str, dict]) -> Tensors:
@@ -188,9 +227,13 @@ def _hugging_face(folder: Path) -> State:
         from birdbone.sources.files import PICKLES, refusal
 
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
-        raise SourceError(refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}")
+        raise SourceError(
+            refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}"
+        )
     specs = {n: f.specs[n] for n, f in files.items()}
-    return State(config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _held("no masks", {}))
+    return State(
+        config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _held("no masks", {})
+    )
 
 
 def _shards(folder: Path) -> dict[str, _File]:
@@ -198,12 +241,16 @@ def _shards(folder: Path) -> dict[str, _File]:
     index = _json_object(folder / INDEX).get("weight_map")
     names = index.values() if isinstance(index, dict) else ()
     if not names or not all(isinstance(f, str) and Path(f).name == f for f in names):
-        raise ArtifactError(f"{folder / INDEX} does not map tensors to files of this folder. Download it again")
+        raise ArtifactError(
+            f"{folder / INDEX} does not map tensors to files of this folder. Download it again"
+        )
     files = {name: _File(folder / name) for name in sorted(set(names))}
     held = {(tensor, name) for name, file in files.items() for tensor in file.specs}
     if held != set(index.items()):
         odd = min(held ^ set(index.items()))
-        raise ArtifactError(f"{folder / INDEX} and {odd[1]} do not agree on tensor {odd[0]}. Download them again")
+        raise ArtifactError(
+            f"{folder / INDEX} and {odd[1]} do not agree on tensor {odd[0]}. Download them again"
+        )
     return {tensor: files[name] for tensor, name in index.items()}
 
 
@@ -219,13 +266,19 @@ def _json_object(path: Path) -> dict:
 
 
 def _write(path: Path, tensors: Tensors) -> dict[str, dict]:
-    """One safetensors file, streamed, widest types first so that all are aligned; returns its records."""
+    """One safetensors file, streamed, widest types first so that all are aligned; returns its
+    records.
+    """
     stored = {n: s.stored for n, s in tensors.specs.items()}
     order = sorted(stored, key=lambda n: (-stored[n].dtype.itemsize, n))
     header, records, end = {}, {}, 0
     for name in order:
         begin, end = end, end + stored[name].nbytes
-        header[name] = {"dtype": CODES[stored[name].dtype], "shape": stored[name].shape, "data_offsets": [begin, end]}
+        header[name] = {
+            "dtype": CODES[stored[name].dtype],
+            "shape": stored[name].shape,
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("xb") as file:

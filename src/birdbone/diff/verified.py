@@ -18,5 +18,7 @@ def verify_bundle(folder: Path) -> dict:
     counts = verify(folder)
     core = manifest["core"]
     if (counts["old"], counts["new"]) != (core["base"], core["new"]):
-        raise BundleError(f"{folder}: its patches and its manifest are of different models: restore both")
+        raise BundleError(
+            f"{folder}: its patches and its manifest are of different models: restore both"
+        )
     return {"id": manifest["id"], **counts}

@@ -1,1 +1,3 @@
-"""The project's life in git: configuration and notebook diffs, hooks, and the gate of a pull request."""
+"""The project's life in git: configuration and notebook diffs, hooks, and the gate of a pull
+request.
+"""

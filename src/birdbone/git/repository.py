@@ -1,4 +1,6 @@
-"""The few questions to git that hooks and gate ask, answered in bytes. Paths are relative to the repository."""
+"""The few questions to git that hooks and gate ask, answered in bytes. Paths are relative to the
+repository.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,18 @@ from pathlib import Path
 from birdbone.errors import BirdboneError
 
 INDEX = ""
-"""The revision whose ``:path`` is what the commit under way will hold; also under ``git commit -a``, for which git
-gives its hooks an index of its own."""
+"""The revision whose ``:path`` is what the commit under way will hold; also under ``git commit
+-a``, for which git gives its hooks an index of its own.
+"""
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A file that a commit under way adds or changes. status: git's letter, ``A`` for an added one."""
+    """A file that a commit under way adds or changes. status: git's letter, ``A`` for an added
+    one.
+    """
 
     path: str
     status: str
@@ -33,8 +38,12 @@ def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes:
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         if "not a git repository" in said:
-            raise BirdboneError(f"{root} is no git repository: git init && git add -A && git commit -m begin")
-        raise BirdboneError(f"git {' '.join(arguments[:4])}: {said or f'failed with exit code {done.returncode}'}")
+            raise BirdboneError(
+                f"{root} is no git repository: git init && git add -A && git commit -m begin"
+            )
+        raise BirdboneError(
+            f"git {' '.join(arguments[:4])}: {said or f'failed with exit code {done.returncode}'}"
+        )
     return done.stdout
 
 
@@ -46,13 +55,17 @@ def top(folder: Path) -> Path:
 def commit(root: Path, revision: str) -> str | None:
     """A revision's full commit id, None where git knows no such revision."""
     try:
-        return git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
+        return (
+            git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
+        )
     except BirdboneError:
         return None
 
 
 def merged(root: Path, a: str, b: str) -> tuple[str, list[str]]:
-    """The tree that merging two commits gives, and the paths that conflict in it; nothing is written to the branch."""
+    """The tree that merging two commits gives, and the paths that conflict in it; nothing is
+    written to the branch.
+    """
     line = ("git", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", a, b)
     done = subprocess.run(line, cwd=root, capture_output=True)
     if done.returncode not in (0, 1):
@@ -64,9 +77,9 @@ def merged(root: Path, a: str, b: str) -> tuple[str, list[str]]:
 
 def staged(root: Path) -> list[Blob]:
     """The files that the commit under way adds or changes; links and submodules left out."""
-    fields = git(root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(
-        b"\0"
-    )
+    fields = git(
+        root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT"
+    ).split(b"\0")
     found = []
     for entry, path in zip(fields[0:-1:2], fields[1::2], strict=True):
         _, mode, _, sha, status = entry.decode().lstrip(":").split(" ")
@@ -98,5 +111,7 @@ def names(root: Path, revision: str, pattern: str) -> list[str]:
     if revision == INDEX:
         found = git(root, "ls-files", "-z", "--", pattern)
     else:
-        found = git(root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern)
+        found = git(
+            root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern
+        )
     return [name.decode(errors="surrogateescape") for name in found.split(b"\0") if name]

@@ -1,4 +1,6 @@
-"""A mixture's tensors under llama.cpp's names for ``glm4moe``, which no stock converter writes from such a model."""
+"""A mixture's tensors under llama.cpp's names for ``glm4moe``, which no stock converter writes from
+such a model.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def write_mixture(
 
 @dataclass
 class MixturePlan:
-    """What goes into the file: keys, names, types and bytes, as ``Plan`` has them for dense models."""
+    """What goes into the file: keys, names, types and bytes, as ``Plan`` has them for dense
+    models.
+    """
 
     mixture: Mixture
     default_type: str
@@ -56,7 +60,9 @@ class MixturePlan:
     def __post_init__(self) -> None:
         self.config = stock_config(self.mixture)
         if self.default_type not in FLOATS and self.default_type not in GRIDS:
-            raise ExportError(f"unknown tensor type {self.default_type!r}; known: {', '.join([*FLOATS, *GRIDS])}")
+            raise ExportError(
+                f"unknown tensor type {self.default_type!r}; known: {', '.join([*FLOATS, *GRIDS])}"
+            )
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
@@ -64,7 +70,10 @@ class MixturePlan:
         weights = stock_weights(self.mixture)
         for name in [n for n in weights if n.endswith("experts.gate_up_proj")]:
             gate, up = weights.pop(name).chunk(2, dim=1)
-            weights |= {name.replace("gate_up_proj", "gate"): gate, name.replace("gate_up_proj", "up"): up}
+            weights |= {
+                name.replace("gate_up_proj", "gate"): gate,
+                name.replace("gate_up_proj", "up"): up,
+            }
         return weights
 
     @property

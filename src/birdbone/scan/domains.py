@@ -1,4 +1,5 @@
-"""What the nodes do on each of several labelled text sets: one pass, kept up to the last window if it is cut off.
+"""What the nodes do on each of several labelled text sets: one pass, kept up to the last window if
+it is cut off.
 
 Legend: T tokens of a window, N windows of a label, S sampled tokens over all labels.
 """
@@ -80,9 +81,11 @@ class LabelSums:
 
 
 def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> dict[str, Tensor]:
-    """As many tokens from each label, ``count`` in all: label -> [S / labels, 2] of (window, position), in order.
+    """As many tokens from each label, ``count`` in all: label -> [S / labels, 2] of (window,
+    position), in order.
 
-    A window's last position has no gradient and is never drawn. Raises ConfigError when a label has too few.
+    A window's last position has no gradient and is never drawn. Raises ConfigError when a label has
+    too few.
     """
     share = count // len(windows)
     found = {}
@@ -90,8 +93,10 @@ def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> d
         places = torch.cartesian_prod(torch.arange(len(ids)), torch.arange(ids.shape[1] - 1))
         if len(places) < max(share, 1) or share < 1:
             raise ConfigError(
-                f"parameter domains.profile_tokens: {count} over {len(windows)} sets are {share} each, but "
-                f"{label} has {len(places)} scanned tokens; give at least one and at most that, or raise scan_tokens"
+                f"parameter domains.profile_tokens: {count} over {len(windows)} sets are {share} "
+                "each, but "
+                f"{label} has {len(places)} scanned tokens; give at least one and at most that, or "
+                "raise scan_tokens"
             )
         generator = torch.Generator().manual_seed(random_seed * 1009 + number)
         chosen = torch.randperm(len(places), generator=generator)[:share].sort().values
@@ -111,8 +116,9 @@ def scan_label(
     block: int,
     state: Path,
 ) -> LabelSums:
-    """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are there already),
-    sums to ``state`` every few windows and at the end, from where an unfinished scan goes on.
+    """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are
+    there already), sums to ``state`` every few windows and at the end, from where an unfinished
+    scan goes on.
     """
     device = device_of(network)
     sums = LabelSums.load(state)
@@ -133,9 +139,9 @@ def scan_label(
 class Responses:
     """The nodes of one kind in one layer, on every label.
 
-    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels, nodes]:
-    activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps (mean ∫SPS, z within
-    the layer).
+    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels,
+    nodes]: activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps
+    (mean ∫SPS, z within the layer).
     """
 
     profile: Tensor
@@ -149,9 +155,9 @@ class Responses:
 class DomainProfile:
     """What all nodes do on each label.
 
-    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``, ``window`` and
-    ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens: scanned, per label. model: the
-    digest of the model that was scanned.
+    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``,
+    ``window`` and ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens:
+    scanned, per label. model: the digest of the model that was scanned.
     """
 
     layers: dict[str, list[Responses]]
@@ -182,7 +188,9 @@ class DomainProfile:
                 layers.setdefault(kind, [])
         for kind, rows in layers.items():
             while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
+                rows.append(
+                    Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES))
+                )
         return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
 
 
@@ -209,7 +217,9 @@ def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
 
 
 def sampled_places(sampled: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``' places, label after label."""
+    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``' places, label after
+    label.
+    """
     domain = torch.cat([torch.full((len(at),), i) for i, at in enumerate(sampled.values())])
     window, position = torch.cat(list(sampled.values())).T
     places = {"domain": domain, "window": window, "position": position}

@@ -13,9 +13,11 @@ from birdbone.scan.picture import Picture, difference, mean_picture, token_pictu
 SCOPES: tuple[Scope, ...] = ("layer", "model")
 
 
-def write_pictures(scan: Scan, folder: Path, prompt: str | None = None, source: str | None = None) -> list[str]:
-    """``layer-norm.png``, ``global-norm.png`` (∫SPS), ``tokens.gif`` for up to ``LONGEST`` tokens, and
-    ``neuroimage.html`` with the first ``FRAMES`` tokens. Returns the names written.
+def write_pictures(
+    scan: Scan, folder: Path, prompt: str | None = None, source: str | None = None
+) -> list[str]:
+    """``layer-norm.png``, ``global-norm.png`` (∫SPS), ``tokens.gif`` for up to ``LONGEST`` tokens,
+    and ``neuroimage.html`` with the first ``FRAMES`` tokens. Returns the names written.
     """
     means = {scope: mean_picture(scan, scope, source) for scope in SCOPES}
     tokens = [i for i, own in enumerate(scan.sources) if source in (None, own)][:FRAMES]
@@ -33,10 +35,13 @@ def write_pictures(scan: Scan, folder: Path, prompt: str | None = None, source: 
 def write_difference(
     one: Scan, other: Scan, folder: Path, source: str | None = None, minus_source: str | None = None
 ) -> tuple[list[str], Picture]:
-    """The same files for one scan's (text set's) mean picture minus another's, beside both. Returns the names
-    written and the layer-norm difference. Raises as ``difference`` does.
+    """The same files for one scan's (text set's) mean picture minus another's, beside both. Returns
+    the names written and the layer-norm difference. Raises as ``difference`` does.
     """
-    pairs = {scope: (mean_picture(one, scope, source), mean_picture(other, scope, minus_source)) for scope in SCOPES}
+    pairs = {
+        scope: (mean_picture(one, scope, source), mean_picture(other, scope, minus_source))
+        for scope in SCOPES
+    }
     differences = {scope: difference(*pair) for scope, pair in pairs.items()}
     written = _write_means(differences, folder, None)
     html = page({scope: [found] for scope, found in differences.items()}, ["difference"])

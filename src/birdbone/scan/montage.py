@@ -1,7 +1,9 @@
-"""Where each module's blocks lie in a picture: one slice per layer, slices side by side as in a brain scan.
+"""Where each module's blocks lie in a picture: one slice per layer, slices side by side as in a
+brain scan.
 
-In a slice the attention modules stand one on another at the left (query, key, value, output), the FFN's at the
-right; the last one is turned (its columns downwards), so that a row of the FFN's three is one run of neurons.
+In a slice the attention modules stand one on another at the left (query, key, value, output), the
+FFN's at the right; the last one is turned (its columns downwards), so that a row of the FFN's three
+is one run of neurons.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ SPACE = 1
 
 @dataclass(frozen=True)
 class Tile:
-    """A module's place: its top left block, its row and column blocks, and whether it is drawn turned."""
+    """A module's place: its top left block, its row and column blocks, and whether it is drawn
+    turned.
+    """
 
     module: Module
     top: int
@@ -41,7 +45,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Montage:
-    """All tiles on a canvas of ``height`` × ``width`` blocks; slices: layer -> (top, left, height, width)."""
+    """All tiles on a canvas of ``height`` × ``width`` blocks; slices: layer -> (top, left, height,
+    width).
+    """
 
     tiles: tuple[Tile, ...]
     slices: dict[int, tuple[int, int, int, int]]
@@ -59,7 +65,9 @@ class Montage:
 
 
 def montage(modules: tuple[Module, ...], block: int, shape: float = 1.75) -> Montage:
-    """Slices in as many columns as bring the canvas near to ``shape`` (width / height) with few places empty."""
+    """Slices in as many columns as bring the canvas near to ``shape`` (width / height) with few
+    places empty.
+    """
     layers: dict[int, list[Module]] = {}
     for module in modules:
         layers.setdefault(module.layer, []).append(module)
@@ -78,7 +86,9 @@ def montage(modules: tuple[Module, ...], block: int, shape: float = 1.75) -> Mon
     for i, (layer, found) in enumerate(own.items()):
         top, left = gap + i // columns * down, i % columns * right
         slices[layer] = (top, left, height, width)
-        tiles += [Tile(t.module, t.top + top, t.left + left, t.rows, t.columns, t.turned) for t in found]
+        tiles += [
+            Tile(t.module, t.top + top, t.left + left, t.rows, t.columns, t.turned) for t in found
+        ]
     rows = -(-len(own) // columns)
     return Montage(tuple(tiles), slices, rows * down, columns * right - gap)
 
@@ -99,4 +109,6 @@ def _slice(modules: list[Module], block: int) -> list[Tile]:
 
 
 def _tile(module: Module, top: int, left: int, block: int, turned: bool = False) -> Tile:
-    return Tile(module, top, left, blocks(module.outputs, block), blocks(module.inputs, block), turned)
+    return Tile(
+        module, top, left, blocks(module.outputs, block), blocks(module.inputs, block), turned
+    )

@@ -1,4 +1,6 @@
-"""The model to scan: the profile's seed, a folder that a stage wrote, or any source a seed may come from."""
+"""The model to scan: the profile's seed, a folder that a stage wrote, or any source a seed may come
+from.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Opened(NamedTuple):
 
 
 def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
-    """The profile's seed where it was loaded before, else its preset; or what was asked for by name or path.
+    """The profile's seed where it was loaded before, else its preset; or what was asked for by name
+    or path.
 
     Raises SourceError or ArtifactError naming what was looked for.
     """
@@ -38,9 +41,13 @@ def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
     if asked and (Path(asked) / MANIFEST).is_file():
         place = Path(asked).resolve()
         own = _seed_name(places["data"], seed)
-        return _stored(place, own if place == seed.resolve() else f"{own}, {place.parent.name}/{place.name}")
+        return _stored(
+            place, own if place == seed.resolve() else f"{own}, {place.parent.name}/{place.name}"
+        )
     settings = loader.checked
-    source = locate(asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()})
+    source = locate(
+        asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()}
+    )
     checkpoint, write_tokenizer = load(
         source, settings.random_seed, lambda: [d.text for d in documents(settings.text.source)]
     )
@@ -52,12 +59,22 @@ def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
 def _stored(folder: Path, name: str) -> Opened:
     digest = read_manifest(folder).get("digest")
     if digest is None:
-        raise SourceError(f"{folder} holds no model that a stage wrote: give models/<profile>/seed or .../accepted")
+        raise SourceError(
+            f"{folder} holds no model that a stage wrote: give models/<profile>/seed or "
+            ".../accepted"
+        )
     near = [parent / "tokenizer" for parent in folder.resolve().parents[:2]]
     tokenizer = next((place for place in near if (place / MANIFEST).is_file()), None)
     if tokenizer is None:
-        raise SourceError(f"{folder} has no tokenizer beside it: run the seed stage, kedro run --pipelines=seed")
-    return Opened(name, digest, ModelFolder(str(folder)).load(), read_tokenizer(FileFolder(str(tokenizer)).load()))
+        raise SourceError(
+            f"{folder} has no tokenizer beside it: run the seed stage, kedro run --pipelines=seed"
+        )
+    return Opened(
+        name,
+        digest,
+        ModelFolder(str(folder)).load(),
+        read_tokenizer(FileFolder(str(tokenizer)).load()),
+    )
 
 
 def _seed_name(data: Path, seed: Path) -> str:

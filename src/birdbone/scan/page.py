@@ -1,4 +1,6 @@
-"""The interactive neuroimage: one HTML file that needs no network; equal pictures give equal text."""
+"""The interactive neuroimage: one HTML file that needs no network; equal pictures give equal
+text.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,11 @@ FRAMES = 64
 """Tokens that a page can step through; a longer scan shows its first ones."""
 
 
-def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: str | None = None) -> str:
-    """Pictures of each norm (``layer``, ``model``), the same ones under the same ``labels``, to step through and play.
+def page(
+    pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: str | None = None
+) -> str:
+    """Pictures of each norm (``layer``, ``model``), the same ones under the same ``labels``, to
+    step through and play.
 
     Hovering names module, layer, the block's neurons and features, z(A), z(G) and SPS.
     Raises ValueError when a norm has not one picture per label.
@@ -36,10 +41,25 @@ def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: 
         for scope, found in pictures.items()
     }
     tiles = [
-        [t.module.name, t.module.layer, t.top, t.left, t.rows, t.columns, t.turned, t.module.inputs, t.module.outputs]
+        [
+            t.module.name,
+            t.module.layer,
+            t.top,
+            t.left,
+            t.rows,
+            t.columns,
+            t.turned,
+            t.module.inputs,
+            t.module.outputs,
+        ]
         for t in plan.tiles
     ]
-    data = {"norms": norms, "tiles": tiles, "labels": list(labels), "size": [plan.height, plan.width]}
+    data = {
+        "norms": norms,
+        "tiles": tiles,
+        "labels": list(labels),
+        "size": [plan.height, plan.width],
+    }
     data["block"] = first.block
     return rendered(
         "birdbone.scan/page.html",
@@ -76,7 +96,9 @@ def _figure(picture: Picture, plan: Montage, bound: float) -> go.Figure:
     )
     for layer, (top, left, _, _) in plan.slices.items():
         words = f"layer {layer}" if layer >= 0 else "outside layers"
-        figure.add_annotation(x=left - 0.5, y=top - 1.6, text=words, showarrow=False, xanchor="left")
+        figure.add_annotation(
+            x=left - 0.5, y=top - 1.6, text=words, showarrow=False, xanchor="left"
+        )
     figure.update_annotations(font={"size": 10, "color": FAINT})
     figure.update_layout(
         template="none",
@@ -87,5 +109,7 @@ def _figure(picture: Picture, plan: Montage, bound: float) -> go.Figure:
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
     )
     figure.update_xaxes(visible=False, range=[-0.5, plan.width - 0.5], constrain="domain")
-    figure.update_yaxes(visible=False, range=[plan.height - 0.5, -0.5], scaleanchor="x", constrain="domain")
+    figure.update_yaxes(
+        visible=False, range=[plan.height - 0.5, -0.5], scaleanchor="x", constrain="domain"
+    )
     return figure

@@ -1,4 +1,6 @@
-"""Block norms of a model on windows of text, written while it reads them: one chunk of ``.mscan`` per window."""
+"""Block norms of a model on windows of text, written while it reads them: one chunk of ``.mscan``
+per window.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ log = logging.getLogger("birdbone")
 
 
 def modules_of(checkpoint: Checkpoint) -> list[Module]:
-    """Every linear module of every block, in the order of the data's flow, with its present widths."""
+    """Every linear module of every block, in the order of the data's flow, with its present
+    widths.
+    """
     return [
         Module(name, block.layer, *reversed(checkpoint.weights[f"{name}.weight"].shape))
         for block in checkpoint.layout.blocks
@@ -27,7 +31,9 @@ def modules_of(checkpoint: Checkpoint) -> list[Module]:
 
 
 def token_texts(tokenizer, ids: Tensor) -> list[str]:
-    """The text of each token of a window that has a successor [T-1], as the tokenizer would show it alone."""
+    """The text of each token of a window that has a successor [T-1], as the tokenizer would show it
+    alone.
+    """
     return [tokenizer.decode([i]) for i in ids[:-1].tolist()]
 
 
@@ -39,12 +45,19 @@ def append(writer: ScanWriter, pairs: Pairs, tokens: list[str], source: str, blo
 
 
 def open_writer(
-    path: Path, *, model: str, model_digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]
+    path: Path,
+    *,
+    model: str,
+    model_digest: str,
+    modules: list[Module],
+    block: int,
+    wanted: list[tuple[str, list[str]]],
 ) -> tuple[ScanWriter, int]:
-    """A writer, and how many of the ``wanted`` chunks (text set, token texts) are in the file already.
+    """A writer, and how many of the ``wanted`` chunks (text set, token texts) are in the file
+    already.
 
-    A scan of the same model that begins like the one wanted goes on where it was cut off; any other file
-    at this path is written anew.
+    A scan of the same model that begins like the one wanted goes on where it was cut off; any other
+    file at this path is written anew.
     """
     kept = _kept(path, model_digest, modules, block, wanted) if path.is_file() else 0
     if kept:
@@ -53,7 +66,9 @@ def open_writer(
     return ScanWriter(path, model=model, model_digest=model_digest, modules=modules, block=block), 0
 
 
-def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]) -> int:
+def _kept(
+    path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]
+) -> int:
     try:
         scan = open_scan(path, model_digest=digest, partial=True)
     except ArtifactError as error:

@@ -13,7 +13,13 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
         [
             Node(
                 read_texts,
-                ["seed_model", "tokenizer", "params:domains", "params:device", "params:random_seed"],
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "params:domains",
+                    "params:device",
+                    "params:random_seed",
+                ],
                 "domain_texts",
                 name="texts",
             ),

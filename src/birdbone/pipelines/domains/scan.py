@@ -33,7 +33,8 @@ def scan(
 ) -> tuple[Path, DomainProfile]:
     """The ``.mscan`` of every label's windows, and what every node does on each label.
 
-    Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
+    Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it
+    stopped.
     """
     labels = texts.labels
     block = sps_scan.block

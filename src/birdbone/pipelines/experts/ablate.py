@@ -1,4 +1,6 @@
-"""Does silencing an expert hurt the domain it is labelled with more than random nodes, and more than other domains?"""
+"""Does silencing an expert hurt the domain it is labelled with more than random nodes, and more
+than other domains?
+"""
 
 from __future__ import annotations
 
@@ -31,21 +33,27 @@ def ablate(
     device: str,
     random_seed: int,
 ) -> dict:
-    """Silences the most selective experts on held-out text, each beside random sets of equal size and layers.
+    """Silences the most selective experts on held-out text, each beside random sets of equal size
+    and layers.
 
-    Of every domain's experts the most selective go first, then every domain's second, ``experts.ablated`` in
-    all. Changes of loss are in nats per token; effects and their intervals as ``algo.ablation.effects`` has them.
-    Raises ArtifactError where the experts are another model's, ConfigError where too little text was held out.
+    Of every domain's experts the most selective go first, then every domain's second,
+    ``experts.ablated`` in all. Changes of loss are in nats per token; effects and their intervals
+    as ``algo.ablation.effects`` has them. Raises ArtifactError where the experts are another
+    model's, ConfigError where too little text was held out.
     """
     if experts.model != seed.digest:
         raise ArtifactError(
-            "experts were found in another model than seed_model: run pipelines domains and experts again"
+            "experts were found in another model than seed_model: run pipelines domains and "
+            "experts again"
         )
     labels = experts_report["labels"]
     windows, domain = _held_out(domain_texts, labels, settings.ablation_tokens)
     chosen = _chosen(experts_report, settings.ablated)
     summary = {
-        "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
+        "tokens": {
+            label: int((domain == d).sum()) * (windows.shape[1] - 1)
+            for d, label in enumerate(labels)
+        },
         "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
         "random_sets": settings.random_sets,
         "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
@@ -70,7 +78,10 @@ def ablate(
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {
         **summary,
-        "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
+        "loss": {
+            d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1)
+            for i, d in enumerate(labels)
+        },
         "experts": [
             {
                 "id": e["id"],
@@ -94,8 +105,10 @@ def summary_line(ablation: dict) -> str:
     hurt = sum(row["effect"][1] > 0 for row in rows)
     selective = sum(row["selectivity"][1] > 0 for row in rows)
     return (
-        f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, {selective} more "
-        f"than they hurt the others; on average {nats(mean['effect'])} and {nats(mean['selectivity'])} nats per token. "
+        f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, "
+        f"{selective} more "
+        f"than they hurt the others; on average {nats(mean['effect'])} and "
+        f"{nats(mean['selectivity'])} nats per token. "
         f"Labels: {ablation['verdict']}"
     )
 
@@ -108,7 +121,8 @@ def _held_out(domain_texts: LabelledTexts, labels: list[str], tokens: int) -> tu
         windows = len(domain_texts.heldout[label])
         if windows < max(2, count):
             raise ConfigError(
-                f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of {length}, domain {label} "
+                f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of "
+                f"{length}, domain {label} "
                 f"holds out {windows}: lower it, or raise domains.heldout_tokens"
             )
     count = max(2, count)

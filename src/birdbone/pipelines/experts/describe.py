@@ -18,8 +18,9 @@ BEFORE, AFTER = 10, 4
 class Domains:
     """What the pipeline ``domains`` measured.
 
-    labels: names of the domains. profiles: layer -> [nodes, S]; measures: name -> layer -> [labels, nodes];
-    sampled: ``domain``, ``window``, ``position`` [S]; windows: label -> scanned tokens [windows, T].
+    labels: names of the domains. profiles: layer -> [nodes, S]; measures: name -> layer -> [labels,
+    nodes]; sampled: ``domain``, ``window``, ``position`` [S]; windows: label -> scanned tokens
+    [windows, T].
     """
 
     labels: list[str]
@@ -29,10 +30,13 @@ class Domains:
     windows: dict[str, Tensor]
 
 
-def described(domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int) -> list[dict]:
-    """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure, ``selectivity`` and
-    ``threshold``, by how much the best of them is in ``excess``, ``labels`` (furthest first; none: general),
-    ``tokens`` that fire it most, ``nodes`` that matter most to its domain.
+def described(
+    domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int
+) -> list[dict]:
+    """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure,
+    ``selectivity`` and ``threshold``, by how much the best of them is in ``excess``, ``labels``
+    (furthest first; none: general), ``tokens`` that fire it most, ``nodes`` that matter most to its
+    domain.
     """
     measure = settings.measure
     found = {
@@ -49,7 +53,9 @@ def described(domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSe
             {
                 "size": sum(len(nodes) for nodes in members.values()),
                 "layers": {str(layer): len(nodes) for layer, nodes in members.items()},
-                "enrichment": {name: _by_label(domains, one[place].enrichment) for name, one in found.items()},
+                "enrichment": {
+                    name: _by_label(domains, one[place].enrichment) for name, one in found.items()
+                },
                 "selectivity": _by_label(domains, judged.selectivity),
                 "threshold": _by_label(domains, judged.threshold),
                 "excess": round(float(excess[domain]), 4),
@@ -81,7 +87,9 @@ def _tokens(domains: Domains, tokenizer, strength: Tensor, count: int) -> list[d
 
 def _nodes(values: dict[int, Tensor], members: Nodes, domain: int) -> list[list[int]]:
     """[layer, node] of those with the largest value in a domain, dearest first."""
-    rows = [(-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes]
+    rows = [
+        (-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes
+    ]
     return [[layer, node] for _, layer, node in sorted(rows)[:SHOWN_NODES]]
 
 

@@ -9,7 +9,9 @@ from birdbone.pipelines.experts.page import page
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """experts: find, ablate, page; not part of the main job. Reads what the pipeline domains wrote."""
+    """experts: find, ablate, page; not part of the main job. Reads what the pipeline domains
+    wrote.
+    """
     return Pipeline(
         [
             Node(

@@ -17,8 +17,9 @@ from birdbone.model.judging.prompts import prompt_ids
 def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:
     """What the GGUF file will be called and keyed by; see ``check_form``.
 
-    What only weights and the tokenizer can tell of the last stages is checked here, before anything is computed:
-    raises ExportError for a seed that the export's files cannot hold, TextError for prompts that cannot be asked.
+    What only weights and the tokenizer can tell of the last stages is checked here, before anything
+    is computed: raises ExportError for a seed that the export's files cannot hold, TextError for
+    prompts that cannot be asked.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
     for prompt in prompts:

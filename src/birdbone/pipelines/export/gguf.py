@@ -24,7 +24,9 @@ def export_gguf(
 
     def write(folder: Path) -> None:
         path = folder / GGUF_NAME
-        metadata = {"name": f"{about['name']} (birdbone)"} | ({"license": about["licence"]} if about["licence"] else {})
+        metadata = {"name": f"{about['name']} (birdbone)"} | (
+            {"license": about["licence"]} if about["licence"] else {}
+        )
         asked = write_gguf(
             path,
             with_vectors(accepted, packed, types),

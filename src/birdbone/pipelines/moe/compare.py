@@ -60,4 +60,6 @@ def compare(
         "referee": exact,
     }
     path = gguf_folder / GGUF_NAME
-    return report, speeds(path, source, tokenizer_folder, kind, counts, settings.speed_tokens, threads)
+    return report, speeds(
+        path, source, tokenizer_folder, kind, counts, settings.speed_tokens, threads
+    )

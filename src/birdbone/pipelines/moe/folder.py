@@ -20,7 +20,9 @@ def folder(
     about: dict,
     command: str,
 ) -> Callable[[Path], None]:
-    """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
+    """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model
+    card.
+    """
     mixture = mixture_from(source, split, healed)
 
     def write(place: Path) -> None:

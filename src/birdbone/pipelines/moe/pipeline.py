@@ -35,12 +35,24 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             ),
             Node(
                 heal_routers,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device", "scratch"],
+                [
+                    model,
+                    "moe_split",
+                    "seed_model",
+                    "texts",
+                    "params:moe.heal",
+                    "params:device",
+                    "scratch",
+                ],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
-            Node(folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"),
-            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
+            Node(
+                folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"
+            ),
+            Node(
+                gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"
+            ),
             Node(
                 compare,
                 [

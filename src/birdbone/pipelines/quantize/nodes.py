@@ -1,4 +1,6 @@
-"""Stage 9, first half: rounding onto GGUF grids, types chosen by what they cost, judged by the guard."""
+"""Stage 9, first half: rounding onto GGUF grids, types chosen by what they cost, judged by the
+guard.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def quantize(
         domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
         tasks, lost = {}, {}
         if bound <= max_loss:
-            tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
+            tasks, lost = guarded(
+                "rounded", state, tokenizer_folder, seed_tasks, device, random_seed
+            )
         trials.append(
             {
                 "bytes": fixed + _size(options, chosen),
@@ -88,7 +92,9 @@ def quantize(
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
-    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
+    best = (
+        min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
+    )
     types = best["types"]
     state, packed = rounder.apply(types)
     report = {
@@ -108,19 +114,24 @@ def quantize(
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
         "trials": [
-            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")}
+            {
+                k: t[k]
+                for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")
+            }
             for t in trials
         ],
     }
     return Quantized(packed, types), report
 
 
-def _search(options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int) -> None:
+def _search(
+    options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int
+) -> None:
     """Along the line through what was measured to the fewest bytes that just fit ``limit``.
 
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
-    costs are nats per token, to first order the change itself: the first step goes by them alone. Where
-    no trial has passed, one more measures the finest types.
+    costs are nats per token, to first order the change itself: the first step goes by them alone.
+    Where no trial has passed, one more measures the finest types.
     """
     smallest, floor = (
         _cost(options, assign(options, max_bytes=0)),
@@ -137,14 +148,18 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
         measure(assign(options, max_cost=floor))
 
 
-def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool) -> float:
-    """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
+def _aim(
+    passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool
+) -> float:
+    """The predicted cost to try next, from (predicted, measured) points; the first passed one is a
+    guess.
 
-    Between the dearest that passed and the cheapest that failed, by their line, or half way where the last step
-    failed: measured changes are no smooth line, which may lead over a cliff ``again``. On past the last two where
-    none failed, at first as if predicted and measured were one; after two failures and nothing measured
-    that passed, by the line through those two, for the guess was too low. What failed within the limit
-    failed by a benchmark task, which no line foretells: half way.
+    Between the dearest that passed and the cheapest that failed, by their line, or half way where
+    the last step failed: measured changes are no smooth line, which may lead over a cliff
+    ``again``. On past the last two where none failed, at first as if predicted and measured were
+    one; after two failures and nothing measured that passed, by the line through those two, for the
+    guess was too low. What failed within the limit failed by a benchmark task, which no line
+    foretells: half way.
     """
     low, high = max(passed), min(failed, default=None)
     if high is None:

@@ -36,8 +36,8 @@ def measure_files(
     model: str,
     threads: int | None,
 ) -> tuple[dict, dict]:
-    """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
-    llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
+    """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types,
+    all by llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
     """
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
         f16 = Path(temporary) / "seed-f16.gguf"
@@ -54,7 +54,9 @@ def measure_files(
             )
         for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
-            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
+            found.append(
+                (f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads))
+            )
         rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
         qualities, reference = {}, Path(temporary)
         for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
@@ -81,7 +83,9 @@ def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> di
 
 
 def _source_file(model: Any, models: dict) -> Path | None:
-    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
+    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into
+    it.
+    """
     source = locate(model, models)
     return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 

@@ -34,7 +34,9 @@ def measure_final(
     device: str,
     random_seed: int,
 ) -> dict:
-    """The export's own weights against the seed on the test text, canaries, and texts side by side."""
+    """The export's own weights against the seed on the test text, canaries, and texts side by
+    side.
+    """
     place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
     ends, full = end_tokens(tokenizer_folder, tokenizer), build(seed, place)
     after = build(dequantized(accepted, quantized.packed, quantized.types), place)

@@ -23,7 +23,9 @@ def load_seed(
     model: as ``locate`` takes it. A random model has its tokenizer trained on ``text_source``.
     """
     source = locate(model, models)
-    checkpoint, write_tokenizer = load(source, random_seed, lambda: [d.text for d in documents(text_source)])
+    checkpoint, write_tokenizer = load(
+        source, random_seed, lambda: [d.text for d in documents(text_source)]
+    )
     path = source.get("path")
     about = {
         "name": source["name"],

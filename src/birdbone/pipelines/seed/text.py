@@ -26,11 +26,13 @@ log = logging.getLogger("birdbone")
 
 
 def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> Texts:
-    """Token windows from the sources: calibration and healing less what the seed will write, guard and test.
+    """Token windows from the sources: calibration and healing less what the seed will write, guard
+    and test.
 
-    Whole documents go to one split, by a hash of their title; test is read by the report alone. A domain that
-    is the healing text's own source has its guard and test documents apart from what healing reads. Raises
-    TextError where guard or test text is among the documents that healing reads.
+    Whole documents go to one split, by a hash of their title; test is read by the report alone. A
+    domain that is the healing text's own source has its guard and test documents apart from what
+    healing reads. Raises TextError where guard or test text is among the documents that healing
+    reads.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
 
@@ -45,14 +47,18 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     window, end = text.window, tokenizer.eos_token_id
     template = chat if text.chat else None
     parts = split(documents(text.source, template), random_seed, HEAL_SHARES)
-    check = packed_windows(parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window")
+    check = packed_windows(
+        parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window"
+    )
     windows: dict[str, Tensor] = {}
     guard: dict[str, Domain] = {}
     test: dict[str, Domain] = {}
     read = 0
     for name, by_seed in written_places(text).items():
         count = int((~by_seed).sum()) * window
-        windows[name] = packed_windows(parts["heal"], encode, count, window, name, skip=read, separator=end)
+        windows[name] = packed_windows(
+            parts["heal"], encode, count, window, name, skip=read, separator=end
+        )
         read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if read else set()
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
@@ -62,7 +68,9 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         elif read:
             unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
         else:
-            unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
+            unseen = split(
+                parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
+            )
         for name, domains in (("guard", guard), ("test", test)):
             part = unseen[name]
             ids, numbers = document_windows(part, encode, tokens[name], window, name, domain)
@@ -70,8 +78,10 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
             spoken = [part[i] for i in numbers.unique()]
             if any(document.text in healing for document in spoken):
                 raise TextError(
-                    f"parameter text.guard_domains: {domain} holds documents that text.source ({text.source}) gives "
-                    "to healing, so that it would judge by what was learnt. Give other text, or the very same source"
+                    f"parameter text.guard_domains: {domain} holds documents that text.source "
+                    f"({text.source}) gives "
+                    "to healing, so that it would judge by what was learnt. Give other text, or "
+                    "the very same source"
                 )
             if len(spoken) < FEW:
                 log.warning(

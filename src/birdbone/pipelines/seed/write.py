@@ -24,7 +24,9 @@ def write_text(
     device: str,
     random_seed: int,
 ) -> Texts:
-    """The windows read, and in calibration and healing evenly between them those the seed writes itself."""
+    """The windows read, and in calibration and healing evenly between them those the seed writes
+    itself.
+    """
     places = written_places(text)
     counts = [int(by_seed.sum()) for by_seed in places.values()]
     if not any(counts):

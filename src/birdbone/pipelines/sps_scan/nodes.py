@@ -1,4 +1,6 @@
-"""Stage 3: the ∫SPS scan. True gradients, A and G of the same position, every score from one pass."""
+"""Stage 3: the ∫SPS scan. True gradients, A and G of the same position, every score from one
+pass.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def node_scores(
 
 
 def _norms(seed: Checkpoint, block: Block, unit: str) -> tuple[Tensor, Tensor]:
-    """Norms of what enters and leaves each node: rows of what drives it, columns of what reads it."""
+    """Norms of what enters and leaves each node: rows of what drives it, columns of what reads
+    it.
+    """
     drives = [f"{module}.weight" for module in UNITS[unit].enters(block)]
     reader = f"{block.reader(unit)}.weight"
     if block.axes[drives[0]].entries == 1:

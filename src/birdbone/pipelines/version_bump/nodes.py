@@ -23,8 +23,8 @@ def preview(
     parameters: dict,
     *waves: dict,
 ) -> Callable[[Path], dict]:
-    """A writer of the bundle from the seed to this run's model, less ``weights.patch``: `birdbone bundle` makes that
-    against the last commit, for review.
+    """A writer of the bundle from the seed to this run's model, less ``weights.patch``: `birdbone
+    bundle` makes that against the last commit, for review.
 
     waves: the report of each, in order.
     """

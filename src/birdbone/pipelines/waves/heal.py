@@ -27,8 +27,8 @@ def heal_wave(
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
-    The state that check text likes best is handed on, the pruned one included. Each wave goes on in the healing
-    text where the one before stopped.
+    The state that check text likes best is handed on, the pruned one included. Each wave goes on in
+    the healing text where the one before stopped.
     """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"

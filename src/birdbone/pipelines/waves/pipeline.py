@@ -1,4 +1,6 @@
-"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report → ``wave_2.prune`` …"""
+"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report →
+``wave_2.prune`` …
+"""
 
 from kedro.pipeline import Node, Pipeline
 

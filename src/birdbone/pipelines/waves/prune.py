@@ -33,7 +33,9 @@ def prune_wave(
     rounding: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
-    """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
+    """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if
+    asked.
+    """
     wave = before["wave"] + 1
     if not may_prune(before):
         report = {"changed": False, "removed": {}, "why": why_not(before)}

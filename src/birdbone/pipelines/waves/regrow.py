@@ -30,7 +30,8 @@ def regrow_wave(
     random_seed: int,
     scratch: Path,
 ) -> tuple[Checkpoint, dict]:
-    """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
+    """Bring back up to ``share`` of the removed neurons where the loss is still over its last
+    accepted value.
 
     They stay only where check text likes the model better with them.
     """
