@@ -75,8 +75,8 @@ def _headline(story: Story) -> str:
     if "worst_change" in story.metrics:
         verdict += (
             f": {plain(story.metrics['worst_domain'])} "
-            f"{numbers.change(story.metrics['worst_change'])} against the "
-            f"seed, {numbers.share(story.metrics['limit'], 0)} allowed"
+            f"{numbers.change(story.metrics['worst_change'])} against the seed, "
+            f"{numbers.share(story.metrics['limit'], 0)} allowed"
         )
     return "\n".join(
         [

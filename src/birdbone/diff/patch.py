@@ -86,8 +86,7 @@ def _axes(
     if axes and seed is None:
         raise BundleError(
             f"{', '.join(masks)} keep other nodes in the new model than in the old one: give the "
-            "seed, "
-            "in whose coordinates they compare"
+            "seed, in whose coordinates they compare"
         )
     found = {}
     for name, axis in axes.items():
@@ -100,8 +99,7 @@ def _axes(
         if not any(wide):
             raise BundleError(
                 f"tensor {name} of the seed {seed.weights.origin} has not the width that mask "
-                f"{axis.nodes.name} tells "
-                "of: give the model that the masks are about"
+                f"{axis.nodes.name} tells of: give the model that the masks are about"
             )
         if all(wide) and {s.dtype for s in specs} == {whole.dtype}:
             found[name] = axis

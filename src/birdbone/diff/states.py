@@ -51,8 +51,7 @@ class Tensors(Mapping[str, Tensor]):
         if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, found) != found:
             raise ArtifactError(
                 f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): "
-                "make or download it "
-                "again, or restore it with dvc checkout"
+                "make or download it again, or restore it with dvc checkout"
             )
         return tensor, found
 

@@ -21,9 +21,8 @@ from birdbone.git.lock import LOCK, tracked_model
 GITHEAD = re.compile(r"GITHEAD_([0-9a-f]{40,64})")
 ONE_SIDE = (
     f"take one side's run whole: git checkout HEAD -- {LOCK} data conf (yours) or git checkout "
-    f"MERGE_HEAD -- {LOCK} "
-    "data conf (theirs), then dvc checkout; or keep both changes and run again: dvc repro, then "
-    "birdbone bundle"
+    f"MERGE_HEAD -- {LOCK} data conf (theirs), then dvc checkout; or keep both changes and run "
+    "again: dvc repro, then birdbone bundle"
 )
 
 Disagreement = tuple[str, str, str, str]

@@ -181,8 +181,7 @@ def referee(
             if not judged < limit:
                 raise ExportError(
                     f"llama.cpp's logits of the f32 mixture with {active} experts on differ from "
-                    "transformers': "
-                    f"KL {judged:.2e} (limit {limit:.0e})"
+                    f"transformers': KL {judged:.2e} (limit {limit:.0e})"
                 )
     return rows
 

@@ -94,8 +94,7 @@ def expert_shape(width: int, experts: int, shared_share: float, multiple: int = 
         ]
         raise ConfigError(
             f"parameter moe.split.experts: {width} nodes do not divide into {experts} experts and "
-            "a shared one of "
-            f"{parts - experts} times their width"
+            f"a shared one of {parts - experts} times their width"
             + (f" in multiples of {multiple}" if multiple > 1 else "")
             + f"; at this moe.split.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
         )

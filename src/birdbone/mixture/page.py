@@ -142,18 +142,16 @@ def card(shape: dict, about: dict, command: str) -> str:
     front |= {"library_name": "transformers", "tags": ["birdbone", "mixture-of-experts"]}
     name = markdown(about["name"])
     return (
-        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n"
+        "---\n"
+        f"{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n"
         f"# {name} as a mixture of experts\n\n"
         f"The feed-forward layers of {name} cut into a shared expert of {shape['shared']} neurons "
-        "and "
-        f"{shape['experts']} experts of {shape['width']}, grouped by {shape['grouping']}; "
-        f"{shape['active']} are on "
-        "per token. With all of them on (`num_experts_per_tok`) it is the dense model to rounding. "
-        "Stock "
-        "`Glm4MoeForCausalLM`. Load it in float32 or bfloat16: its routers are tiny on purpose, "
-        "and float16 rounds "
-        "them away. Made by birdbone.\n\n## "
-        f"Reproduce\n\n{fenced(reproduce(about, command), 'sh')}\n"
+        f"and {shape['experts']} experts of {shape['width']}, grouped by {shape['grouping']}; "
+        f"{shape['active']} are on per token. With all of them on (`num_experts_per_tok`) it is "
+        "the dense model to rounding. Stock `Glm4MoeForCausalLM`. Load it in float32 or bfloat16: "
+        "its routers are tiny on purpose, and float16 rounds them away. Made by birdbone.\n\n"
+        "## Reproduce\n\n"
+        f"{fenced(reproduce(about, command), 'sh')}\n"
     )
 
 

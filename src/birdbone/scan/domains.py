@@ -94,9 +94,8 @@ def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> d
         if len(places) < max(share, 1) or share < 1:
             raise ConfigError(
                 f"parameter domains.profile_tokens: {count} over {len(windows)} sets are {share} "
-                "each, but "
-                f"{label} has {len(places)} scanned tokens; give at least one and at most that, or "
-                "raise scan_tokens"
+                f"each, but {label} has {len(places)} scanned tokens; give at least one and at "
+                "most that, or raise scan_tokens"
             )
         generator = torch.Generator().manual_seed(random_seed * 1009 + number)
         chosen = torch.randperm(len(places), generator=generator)[:share].sort().values

@@ -108,8 +108,8 @@ def difference(one: Picture, other: Picture) -> Picture:
         )
         raise ArtifactError(
             f"scans of {one.model} and {other.model} have other modules or widths ({differ}), so "
-            "their blocks do not "
-            "correspond. `birdbone scan` gives pruned models at the seed's width: scan both with it"
+            "their blocks do not correspond. `birdbone scan` gives pruned models at the seed's "
+            "width: scan both with it"
         )
     if one.scope != other.scope:
         raise ConfigError("a difference needs two pictures of the same norm")

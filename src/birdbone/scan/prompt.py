@@ -39,8 +39,7 @@ def scan_prompt(
     if len(ids) < 2:
         raise TextError(
             f"the prompt has {len(ids)} token{'s' * (len(ids) != 1)}: give at least two, since "
-            "each is scored by its "
-            "successor"
+            "each is scored by its successor"
         )
     if context and len(ids) > context:
         raise TextError(

@@ -106,10 +106,8 @@ def summary_line(ablation: dict) -> str:
     selective = sum(row["selectivity"][1] > 0 for row in rows)
     return (
         f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, "
-        f"{selective} more "
-        f"than they hurt the others; on average {nats(mean['effect'])} and "
-        f"{nats(mean['selectivity'])} nats per token. "
-        f"Labels: {ablation['verdict']}"
+        f"{selective} more than they hurt the others; on average {nats(mean['effect'])} and "
+        f"{nats(mean['selectivity'])} nats per token. Labels: {ablation['verdict']}"
     )
 
 
@@ -122,8 +120,8 @@ def _held_out(domain_texts: LabelledTexts, labels: list[str], tokens: int) -> tu
         if windows < max(2, count):
             raise ConfigError(
                 f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of "
-                f"{length}, domain {label} "
-                f"holds out {windows}: lower it, or raise domains.heldout_tokens"
+                f"{length}, domain {label} holds out {windows}: lower it, or raise "
+                "domains.heldout_tokens"
             )
     count = max(2, count)
     windows = torch.cat([domain_texts.heldout[label][:count] for label in labels])

@@ -76,8 +76,7 @@ def referee(
     if abs(report["difference"]) > SAME_PERPLEXITY:
         raise ExportError(
             f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights "
-            f"{ours:.4f}: "
-            "they differ by more than 1 %, so the file is not the model"
+            f"{ours:.4f}: they differ by more than 1 %, so the file is not the model"
         )
     speed = llamacpp.speed(path, threads=threads, generated=settings.speed_tokens)
     return report, speed

@@ -79,9 +79,8 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
             if any(document.text in healing for document in spoken):
                 raise TextError(
                     f"parameter text.guard_domains: {domain} holds documents that text.source "
-                    f"({text.source}) gives "
-                    "to healing, so that it would judge by what was learnt. Give other text, or "
-                    "the very same source"
+                    f"({text.source}) gives to healing, so that it would judge by what was learnt. "
+                    "Give other text, or the very same source"
                 )
             if len(spoken) < FEW:
                 log.warning(
