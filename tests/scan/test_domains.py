@@ -13,14 +13,12 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.domains.texts import read_texts
 from birdbone.pipelines.sps_scan.settings import ScanSettings
-from birdbone.run.checks import check_outside
 from birdbone.scan import domains
 from birdbone.scan.domains import DomainProfile
-from birdbone.text.arithmetic import worksheets
 
 ABOUT = {"name": "small", "digest": "d" * 64}
 DOWN = "model.layers.1.mlp.down_proj"
@@ -47,7 +45,7 @@ def settings(sets) -> DomainSettings:
 def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
     block = ScanSettings(record_tokens=1, block=64)
     scratch = scratch or Path(tempfile.mkdtemp())
-    return scan(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
+    return scan_domains(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
 
 
 def test_every_set_has_windows_to_scan_and_to_hold_out(texts):

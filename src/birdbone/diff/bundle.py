@@ -1,8 +1,7 @@
-"""A bundle on disk: ``diffs/<id>/`` with both patches, the figures, the texts, and a manifest that
-covers them.
+"""A bundle on disk: ``diffs/<id>/`` with both patches, figures, texts and a manifest of them all.
 
-The id is the SHA-256 of what the change is made of, so that it survives rebase and squash; the
-parent commit is recorded beside it.
+The id is a SHA-256 of the change itself, so it survives rebase and squash. The parent commit is
+recorded beside it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from birdbone.datasets.atomic import MANIFEST, canonical_json, json_digest, write_folder
-from birdbone.diff.markdown import report
-from birdbone.diff.page import page
+from birdbone.diff.markdown import markdown_report
+from birdbone.diff.page import bundle_page
 from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
 from birdbone.diff.report_data import Story, story_of
 from birdbone.diff.revisions import BUNDLES, Side
@@ -26,7 +25,8 @@ from birdbone.git.notebooks import notebooks_text
 from birdbone.model.checkpoint import names_digest
 
 TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
-ID, STATE = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
+ID = re.compile(r"[0-9a-f]{12}")
+STATE = re.compile(r"[0-9a-f]{64}")
 SMALL = (
     "report.md",
     "report.html",
@@ -36,15 +36,13 @@ SMALL = (
     "notebooks.diff",
     MANIFEST,
 )
-"""What goes to git; ``weights.patch`` goes to DVC, and so does ``masks.patch`` where it is too
-large for git.
+"""Files that go to git. ``weights.patch`` goes to DVC, and so does a ``masks.patch`` too large for
+git.
 """
 
 
 def core_of(old: Side, new: Side) -> dict:
-    """What the id is made of: digests of base, new state, its masks and configuration, and the
-    tools' versions.
-    """
+    """What the id is made of: digests of both states, masks and configuration; tool versions."""
     return {
         "base": old.state.digest,
         "new": new.state.digest,
@@ -60,7 +58,7 @@ def bundle_id(core: dict) -> str:
 
 
 def write_bundle(old: Side, new: Side, seed: State | None, root: Path, parent: str | None) -> Path:
-    """Write ``diffs/<id>/`` at once and return it; an equal one that is there is written anew.
+    """Write ``diffs/<id>/`` at once and return it. One with the same id is replaced.
 
     Raises BundleError when the two states are one, or nodes differ and no seed is given.
     """
@@ -106,15 +104,14 @@ def write_texts(folder: Path, story: Story) -> None:
     )
     (folder / "config.diff").write_text(config)
     (folder / "notebooks.diff").write_text(notebooks)
-    (folder / "report.md").write_text(report(story, config, notebooks))
-    (folder / "report.html").write_text(page(story, config, notebooks))
+    (folder / "report.md").write_text(markdown_report(story, config, notebooks))
+    (folder / "report.html").write_text(bundle_page(story, config, notebooks))
 
 
 def read_bundle(folder: Path) -> dict:
-    """The manifest of a bundle whose small files are what it says; a patch that is DVC's need not
-    be there.
+    """The manifest of a bundle, its small files checked. Patches held by DVC may be absent.
 
-    Raises BundleError when it is none, ArtifactError naming the file that was changed.
+    Raises BundleError when the folder holds no bundle, ArtifactError naming the changed file.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
@@ -154,15 +151,13 @@ def read_bundle(folder: Path) -> dict:
 
 
 def read_metrics(folder: Path) -> dict:
-    """A bundle's ``metrics.json``. Raises ArtifactError where it has no verdict or figures that are
-    none.
-    """
+    """A bundle's ``metrics.json``. Raises ArtifactError where verdict or figures are malformed."""
     path = folder / "metrics.json"
     try:
-        found = json.loads(path.read_text())
-        change = found.get("worst_change", 0.0)
-        if isinstance(found["verdict"], str) and isinstance(change, float | int):
-            return found
+        figures = json.loads(path.read_text())
+        change = figures.get("worst_change", 0.0)
+        if isinstance(figures["verdict"], str) and isinstance(change, float | int):
+            return figures
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(
             f"{path} is not a bundle's figures ({error!r}): git checkout it"
@@ -170,19 +165,19 @@ def read_metrics(folder: Path) -> dict:
     raise ArtifactError(f"{path} is not a bundle's figures: git checkout it")
 
 
-def find(root: Path, name: str) -> Path:
-    """The bundle of this id (or its beginning), or in this folder. Raises BundleError where none or
-    several match.
+def find_bundle(root: Path, name: str) -> Path:
+    """The bundle in this folder, or whose id begins with this. Raises BundleError unless one
+    does.
     """
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
     if re.fullmatch(r"[0-9a-f]{4,12}", name):
-        found = [p.parent for p in (root / BUNDLES).glob(f"{name}*/{MANIFEST}")]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        folders = [p.parent for p in (root / BUNDLES).glob(f"{name}*/{MANIFEST}")]
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
             raise BundleError(
-                f"{name} begins the names of {len(found)} bundles: give more of the id"
+                f"{name} begins the names of {len(folders)} bundles: give more of the id"
             )
     raise BundleError(f"there is no bundle {name!r} in {BUNDLES}/: `birdbone diff list` names them")
 

@@ -2,9 +2,9 @@
 
 Layout: ``BBPATCH1``, length of the header (u64, little-endian), the header (canonical JSON, see
 ``header.Header``), SHA-256 of all of that (32 bytes); then the frames in the header's order with
-nothing between or behind them. A frame is one zstd stream of at most ``FRAME`` bytes of a tensor,
-turned so that the elements' first bytes come first, then their second ones (exponents lie together
-and compress). The same content gives the same bytes under one zstd version.
+nothing between or behind them. A frame is one zstd stream of at most ``FRAME`` bytes of a tensor.
+Its bytes are in planes: the first bytes of all elements, then their second bytes, and so on.
+Exponents then lie together and compress. One zstd version gives equal bytes for equal content.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORKERS = 2
 
 
 class PatchWriter:
-    """Writes a patch file at once: frames into a temporary file first, for the header comes before
+    """Writes a patch file at once. Frames go to a temporary file first: the header precedes
     them.
     """
 
@@ -70,7 +70,9 @@ class PatchWriter:
             packed = b"" if sparse and not count else _squeezed(data, spec.dtype.itemsize)
             return packed, hashlib.sha256(packed).hexdigest(), count
 
-        frames, total, starts = [], 0, cuts(spec.nbytes)
+        frames = []
+        total = 0
+        starts = cuts(spec.nbytes)
         for group in range(0, len(starts), 2 * WORKERS):
             some = starts[group : group + 2 * WORKERS]
             for at, (packed, digest, count) in zip(some, self.pool.map(work, some), strict=True):
@@ -81,9 +83,7 @@ class PatchWriter:
         return tuple(frames), total
 
     def finish(self, header: Header) -> int:
-        """Put the file in place; returns its size in bytes. Raises ValueError where it could not be
-        read back.
-        """
+        """Put the file in place; returns its size in bytes. Raises ValueError for a bad header."""
         self._frames.flush()
         text = canonical_json(header.model_dump()).encode()
         Header.model_validate_json(text)
@@ -99,9 +99,7 @@ class PatchWriter:
 
 
 class PatchFile:
-    """A patch file whose header is sound and whose frames have their places; the frames are checked
-    when read.
-    """
+    """A patch file whose header and frame positions are sound. Frames are checked when read."""
 
     def __init__(self, path: Path) -> None:
         """Raises ArtifactError when the file is missing, truncated, damaged or malformed."""
@@ -135,10 +133,10 @@ class PatchFile:
                 self._places[entry.name, part] = end
                 end += sum(frame[1] for frame in frames)
         if end != size:
-            raise self._damaged(f"it has {size} bytes where its header tells of {end}")
+            raise self._damaged(f"it has {size} bytes where its header says {end}")
 
     def add(self, name: str, part: str, into: np.ndarray) -> None:
-        """XOR a tensor's payload (``xor``, ``old`` or ``new``) into its bytes. Raises
+        """XOR a payload (``xor``, ``old`` or ``new``) into a tensor's bytes. Raises
         ArtifactError.
         """
         itemsize = self.entries[name].payloads[part][0].dtype.itemsize
@@ -147,8 +145,9 @@ class PatchFile:
             into[at : at + len(data)].reshape(-1, itemsize)[...] ^= planes.T
 
     def frames(self, name: str, part: str) -> Iterator[tuple[int, bytes]]:
-        """Start and content, still turned, of each frame of a payload, all checked. Raises
-        ArtifactError.
+        """Start and content, bytes still in planes, of each frame of a payload, checked.
+
+        Raises ArtifactError.
         """
         spec, frames = self.entries[name].payloads[part]
         place = self._places[name, part]

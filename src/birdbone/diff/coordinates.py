@@ -1,6 +1,4 @@
-"""The seed's coordinates: where two states hold different nodes, their tensors compare at the
-seed's full width.
-"""
+"""The seed's coordinates: states with different nodes are compared at the seed's full width."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from birdbone.model.layout import Axis, Layout, Nodes
 
 def shifted_masks(old: State, new: State) -> dict[str, tuple[Tensor, Tensor]]:
     """The node masks that keep other nodes in ``new`` than in ``old``, by name."""
-    found = {}
+    shifted = {}
     for name in sorted({*old.masks, *new.masks}):
         if Nodes.parse(name):
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
-                found[name] = (before, after)
-    return found
+                shifted[name] = (before, after)
+    return shifted
 
 
 def node_pair(old: Tensors, new: Tensors, name: str) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,4 @@
-"""What a patch file says of itself: parsed strictly, every number in it checked before it is
-used.
-"""
+"""The header of a patch file, parsed strictly: every number is checked before it is used."""
 
 from __future__ import annotations
 
@@ -56,19 +54,15 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Shape = Annotated[tuple[Count, ...], Field(max_length=64)]
 Frame = tuple[Count, Annotated[int, Field(ge=1, le=2 * (1 << 24))], Digest]
-"""Where it begins in the payload, its compressed length, and the SHA-256 of the compressed
-bytes.
-"""
+"""Its start in the payload, its compressed length, and the SHA-256 of the compressed bytes."""
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Side(_Strict):
-    """A tensor before or after. ``frames`` hold it whole; none where it follows from the other side
-    by XOR.
-    """
+class StoredSide(_Strict):
+    """A tensor before or after. ``frames`` hold it whole; there are none where the XOR gives it."""
 
     dtype: Annotated[str, AfterValidator(_known)]
     shape: Shape
@@ -81,9 +75,7 @@ class Side(_Strict):
 
 
 class StoredAxis(_Strict):
-    """An ``Axis``: the XOR is in the seed's coordinates along ``dim``; ``mask`` is that of its
-    nodes.
-    """
+    """An ``Axis``: along ``dim`` the XOR has the seed's width; ``mask`` names the node mask."""
 
     mask: Annotated[str, AfterValidator(_node_mask)]
     dim: Count
@@ -95,23 +87,19 @@ class StoredAxis(_Strict):
 
 
 class Entry(_Strict):
-    """One tensor that differs. ``shape`` and ``frames`` are those of the XOR; a frame that is all
-    zero is left out.
-    """
+    """One tensor that differs. ``shape`` and ``frames`` are the XOR's; zero frames are left out."""
 
     name: Name
     kind: Literal["xor", "whole", "added", "removed"]
-    old: Side | None
-    new: Side | None
+    old: StoredSide | None
+    new: StoredSide | None
     shape: Shape | None = None
     axis: StoredAxis | None = None
     frames: tuple[Frame, ...] = ()
 
     @property
     def payloads(self) -> dict[str, tuple[Spec, tuple[Frame, ...]]]:
-        """``xor``, or ``old`` and ``new`` as they are there: their kind of tensor and their frames,
-        in file order.
-        """
+        """Spec and frames of ``xor``, or of ``old`` and ``new`` where present, in file order."""
         if self.kind == "xor":
             return {"xor": (Spec(DTYPES[self.old.dtype], self.shape), self.frames)}
         return {n: (s.spec, s.frames) for n, s in (("old", self.old), ("new", self.new)) if s}
@@ -171,9 +159,7 @@ class Configs(_Strict):
 
 
 class Header(_Strict):
-    """A patch between the states of digests ``old`` and ``new``; ``seed`` where a tensor needs its
-    coordinates.
-    """
+    """A patch between the states of digests ``old`` and ``new``; ``seed`` where one is needed."""
 
     format: Literal[1] = 1
     holds: Literal["weights", "masks"]

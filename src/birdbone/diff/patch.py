@@ -2,8 +2,8 @@
 
 ``weights.patch`` holds per tensor the XOR of the two bit patterns, so that applying and reverting
 are the same operation. Where the states hold different nodes of a layer, both are first laid over
-the seed's tensor at full width (a node that went or came back with the seed's values then costs
-nothing), and the seed is needed to read the patch. Tensors that have no such XOR are held whole,
+the seed's tensor at full width. A node that went or came back with the seed's values then costs
+nothing, but the seed is needed to read the patch. Tensors that have no such XOR are stored whole,
 old and new. ``masks.patch`` holds old and new masks, and both configurations.
 """
 
@@ -19,12 +19,13 @@ from torch import Tensor
 from birdbone.diff.bits import raw, spec_of
 from birdbone.diff.container import PatchWriter
 from birdbone.diff.coordinates import fits, shifted_axes, shifted_masks, widened
-from birdbone.diff.header import Configs, Entry, Header, Side, StoredAxis
+from birdbone.diff.header import Configs, Entry, Header, StoredAxis, StoredSide
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.model.layout import Axis
 
-WEIGHTS_PATCH, MASKS_PATCH = "weights.patch", "masks.patch"
+WEIGHTS_PATCH = "weights.patch"
+MASKS_PATCH = "masks.patch"
 
 Widen = Callable[[Tensor, str], Tensor]
 
@@ -75,9 +76,7 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
 def _axes(
     old: State, new: State, seed: State | None, masks: dict[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Axis]:
-    """The tensors whose difference in shape the node masks explain, with the axis of their
-    nodes.
-    """
+    """The axis of each tensor whose difference in shape the node masks explain."""
     axes = {
         n: a
         for n, a in shifted_axes(new.config, set(masks)).items()
@@ -88,9 +87,10 @@ def _axes(
             f"{', '.join(masks)} keep other nodes in the new model than in the old one: give the "
             "seed, in whose coordinates they compare"
         )
-    found = {}
+    explained = {}
     for name, axis in axes.items():
-        whole, kept = seed.weights.specs.get(name), masks[axis.nodes.name]
+        whole = seed.weights.specs.get(name)
+        kept = masks[axis.nodes.name]
         specs = [state.weights.specs[name] for state in (old, new)]
         wide = [
             whole and fits(s._replace(dtype=whole.dtype), whole, axis, m)
@@ -102,8 +102,8 @@ def _axes(
                 f"{axis.nodes.name} tells of: give the model that the masks are about"
             )
         if all(wide) and {s.dtype for s in specs} == {whole.dtype}:
-            found[name] = axis
-    return found
+            explained[name] = axis
+    return explained
 
 
 def _differences(
@@ -113,10 +113,13 @@ def _differences(
     axes: dict[str, Axis],
     widen: tuple[Widen, Widen] | None,
 ) -> tuple[dict, dict]:
-    """Store what differs; returns the header's ``tensors`` and ``unchanged``, and the summary. No
-    XOR without widen.
+    """Store what differs; returns the header's ``tensors`` and ``unchanged``, and the summary.
+
+    Without ``widen`` every tensor is stored whole.
     """
-    entries, unchanged, summary = [], {}, {}
+    entries = []
+    unchanged = {}
+    summary = {}
     for name in sorted({*old, *new}):
         both = name in old and name in new
         if both and name not in axes and old.digest(name) == new.digest(name):
@@ -147,7 +150,8 @@ def _xor(
 ) -> tuple[Entry, int]:
     pairs = list(writer.pool.map(lambda tensors: tensors.verified(name), (old, new)))
     sides = [
-        Side(dtype=spec_of(t).word, shape=spec_of(t).shape, sha256=digest) for t, digest in pairs
+        StoredSide(dtype=spec_of(t).word, shape=spec_of(t).shape, sha256=digest)
+        for t, digest in pairs
     ]
     full = [lay(tensor, name) for lay, (tensor, _) in zip(widen, pairs, strict=True)]
     a, b = raw(full[0]), raw(full[1])
@@ -163,15 +167,19 @@ def _xor(
 
 
 def _whole(writer: PatchWriter, name: str, old: Tensors, new: Tensors) -> tuple[Entry, int]:
-    sides, changed = {"old": None, "new": None}, 0
+    sides = {"old": None, "new": None}
+    changed = 0
     for side, tensors in (("old", old), ("new", new)):
         if name in tensors:
             tensor, digest = tensors.verified(name)
-            spec, data = spec_of(tensor), raw(tensor)
+            spec = spec_of(tensor)
+            data = raw(tensor)
             frames, _ = writer.store(
                 spec, lambda start, stop, data=data: data[start:stop], sparse=False
             )
-            sides[side] = Side(dtype=spec.word, shape=spec.shape, sha256=digest, frames=frames)
+            sides[side] = StoredSide(
+                dtype=spec.word, shape=spec.shape, sha256=digest, frames=frames
+            )
             changed = max(changed, tensor.numel())
     kind = "whole" if all(sides.values()) else "added" if sides["new"] else "removed"
     return Entry(name=name, kind=kind, **sides), changed

@@ -1,6 +1,4 @@
-"""A bundle's pictures as small SVG texts that need no script: nodes, size of change, healing.
-Deterministic.
-"""
+"""A bundle's pictures as small, deterministic SVG without script: nodes, changes, healing."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ STYLE = {
 
 
 def node_map(changes: list[NodeChange]) -> Markup:
-    """Layers × neurons in equal bins of the seed's order; a bin shows the rarest thing that
-    happened in it.
-    """
+    """Layers × neurons in equal bins of the seed's order. A bin shows the rarest state in it."""
     from matplotlib.colors import ListedColormap
 
     rows = np.array([_states(change) for change in changes])
@@ -121,9 +117,9 @@ def _svg(figure: Figure) -> Markup:
         figure.savefig(
             text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
-    found = text.getvalue()
-    found = found[found.index("<svg") :]
-    return Markup(re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', found, count=1))
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    return Markup(re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', svg, count=1))
 
 
 def _states(change: NodeChange) -> list[int]:

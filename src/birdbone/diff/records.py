@@ -15,14 +15,12 @@ from birdbone.git import repository
 
 REPORTS = "data/08_reporting"
 PATTERNS = (f"{REPORTS}/wave_*/*", "notebooks/*.ipynb")
-Read = Callable[[str], str | None]
+Reader = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
 class Records:
-    """Figures of one model. ``waves``: number -> the wave's report; ``curves``: number -> rows of
-    its healing.
-    """
+    """Figures of one model. Of each wave's number: ``waves`` its report, ``curves`` its healing."""
 
     figures: dict = field(default_factory=dict)
     waves: dict[int, dict] = field(default_factory=dict)
@@ -30,10 +28,11 @@ class Records:
     notebooks: dict[str, str] = field(default_factory=dict)
 
 
-def read_records(read: Read, names: list[str]) -> Records:
+def read_records(read_file: Reader, names: list[str]) -> Records:
     """The records among these repository paths; what is missing is left out."""
     headline, final, seed = (
-        _json(read, f"{REPORTS}/{n}.json") for n in ("metrics", "final_metrics", "seed_metrics")
+        _json(read_file, f"{REPORTS}/{n}.json")
+        for n in ("metrics", "final_metrics", "seed_metrics")
     )
     waves: dict[int, dict] = {}
     curves: dict[int, list[dict]] = {}
@@ -45,58 +44,60 @@ def read_records(read: Read, names: list[str]) -> Records:
             continue
         number = int(path.parent.name.removeprefix("wave_"))
         if path.name == "healing.csv":
-            curves[number] = _rows(read(name) or "")
+            curves[number] = _rows(read_file(name) or "")
         elif path.name == "report.json":
-            waves[number] = _json(read, name)
+            waves[number] = _json(read_file, name)
     notebooks = {
         n: text
         for n in names
-        if n.startswith("notebooks/") and n.endswith(".ipynb") and (text := read(n))
+        if n.startswith("notebooks/") and n.endswith(".ipynb") and (text := read_file(n))
     }
     figures = {
         "headline": headline,
         "final": final,
         "seed": seed,
-        "quantize": _json(read, f"{REPORTS}/quantize.json"),
+        "quantize": _json(read_file, f"{REPORTS}/quantize.json"),
     }
     return Records(figures, dict(sorted(waves.items())), dict(sorted(curves.items())), notebooks)
 
 
-def workspace(root: Path) -> tuple[Read, list[str]]:
+def workspace(root: Path) -> tuple[Reader, list[str]]:
     """The working tree: a reader and the paths of reports and notebooks it has."""
 
-    def read(name: str) -> str | None:
+    def read_file(name: str) -> str | None:
         path = root / name
         return path.read_text() if path.is_file() else None
 
-    return read, sorted(
+    return read_file, sorted(
         p.relative_to(root).as_posix() for pattern in PATTERNS for p in root.glob(pattern)
     )
 
 
-def revision(root: Path, rev: str) -> tuple[Read, list[str]]:
+def revision(root: Path, rev: str) -> tuple[Reader, list[str]]:
     """A git revision: the same. Raises SourceError where git knows no such revision."""
-    known = repository.commit(root, rev)
-    if known is None:
+    commit = repository.commit(root, rev)
+    if commit is None:
         raise SourceError(
             f"git knows no revision {rev!r}: name a commit, tag or branch (git log --oneline)"
         )
 
-    def read(name: str) -> str | None:
-        found = repository.read(root, known, name)
-        return None if found is None else found.decode()
+    def read_file(name: str) -> str | None:
+        content = repository.read(root, commit, name)
+        return None if content is None else content.decode()
 
-    return read, sorted(n for pattern in PATTERNS for n in repository.names(root, known, pattern))
+    return read_file, sorted(
+        n for pattern in PATTERNS for n in repository.names(root, commit, pattern)
+    )
 
 
-def _json(read: Read, name: str) -> dict:
+def _json(read_file: Reader, name: str) -> dict:
     try:
-        found = json.loads(read(name) or "{}")
+        record = json.loads(read_file(name) or "{}")
     except ValueError as error:
         raise ArtifactError(
             f"{name} is not valid JSON ({error}): run the stage that makes it"
         ) from error
-    return {k: v for k, v in found.items() if k != "sha256"} if isinstance(found, dict) else {}
+    return {k: v for k, v in record.items() if k != "sha256"} if isinstance(record, dict) else {}
 
 
 def _rows(text: str) -> list[dict]:

@@ -15,7 +15,8 @@ from birdbone.git.config_diff import resolved
 from birdbone.git.lock import LOCK, Tracked, tracked_model
 from birdbone.git.repository import git
 
-SEED, TOKENIZER = "models/default/seed", "models/default/tokenizer"
+SEED = "models/default/seed"
+TOKENIZER = "models/default/tokenizer"
 BUNDLES = "diffs"
 HERE = "."
 
@@ -37,8 +38,7 @@ class Side:
 
 @contextmanager
 def opened(root: Path, *names: str) -> Iterator[list[Side]]:
-    """The sides that these arguments name, in the same order; models of other revisions are fetched
-    from DVC.
+    """The sides that these arguments name, in order. Models of other revisions come from DVC.
 
     ``.`` is the workspace's accepted model; a path that holds a model is that model; a bundle's id
     is the commit that added it; all else is a git revision. Raises SourceError where it is none of
@@ -51,8 +51,8 @@ def opened(root: Path, *names: str) -> Iterator[list[Side]]:
 
 def seed_side(root: Path) -> Side:
     """The workspace's seed, judged against itself."""
-    read, names = workspace(root)
-    records = read_records(read, names)
+    read_file, names = workspace(root)
+    records = read_records(read_file, names)
     figures = {k: records.figures[k] for k in ("seed", "final") if records.figures.get(k)}
     return Side("the seed", open_state(root / SEED), Records({**figures, "is_seed": True}))
 
@@ -65,21 +65,23 @@ def seed_state(root: Path) -> State | None:
 def commit_of(root: Path, bundle: str) -> str:
     """The commit that added a bundle. Raises BundleError where none did."""
     path = f"{BUNDLES}/{bundle}/manifest.json"
-    found = git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
-    if not found:
+    commits = (
+        git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
+    )
+    if not commits:
         raise BundleError(
             f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model"
         )
-    return found[-1]
+    return commits[-1]
 
 
 def _side(root: Path, name: str, place: Path) -> Side:
     if name == HERE:
-        read, names = workspace(root)
-        tracked = tracked_model(read(LOCK))
+        read_file, names = workspace(root)
+        tracked = tracked_model(read_file(LOCK))
         path = _latest(root) if tracked is None else root / tracked.path
         return Side(
-            "workspace", open_state(path), read_records(read, names), resolved(root), tracked
+            "workspace", open_state(path), read_records(read_file, names), resolved(root), tracked
         )
     if Path(name).is_dir() and any(
         (Path(name) / f).is_file() for f in ("config.json", "model.safetensors")
@@ -88,28 +90,30 @@ def _side(root: Path, name: str, place: Path) -> Side:
     bundle = (root / BUNDLES / Path(name).name / "manifest.json").is_file()
     rev = commit_of(root, Path(name).name) if bundle else name
     try:
-        read, names = revision(root, rev)
+        read_file, names = revision(root, rev)
     except SourceError as error:
         raise SourceError(
             f"{name} is neither a model's folder nor a bundle nor a git revision"
         ) from error
-    tracked = tracked_model(read(LOCK))
+    tracked = tracked_model(read_file(LOCK))
     if tracked is None:
         raise SourceError(
             f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one"
         )
     _fetch(root, rev, tracked.path, place)
-    return Side(name, open_state(place), read_records(read, names), resolved(root, rev), tracked)
+    return Side(
+        name, open_state(place), read_records(read_file, names), resolved(root, rev), tracked
+    )
 
 
 def _latest(root: Path) -> Path:
-    found = sorted(
+    folders = sorted(
         root.glob("models/default/wave_*/accepted"),
         key=lambda p: int(p.parent.name.removeprefix("wave_")),
     )
-    if not found:
+    if not folders:
         raise SourceError("the workspace has no accepted model yet: kedro run, or dvc checkout")
-    return found[-1]
+    return folders[-1]
 
 
 def _fetch(root: Path, rev: str, path: str, place: Path) -> None:

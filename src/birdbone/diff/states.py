@@ -1,4 +1,4 @@
-"""A model state read, and written, tensor by tensor: never the whole model in memory."""
+"""Model states read and written tensor by tensor, never with the whole model in memory."""
 
 from __future__ import annotations
 
@@ -24,36 +24,34 @@ INDEX = "model.safetensors.index.json"
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Tensors by name, each read when asked for and checked.
+    """Tensors by name. Each is read on access and checked.
 
-    origin: what errors call them. specs: of every tensor. read: gives one by name.
-    digests: ``tensor_digest`` by name where known; others are learned when first read.
+    origin: what errors call them. specs: of every tensor. load: gives one by name. digests:
+    ``tensor_digest`` by name where known; the others are computed when first read.
     """
 
     def __init__(
         self,
         origin: str,
         specs: dict[str, Spec],
-        read: Callable[[str], Tensor],
+        load: Callable[[str], Tensor],
         digests: dict[str, str] | None = None,
     ) -> None:
-        self.origin, self.specs, self._read, self._digests = (
-            origin,
-            specs,
-            read,
-            dict(digests or {}),
-        )
+        self.origin = origin
+        self.specs = specs
+        self._load = load
+        self._digests = dict(digests or {})
 
     def verified(self, name: str) -> tuple[Tensor, str]:
         """A tensor and its digest. Raises ArtifactError where that is not the known one."""
-        tensor = self._read(name)
-        found = tensor_digest(tensor)
-        if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, found) != found:
+        tensor = self._load(name)
+        digest = tensor_digest(tensor)
+        if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, digest) != digest:
             raise ArtifactError(
                 f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): "
                 "make or download it again, or restore it with dvc checkout"
             )
-        return tensor, found
+        return tensor, digest
 
     def digest(self, name: str) -> str:
         """``tensor_digest`` of a tensor, read only where that is not known yet."""
@@ -104,8 +102,8 @@ def state_of(checkpoint: Checkpoint) -> State:
     config = json.loads(json.dumps(checkpoint.config, default=str))
     return State(
         config,
-        _held("the model's weights", checkpoint.weights),
-        _held("the model's masks", checkpoint.masks.to_tensors()),
+        _in_memory("the model's weights", checkpoint.weights),
+        _in_memory("the model's masks", checkpoint.masks.to_tensors()),
     )
 
 
@@ -122,7 +120,8 @@ def open_state(folder: Path) -> State:
         raise SourceError(f"{folder} holds no model: neither {MANIFEST} nor config.json is there")
     manifest = read_manifest(folder)
     try:
-        config, recorded = dict(manifest["config"]), manifest["digest"]
+        config = dict(manifest["config"])
+        recorded = manifest["digest"]
         weights = _recorded(folder / WEIGHTS, manifest["weights"])
         masks = _recorded(folder / MASKS, manifest["masks"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -147,7 +146,8 @@ def write_state(folder: Path, state: State) -> str:
     """
 
     def fill(place: Path) -> dict:
-        weights, masks = _write(place / WEIGHTS, state.weights), _write(place / MASKS, state.masks)
+        weights = _write(place / WEIGHTS, state.weights)
+        masks = _write(place / MASKS, state.masks)
         pairs = ([(n, r["sha256"]) for n, r in records.items()] for records in (weights, masks))
         digest = state_digest(state.config, *pairs)
         return {"config": state.config, "weights": weights, "masks": masks, "digest": digest}
@@ -155,28 +155,30 @@ def write_state(folder: Path, state: State) -> str:
     return write_folder(folder, fill)["digest"]
 
 
-def _held(origin: str, tensors: dict[str, Tensor]) -> Tensors:
+def _in_memory(origin: str, tensors: dict[str, Tensor]) -> Tensors:
     return Tensors(
         origin, {n: spec_of(t) for n, t in tensors.items()}, lambda name: tensors[name].detach()
     )
 
 
 class _File:
-    """One safetensors file, checked when opened. Mapped anew for each tensor: pages a map has read
-    count as memory.
+    """One safetensors file, checked when opened. It is mapped anew for each tensor: pages that a
+    map has read count as memory.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.specs = path, {}
+        self.path = path
+        self.specs = {}
         codes = {code: dtype for dtype, code in CODES.items()}
         with self._mapped() as file:
             for name in file.keys():
-                code, shape = file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()
+                part = file.get_slice(name)
+                code = part.get_dtype()
                 if code not in codes:
                     raise ArtifactError(
                         f"{path}: tensor {name} is of type {code}, which is not supported"
                     )
-                self.specs[name] = Spec(codes[code], tuple(shape))
+                self.specs[name] = Spec(codes[code], tuple(part.get_shape()))
 
     def read(self, name: str) -> Tensor:
         with self._mapped() as file:
@@ -231,7 +233,7 @@ def _hugging_face(folder: Path) -> State:
         )
     specs = {n: f.specs[n] for n, f in files.items()}
     return State(
-        config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _held("no masks", {})
+        config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _in_memory("no masks", {})
     )
 
 
@@ -244,9 +246,9 @@ def _shards(folder: Path) -> dict[str, _File]:
             f"{folder / INDEX} does not map tensors to files of this folder. Download it again"
         )
     files = {name: _File(folder / name) for name in sorted(set(names))}
-    held = {(tensor, name) for name, file in files.items() for tensor in file.specs}
-    if held != set(index.items()):
-        odd = min(held ^ set(index.items()))
+    pairs = {(tensor, name) for name, file in files.items() for tensor in file.specs}
+    if pairs != set(index.items()):
+        odd = min(pairs ^ set(index.items()))
         raise ArtifactError(
             f"{folder / INDEX} and {odd[1]} do not agree on tensor {odd[0]}. Download them again"
         )
@@ -255,13 +257,13 @@ def _shards(folder: Path) -> dict[str, _File]:
 
 def _json_object(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text())
-        json.dumps(found, ensure_ascii=False).encode()
+        content = json.loads(path.read_text())
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ArtifactError(f"{path} is not a JSON object. Download it again")
-    return found
+    return content
 
 
 def _write(path: Path, tensors: Tensors) -> dict[str, dict]:
@@ -270,9 +272,12 @@ def _write(path: Path, tensors: Tensors) -> dict[str, dict]:
     """
     stored = {n: s.stored for n, s in tensors.specs.items()}
     order = sorted(stored, key=lambda n: (-stored[n].dtype.itemsize, n))
-    header, records, end = {}, {}, 0
+    header = {}
+    records = {}
+    end = 0
     for name in order:
-        begin, end = end, end + stored[name].nbytes
+        begin = end
+        end += stored[name].nbytes
         header[name] = {
             "dtype": CODES[stored[name].dtype],
             "shape": stored[name].shape,

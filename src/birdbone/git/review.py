@@ -1,6 +1,4 @@
-"""The gate of a pull request: its bundles verify, the guard accepted its model, and merging mixes
-no two models.
-"""
+"""The gate of a pull request: bundles verify, the guard accepted, and merging mixes no models."""
 
 from __future__ import annotations
 
@@ -26,11 +24,10 @@ class Review:
 
 
 def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Review:
-    """Examine what the commits since the base add. The bundles' files are those of the working
-    tree.
+    """Examine what the commits since the base add. Bundles are read from the working tree.
 
-    base: a revision; where git does not know it, the last commit alone is examined. verify: what is
-    wrong with the bundle in a folder, None where nothing is.
+    base: a revision; where git does not know it, only the last commit is examined. verify: returns
+    what is wrong with the bundle in a folder, None where nothing is.
     """
     start = base_of(root, base)
     problems = unbundled(root, start, "HEAD") + merges(root, start)
@@ -60,9 +57,7 @@ def base_of(root: Path, base: str) -> str:
 
 
 def fork(root: Path, base: str) -> str | None:
-    """The commit where HEAD left ``base``; None where git does not know that or they have no common
-    ancestor.
-    """
+    """The commit where HEAD left ``base``; None without such a branch or a common ancestor."""
     try:
         return repository.git(root, "merge-base", base, "HEAD").decode().strip()
     except BirdboneError:
@@ -76,9 +71,7 @@ def added(root: Path, start: str) -> list[str]:
 
 
 def rejected(metrics: Path) -> str | None:
-    """Why the verdict in a bundle's ``metrics.json`` does not let it pass; None where the guard
-    accepted.
-    """
+    """Why a bundle's ``metrics.json`` does not let it pass; None where the guard accepted."""
     try:
         figures = json.loads(metrics.read_text())
         verdict = figures["verdict"]

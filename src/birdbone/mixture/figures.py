@@ -22,13 +22,14 @@ from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference
 from birdbone.text.texts import Domain
 
-EXACT_KL, EXACT_MEDIAN = 1e-7, 1e-6
+EXACT_KL = 1e-7
+EXACT_MEDIAN = 1e-6
 DENSE = "dense"
 
 
-def shares(wanted: list[float], experts: int) -> list[int]:
+def shares(fractions: list[float], experts: int) -> list[int]:
     """Numbers of active experts for the shares of them, ascending, each once and at least 1."""
-    return sorted({min(experts, max(1, round(share * experts))) for share in wanted})
+    return sorted({min(experts, max(1, round(share * experts))) for share in fractions})
 
 
 def quality(
@@ -39,11 +40,10 @@ def quality(
     random_seed: int,
     label: str,
 ) -> dict:
-    """Figures over all guard domains together, as ``domain_figures`` has them, and per domain under
-    ``domains``.
+    """``domain_figures`` over all guard domains together, and per domain under ``domains``.
 
-    tokens: of each domain's windows, at most, each read as far as the network's context goes.
-    Documents of different domains stay different documents.
+    tokens: of each domain's windows, at most. Windows are cut at the network's context. Documents
+    of different domains stay different documents.
     """
     device = next(network.parameters()).device
     figures = {}
@@ -86,10 +86,10 @@ def active_shares(
     device: str,
     random_seed: int,
 ) -> list[dict]:
-    """One row of ``quality`` for each grouping, unhealed, and for the written folder, at each
-    number of experts.
+    """A row of ``quality`` for each unhealed grouping and the healed folder, at each number of
+    experts.
 
-    All experts on is one row, of ``grouping`` unhealed: no router has a say in it.
+    All experts on is one row, of ``grouping`` unhealed: routers have no effect there.
     """
     experts = mixtures[grouping].shape.experts
     rows = []
@@ -121,35 +121,35 @@ def active_shares(
 
 
 def against_others(rows: list[dict], random_seed: int) -> list[dict]:
-    """Topology's perplexity against each other grouping's, unhealed, at equal numbers of active
-    experts.
+    """Topology's perplexity against each other grouping's, unhealed, with equally many experts on.
 
-    ``change`` is [change, low, high], paired over documents: below 0 throughout means that topology
+    ``change`` is [change, low, high], paired over documents. All three below 0 mean that topology
     is better.
     """
     by = {(row["grouping"], row["active"]): row for row in rows if not row["healed"]}
-    found = []
+    comparisons = []
     for (grouping, active), row in by.items():
         if grouping == "topology" or ("topology", active) not in by or row["share"] == 1:
             continue
         ours = by["topology", active]["document_nll"]
         change = ratio_interval(row["document_nll"], ours, row["document_tokens"], seed=random_seed)
-        found.append(
+        comparisons.append(
             {"against": grouping, "active": active, "share": row["share"], "change": list(change)}
         )
-    return found
+    return comparisons
 
 
-def referee(
+def compare_runtimes(
     mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: int | None
 ) -> list[dict]:
-    """llama.cpp's logits of an f32 file beside stock transformers', all experts on and
-    ``mixture.active`` of them. ids are read within the file's context.
+    """llama.cpp's logits of an f32 file beside stock transformers', with all experts on and with
+    ``mixture.active`` of them. ids are cut at the file's context.
 
-    Raises ExportError where they differ. With some experts off the median token counts: near ties
-    between experts fall either way, in each runtime's own rounding.
+    Raises ExportError where they differ. With some experts off the median token counts, since each
+    runtime's rounding decides near ties between experts.
     """
-    network, rows = stock_network(mixture), []
+    network = stock_network(mixture)
+    rows = []
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
         write_mixture(path, mixture, tokenizer_folder)
@@ -161,9 +161,8 @@ def referee(
             theirs = torch.from_numpy(
                 llamacpp.logits(path, ids, kv="f32", threads=threads, overrides={USED: active})
             )
-            p, q = (
-                logits.double().log_softmax(-1) for logits in (ours, theirs)
-            )  # float32 is noisy at 1e-8
+            # float32 is noisy at 1e-8
+            p, q = (logits.double().log_softmax(-1) for logits in (ours, theirs))
             kl = (p.exp() * (p - q)).sum(-1)
             rows.append(
                 {
@@ -175,13 +174,12 @@ def referee(
                 }
             )
             everything = active == mixture.shape.experts
-            judged, limit = (
-                (rows[-1]["kl"], EXACT_KL) if everything else (rows[-1]["kl_median"], EXACT_MEDIAN)
-            )
-            if not judged < limit:
+            measured = rows[-1]["kl" if everything else "kl_median"]
+            limit = EXACT_KL if everything else EXACT_MEDIAN
+            if not measured < limit:
                 raise ExportError(
                     f"llama.cpp's logits of the f32 mixture with {active} experts on differ from "
-                    f"transformers': KL {judged:.2e} (limit {limit:.0e})"
+                    f"transformers': KL {measured:.2e} (limit {limit:.0e})"
                 )
     return rows
 
@@ -195,16 +193,16 @@ def speeds(
     generated: int,
     threads: int | None,
 ) -> dict:
-    """llama.cpp's tokens per second of the file at each number of experts, and of the dense model
-    in the same type.
+    """llama.cpp's tokens per second at each number of experts, and of the dense model in one
+    type.
     """
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         beside = Path(folder) / "dense.gguf"
         write_gguf(beside, dense, tokenizer_folder, default_type=kind)
         files = {DENSE: beside, **{str(active): path for active in counts}}
         used = {str(active): {USED: active} for active in counts}
-        found = llamacpp.speeds(files, threads, generated=generated, overrides=used)
+        measured = llamacpp.speeds(files, threads, generated=generated, overrides=used)
         return {
             name: {**figures, "bytes": files[name].stat().st_size}
-            for name, figures in found.items()
+            for name, figures in measured.items()
         }

@@ -1,4 +1,4 @@
-"""A dense model's layers cut into experts, several ways, and the routers read for each."""
+"""A dense model's layers cut into experts by several groupings, with the routers of each."""
 
 from __future__ import annotations
 
@@ -131,34 +131,34 @@ def split_layers(
         ]
         x, h = (torch.cat(part) for part in zip(*rows, strict=True))
         down = checkpoint.weights[f"{block.ffn_output}.weight"].float()
-        profile, labels = profiles[layer].float(), clusters[layer].long()
+        profile = profiles[layer].float()
+        labels = clusters[layer].long()
         shared = shared_nodes(profile.abs() * down.norm(dim=0)[:, None], shape.shared)
-        free = (
-            torch.ones(len(labels), dtype=torch.bool).index_fill_(0, shared, False).nonzero()[:, 0]
-        )
+        routed = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, shared, False)
+        free = routed.nonzero()[:, 0]
         for grouping in groupings:
             expert = grouped(
                 grouping, profile[free], labels[free], shape.experts, random_seed + layer
             )
             groups = [free[expert == number] for number in range(shape.experts)]
             order = torch.cat([shared, *groups]).int()
-            cuts[grouping].append(
-                Cut(order, read_router(x, expert_norms(h, down, groups), damping))
-            )
+            router = read_router(x, expert_norms(h, down, groups), damping)
+            cuts[grouping].append(Cut(order, router))
     return cuts
 
 
 def evened(
     checkpoint: Checkpoint, profiles: dict[int, Tensor], clusters: dict[int, Tensor]
 ) -> tuple[Checkpoint, dict[int, Tensor], dict[int, Tensor]]:
-    """Model, profiles and cluster labels at one width for all layers, since glm4_moe has one expert
-    width.
+    """Model, profiles and labels at one width in all layers, since glm4_moe has one expert width.
 
-    Narrower layers get nodes of zero weight, whose profile is zero and which are a cluster of their
-    own; profiles and labels of removed nodes go.
+    Narrower layers get nodes of zero weight and zero profile, in a cluster of their own. Profiles
+    and labels of removed nodes are dropped.
     """
     even, shape = padded(checkpoint)
-    width, rows, labels = shape["ffn_width"], {}, {}
+    width = shape["ffn_width"]
+    rows = {}
+    labels = {}
     for layer in range(checkpoint.layers):
         kept = checkpoint.node_mask(Nodes("ffn", layer))
         missing = width - checkpoint.count("ffn", layer)

@@ -28,7 +28,9 @@ COLOURS = (
     "#ffe2a0",
 )
 """Low to high SPS, dark at zero: what stands out is what differs."""
-GROUND, INK, FAINT = "#07080c", "#e8eaf0", "#8a92a6"
+GROUND = "#07080c"
+INK = "#e8eaf0"
+FAINT = "#8a92a6"
 SCALE = LinearSegmentedColormap.from_list("sps", COLOURS)
 DPI = 150
 STYLE = {
@@ -42,8 +44,8 @@ LONGEST = 32
 
 
 def png(picture: Picture, prompt: str | None = None) -> bytes:
-    """One picture: a slice per layer, colours symmetric about 0, the legend saying what z was taken
-    over.
+    """One picture: a slice per layer, colours symmetric about 0; the legend names z's
+    population.
     """
     with matplotlib.rc_context(STYLE):
         figure, _ = _drawn(picture, prompt, limit([picture]))
@@ -53,12 +55,11 @@ def png(picture: Picture, prompt: str | None = None) -> bytes:
 
 
 def gif(pictures: list[Picture], prompt: str | None = None, milliseconds: int = 900) -> bytes:
-    """Pictures one after another, on one scale. Raises ValueError for none or more than
-    ``LONGEST``.
-    """
+    """Pictures one after another on one scale. Raises ValueError unless 1 to ``LONGEST``."""
     if not 0 < len(pictures) <= LONGEST:
         raise ValueError(f"an animation has 1 to {LONGEST} pictures, got {len(pictures)}")
-    bound, frames = limit(pictures), []
+    bound = limit(pictures)
+    frames = []
     with matplotlib.rc_context(STYLE):
         for picture in pictures:
             figure, _ = _drawn(picture, prompt, bound)
@@ -84,7 +85,8 @@ def _drawn(picture: Picture, prompt: str | None, bound: float) -> tuple[Figure, 
     plan = montage(picture.modules, picture.block)
     width = 11.0
     body = width * 0.94 * plan.height / plan.width
-    head, foot = 0.92, 0.86
+    head = 0.92
+    foot = 0.86
     height = body + head + foot
     figure = Figure((width, height), facecolor=GROUND)
     axes = figure.add_axes((0.03, foot / height, 0.94, body / height))
@@ -126,8 +128,8 @@ def _drawn(picture: Picture, prompt: str | None, bound: float) -> tuple[Figure, 
 
 
 def _title(figure: Figure, picture: Picture, prompt: str | None, height: float) -> None:
-    said = f"“{_one_line(prompt)}”" if prompt else picture.model
-    figure.text(0.03, 1 - 0.34 / height, said, fontsize=17, weight="bold", va="center")
+    title = f"“{_one_line(prompt)}”" if prompt else picture.model
+    figure.text(0.03, 1 - 0.34 / height, title, fontsize=17, weight="bold", va="center")
     what = picture.what + (f"  minus  {picture.minus}" if picture.minus else "")
     model = f"{picture.model}, digest {picture.digest[:8]}" if picture.digest else picture.model
     figure.text(

@@ -1,6 +1,4 @@
-"""The model to scan: the profile's seed, a folder that a stage wrote, or any source a seed may come
-from.
-"""
+"""The model to scan: the profile's seed, a folder that a stage wrote, or any source of a seed."""
 
 from __future__ import annotations
 
@@ -28,25 +26,27 @@ class Opened(NamedTuple):
     tokenizer: object
 
 
-def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
-    """The profile's seed where it was loaded before, else its preset; or what was asked for by name
-    or path.
+def open_model(model: str | None, root: Path, loader: ConfigLoader) -> Opened:
+    """The model of this name or path; for None the profile's seed, else its preset.
 
-    Raises SourceError or ArtifactError naming what was looked for.
+    Raises SourceError or ArtifactError naming what is missing.
     """
     places = {key: root / place for key, place in roots(loader).items()}
     seed = places["models"] / "seed"
-    if asked is None and (seed / MANIFEST).is_file():
+    if model is None and (seed / MANIFEST).is_file():
         return _stored(seed, _seed_name(places["data"], seed))
-    if asked and (Path(asked) / MANIFEST).is_file():
-        place = Path(asked).resolve()
-        own = _seed_name(places["data"], seed)
+    if model and (Path(model) / MANIFEST).is_file():
+        place = Path(model).resolve()
+        seed_name = _seed_name(places["data"], seed)
         return _stored(
-            place, own if place == seed.resolve() else f"{own}, {place.parent.name}/{place.name}"
+            place,
+            seed_name
+            if place == seed.resolve()
+            else f"{seed_name}, {place.parent.name}/{place.name}",
         )
     settings = loader.checked
     source = locate(
-        asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()}
+        model or settings.model, {n: p.model_dump() for n, p in settings.models.items()}
     )
     checkpoint, write_tokenizer = load(
         source, settings.random_seed, lambda: [d.text for d in documents(settings.text.source)]

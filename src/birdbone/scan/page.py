@@ -1,6 +1,4 @@
-"""The interactive neuroimage: one HTML file that needs no network; equal pictures give equal
-text.
-"""
+"""The interactive neuroimage: one HTML file without network; equal pictures give equal text."""
 
 from __future__ import annotations
 
@@ -18,16 +16,15 @@ FRAMES = 64
 """Tokens that a page can step through; a longer scan shows its first ones."""
 
 
-def page(
+def scan_page(
     pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: str | None = None
 ) -> str:
-    """Pictures of each norm (``layer``, ``model``), the same ones under the same ``labels``, to
-    step through and play.
+    """Pictures of each norm (``layer``, ``model``), one per label, to step through and play.
 
-    Hovering names module, layer, the block's neurons and features, z(A), z(G) and SPS.
+    Hovering shows module, layer, the block's neurons and features, z(A), z(G) and SPS.
     Raises ValueError when a norm has not one picture per label.
     """
-    if not pictures or any(len(found) != len(labels) for found in pictures.values()):
+    if not pictures or any(len(frames) != len(labels) for frames in pictures.values()):
         raise ValueError(f"a page needs {len(labels)} pictures of each norm")
     first = next(iter(pictures.values()))[0]
     plan = montage(first.modules, first.block)
@@ -35,10 +32,10 @@ def page(
         scope: {
             "name": NAMES[scope],
             "population": POPULATION[scope],
-            "limit": (bound := limit(found)),
-            "frames": [_frame(picture, plan, 2 if bound >= 1 else 4) for picture in found],
+            "limit": (bound := limit(frames)),
+            "frames": [_frame(picture, plan, 2 if bound >= 1 else 4) for picture in frames],
         }
-        for scope, found in pictures.items()
+        for scope, frames in pictures.items()
     }
     tiles = [
         [

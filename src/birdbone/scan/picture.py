@@ -1,9 +1,8 @@
-"""Pictures out of a scan: SPS of every weight block, of one token, over many, or the difference of
-two.
+"""Pictures from a scan: SPS of every weight block at one token, over many, or their difference.
 
-A picture is kept factored, z(A) per column block and z(G) per row block of each module; a block's
+A picture is stored factored: z(A) per column block and z(G) per row block of each module. A block's
 SPS is their difference. z's population is all blocks of the layer (scope "layer") or of the model
-("model"), at each token by itself, A and G apart: so that the first token's massive activations do
+("model"), for each token alone and for A and G apart. The first token's massive activations then do
 not set every scale.
 """
 
@@ -30,8 +29,9 @@ NAMES = {"layer": "layer norm", "model": "global norm"}
 
 @dataclass(frozen=True)
 class Picture:
-    """SPS of every block: scores maps a module's name to z(A) [C] and z(G) [R]. what: of which
-    tokens, in words. minus: what was taken away, of a difference.
+    """SPS of every block. scores: a module's name -> z(A) [C] and z(G) [R].
+
+    what: of which tokens, in words. minus: in a difference, what was subtracted.
     """
 
     model: str
@@ -67,8 +67,7 @@ def token_picture(scan: Scan, token: int, scope: Scope = "layer") -> Picture:
 
 
 def mean_picture(scan: Scan, scope: Scope = "layer", source: str | None = None) -> Picture:
-    """∫SPS over tokens as their mean: of the whole scan, or of the text set ``source``; memory is
-    bounded.
+    """∫SPS as the mean over tokens of the scan, or of its text set ``source``, in bounded memory.
 
     Raises ArtifactError when the scan is empty, ConfigError when it has no such text set.
     """
@@ -76,14 +75,16 @@ def mean_picture(scan: Scan, scope: Scope = "layer", source: str | None = None) 
     if not spans:
         if source is None:
             raise ArtifactError(f"{scan.path} holds no token: scan again")
-        known = ", ".join(sorted(set(scan.sources))) or "none"
-        raise ConfigError(f"{scan.path} has no text set {source!r}: it has {known}")
+        text_sets = ", ".join(sorted(set(scan.sources))) or "none"
+        raise ConfigError(f"{scan.path} has no text set {source!r}: it has {text_sets}")
     sums: dict[str, list[Tensor]] = {}
     for start, stop in spans:
-        for name, found in _scored(scan, start, stop, scope).items():
-            own = [integral(side.double(), "sum") for side in found]
+        for name, chunk in _scored(scan, start, stop, scope).items():
+            chunk_sums = [integral(side.double(), "sum") for side in chunk]
             sums[name] = (
-                [s + x for s, x in zip(sums[name], own, strict=True)] if name in sums else own
+                [s + x for s, x in zip(sums[name], chunk_sums, strict=True)]
+                if name in sums
+                else chunk_sums
             )
     count = sum(stop - start for start, stop in spans)
     scores = {
@@ -95,11 +96,9 @@ def mean_picture(scan: Scan, scope: Scope = "layer", source: str | None = None) 
 
 
 def difference(one: Picture, other: Picture) -> Picture:
-    """One picture minus another, block by block: two text sets of a scan, or two models on the same
-    text.
+    """One picture minus another, block by block: of two text sets, or of two models on one text.
 
-    Raises ArtifactError when their modules differ, ConfigError when one is of layer norm and one of
-    global norm.
+    Raises ArtifactError when their modules differ, ConfigError when their norms do.
     """
     if one.modules != other.modules or one.block != other.block:
         differ = next(
@@ -148,8 +147,8 @@ def _scored(scan: Scan, start: int, stop: int, scope: Scope) -> dict[str, BlockS
 
 def _spans(scan: Scan, source: str | None) -> Iterable[tuple[int, int]]:
     at = 0
-    for own, tokens in scan.chunks:
-        if source in (None, own):
+    for text_set, tokens in scan.chunks:
+        if source in (None, text_set):
             for start in range(at, at + len(tokens), BATCH):
                 yield start, min(start + BATCH, at + len(tokens))
         at += len(tokens)

@@ -29,10 +29,10 @@ def scan_prompt(
     """Scan one prompt to an ``.mscan`` file, as text with no chat template; its last token has no
     target.
 
-    A model whose nodes were removed is scanned at the seed's width, the missing ones as zeros, so
-    that its blocks are those of the seed. Raises TextError for a prompt that is empty, of one
-    token, or longer than the context; NumericalError naming the module when gradients are not
-    finite. The file appears only when it is whole.
+    A pruned model is scanned at the seed's width, with zeros for removed nodes, so that its blocks
+    match the seed's. The file appears only when it is complete. Raises TextError for a prompt of
+    fewer than two tokens or longer than the context, NumericalError naming the module when
+    gradients are not finite.
     """
     ids = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     context = positions_of(checkpoint.config)
@@ -61,7 +61,7 @@ def scan_prompt(
 
 
 def full_width(checkpoint: Checkpoint) -> Checkpoint:
-    """The same function at the seed's width: removed nodes are there, with weights of zero."""
+    """The same function at the seed's width: removed nodes have weights of zero."""
     weights = dict(checkpoint.weights)
     for block in checkpoint.layout.blocks:
         for name, axis in block.axes.items():

@@ -1,6 +1,4 @@
-"""A picture in the terminal: layers downwards, two to a line in half blocks; the modules beside
-each other.
-"""
+"""A picture in the terminal: layers downwards, two a line in half blocks; modules side by side."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ WIDTH = 7
 
 
 def heatmap(picture: Picture, colour: bool = True) -> Group:
-    """Mean SPS of each layer's modules, with a line that explains it; as figures where there is no
-    colour.
-    """
+    """Mean SPS of each layer's modules with a legend; as figures where there is no colour."""
     means = picture.module_means()
     layers = sorted({m.layer for m in picture.modules})
     columns = list(dict.fromkeys(_short(m.name) for m in picture.modules))

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.texts import read_texts
 
 
@@ -24,7 +24,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="texts",
             ),
             Node(
-                scan,
+                scan_domains,
                 [
                     "seed_model",
                     "seed_about",

@@ -1,6 +1,4 @@
-"""Does silencing an expert hurt the domain it is labelled with more than random nodes, and more
-than other domains?
-"""
+"""Does silencing an expert hurt its labelled domain more than random nodes or other domains do?"""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from birdbone.text.texts import LabelledTexts
 log = logging.getLogger("birdbone")
 
 
-def ablate(
+def ablate_experts(
     seed: Checkpoint,
     experts: Experts,
     experts_report: dict,
@@ -33,13 +31,12 @@ def ablate(
     device: str,
     random_seed: int,
 ) -> dict:
-    """Silences the most selective experts on held-out text, each beside random sets of equal size
-    and layers.
+    """Silence the most selective experts on held-out text, each beside random sets of its size.
 
-    Of every domain's experts the most selective go first, then every domain's second,
-    ``experts.ablated`` in all. Changes of loss are in nats per token; effects and their intervals
-    as ``algo.ablation.effects`` has them. Raises ArtifactError where the experts are another
-    model's, ConfigError where too little text was held out.
+    Every domain's most selective expert goes first, then every domain's second, ``experts.ablated``
+    in all. Random sets have as many nodes in each layer. Changes of loss are in nats per token;
+    effects and intervals are those of ``algo.ablation.effects``. Raises ArtifactError where the
+    experts are another model's, ConfigError where too little text was held out.
     """
     if experts.model != seed.digest:
         raise ArtifactError(
@@ -74,8 +71,8 @@ def ablate(
     losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
     changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
     changes = changes.reshape(len(chosen), -1, len(windows))
-    own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
-    measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
+    domains = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
+    measured, mean = effects(changes[:, 0], changes[:, 1:], domains, domain, random_seed)
     result = {
         **summary,
         "loss": {
@@ -101,7 +98,8 @@ def ablate(
 
 def summary_line(ablation: dict) -> str:
     """The ablation in one line for the terminal."""
-    rows, mean = ablation["experts"], ablation["mean"]
+    rows = ablation["experts"]
+    mean = ablation["mean"]
     hurt = sum(row["effect"][1] > 0 for row in rows)
     selective = sum(row["selectivity"][1] > 0 for row in rows)
     return (
@@ -112,7 +110,7 @@ def summary_line(ablation: dict) -> str:
 
 
 def _held_out(domain_texts: LabelledTexts, labels: list[str], tokens: int) -> tuple[Tensor, Tensor]:
-    """Windows of all domains [W, T], as many of each, and their domain [W]."""
+    """Windows of all domains [W, T], equally many of each, and their domain [W]."""
     length = domain_texts.heldout[labels[0]].shape[1]
     count = -(-tokens // length)
     for label in labels:
@@ -139,7 +137,7 @@ def _chosen(report: dict, count: int) -> list[dict]:
 
 
 def _figures(labels: list[str], one: Effects) -> dict:
-    """[estimate, low, high] in nats per token."""
+    """Each as [estimate, low, high], in nats per token."""
     return {
         "change": list(one.change),
         "effect": list(one.effect),

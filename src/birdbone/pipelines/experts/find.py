@@ -1,6 +1,4 @@
-"""Experts: groups of nodes that respond alike, what each is for, and whether their topology is more
-than noise.
-"""
+"""Experts: groups of nodes that respond alike, what each is for, and whether that is noise."""
 
 from __future__ import annotations
 
@@ -28,10 +26,9 @@ from birdbone.text.texts import LabelledTexts
 SHOWN_BARS = 100
 """Of a diagram's H1 bars, the longest are kept in the report."""
 MEASURES = ("activity", "sensitivity", "fisher")
-Tensors = tuple[dict[str, Tensor], dict]
 
 
-def find(
+def find_experts(
     domain_profile: DomainProfile,
     domain_texts: LabelledTexts,
     tokenizer_folder: Path,
@@ -77,8 +74,9 @@ def find(
 
 
 def read_domains(domain_profile: DomainProfile, domain_texts: LabelledTexts) -> Domains:
-    """Profile and texts together. A node responds by |h|: one that fires with either sign at the
-    same tokens as another does the same work. float16 overflow becomes the largest float16.
+    """Profile and texts together. float16 overflow becomes the largest float16.
+
+    A node responds by |h|: nodes that fire at the same tokens do the same work, whatever the sign.
     """
     labels = domain_profile.labels
     if labels != domain_texts.labels:
@@ -106,16 +104,14 @@ def read_domains(domain_profile: DomainProfile, domain_texts: LabelledTexts) -> 
 def _clustered(
     profiles: dict[int, Tensor], topology: TopologySettings, scope: str, random_seed: int
 ) -> tuple[dict, dict]:
-    """Labels per layer, and the sizes, silent labels and stability of each set that was
-    clustered.
-    """
+    """Labels per layer, and sizes, silent labels and stability of each clustered set."""
     choices = topology.clustering | {"random_seed": random_seed}
     resamples = topology.stability_resamples
     labels: dict[int, Tensor] = {}
     results: dict[str, tuple[ClusterResult, list[float]]] = {}
     if scope == "model":
-        found, whole = cluster_model({str(i): p for i, p in profiles.items()}, **choices)
-        labels = {int(i): x for i, x in found.items()}
+        by_layer, whole = cluster_model({str(i): p for i, p in profiles.items()}, **choices)
+        labels = {int(i): x for i, x in by_layer.items()}
         again = stability(
             torch.cat(list(profiles.values())), whole.labels, resamples=resamples, **choices
         )
@@ -155,22 +151,22 @@ def _persistence(
     sets = {**{str(i): p for i, p in profiles.items()}, "all": torch.cat(list(profiles.values()))}
     rows = []
     for where, profile in track(sets.items(), "persistence", unit="layer"):
-        found = homology(
+        result = homology(
             profile,
             landmarks=settings.homology_landmarks,
             permutations=settings.permutations,
             random_seed=random_seed,
         )
-        rows.append({"where": where, **_homology_report(found)})
+        rows.append({"where": where, **_homology_report(result)})
     return rows
 
 
-def _homology_report(found: Homology) -> dict:
+def _homology_report(result: Homology) -> dict:
     return {
-        "landmarks": found.landmarks,
-        "diagrams": _bars(found.diagrams),
-        "baseline": _bars(found.baseline),
-        "tests": {name: _rounded(figures) for name, figures in found.tests.items()},
+        "landmarks": result.landmarks,
+        "diagrams": _bars(result.diagrams),
+        "baseline": _bars(result.baseline),
+        "tests": {name: _rounded(figures) for name, figures in result.tests.items()},
     }
 
 
@@ -193,9 +189,7 @@ def _rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
 def _graph(
     graph: networkx.Graph, domains: Domains, tokenizer, settings: ExpertSettings, random_seed: int
 ) -> dict:
-    """Vertices with their descriptions, and edges as [vertex, vertex, members in common,
-    similarity].
-    """
+    """Described vertices, and edges as [vertex, vertex, members in common, similarity]."""
     sets = []
     for _, data in graph.nodes(data=True):
         members: dict[int, list[int]] = {}

@@ -10,8 +10,10 @@ from birdbone.pipelines.export.referee import referee
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """export: form, which says early whether llama.cpp has one; gguf, referee; folder, which waits
-    for the report's model card and so is in no box of the DAG.
+    """export: form, gguf, referee, folder.
+
+    form tells early whether llama.cpp can hold the model. folder waits for the report's model card
+    and so is in no box of the DAG.
     """
     model = f"wave_{parameters.waves}.accepted"
     files = Pipeline(

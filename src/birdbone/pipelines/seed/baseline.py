@@ -23,11 +23,11 @@ from birdbone.text.texts import Domain, Texts
 def measure_baseline(
     seed: Checkpoint, tokenizer_folder: Path, texts: Texts, canaries: str | None, device: str
 ) -> tuple[dict, States, Checkpoint, Checkpoint, dict]:
-    """What every later state is judged against, and wave 0: its model, its accepted model and its
-    verdict.
+    """What every later state is judged against, and wave 0.
 
-    Metrics; the seed's final states on guard and test text (no choice is made by the test text: the
-    report and the control read it); the seed, twice; the standing that wave 1 starts from.
+    Returns metrics; the seed's final states on guard and test text; the seed as wave 0's model and
+    as its accepted model; wave 0's verdict. Only the report and the control read the test text: no
+    choice is made by it.
     """
     place = resolve_device(device)
     network = build(seed, place)

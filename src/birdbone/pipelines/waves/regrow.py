@@ -30,10 +30,9 @@ def regrow_wave(
     random_seed: int,
     scratch: Path,
 ) -> tuple[Checkpoint, dict]:
-    """Bring back up to ``share`` of the removed neurons where the loss is still over its last
-    accepted value.
+    """Bring back up to ``share`` of the removed neurons where the loss exceeds the accepted one.
 
-    They stay only where check text likes the model better with them.
+    They stay only where they lower the loss on check text.
     """
     wave = before["wave"] + 1
     place = resolve_device(device)
