@@ -130,11 +130,8 @@ def _check_base(bundle: Bundle, base: State, expected: str, revert: bool) -> Non
     if base.digest != expected:
         verb = "reverted from" if revert else "applied to"
         other = bundle.old if revert else bundle.new
-        hint = (
-            f" (it is the model that {'reverting' if revert else 'applying'} gives)"
-            if base.digest == other
-            else ""
-        )
+        action = "reverting" if revert else "applying"
+        hint = f" (it is the model that {action} gives)" if base.digest == other else ""
         raise BundleError(
             f"{bundle.folder} can only be {verb} the model of digest {expected}; "
             f"{base.weights.origin} has {base.digest}{hint}"

@@ -97,11 +97,9 @@ def write_texts(folder: Path, story: Story) -> None:
     old, new = story.old, story.new
     (folder / "metrics.json").write_text(json.dumps(story.metrics, indent=1, sort_keys=True) + "\n")
     config = config_text(old.config, new.config) if old.config else ""
-    notebooks = (
-        notebooks_text(old.records.notebooks, new.records.notebooks)
-        if old.records.notebooks
-        else ""
-    )
+    notebooks = ""
+    if old.records.notebooks:
+        notebooks = notebooks_text(old.records.notebooks, new.records.notebooks)
     (folder / "config.diff").write_text(config)
     (folder / "notebooks.diff").write_text(notebooks)
     (folder / "report.md").write_text(markdown_report(story, config, notebooks))
@@ -127,20 +125,16 @@ def read_bundle(folder: Path) -> dict:
         raise ArtifactError(
             f"{folder / MANIFEST} is not a bundle's manifest: git checkout it"
         ) from error
-    if (
-        not good
-        or not ID.fullmatch(manifest["id"])
-        or {*files, MANIFEST} != {*SMALL, WEIGHTS_PATCH}
-    ):
+    complete = {*files, MANIFEST} == {*SMALL, WEIGHTS_PATCH}
+    if not good or not ID.fullmatch(manifest["id"]) or not complete:
         raise ArtifactError(
             f"{folder / MANIFEST} was changed since it was written: git checkout it"
         )
     for name, (size, sha) in files.items():
         path = folder / name
-        held_by_dvc = name == WEIGHTS_PATCH or (
-            name == MASKS_PATCH and (folder / f"{name}.dvc").is_file()
-        )
-        if held_by_dvc and not path.is_file():
+        large_masks = name == MASKS_PATCH and (folder / f"{name}.dvc").is_file()
+        in_dvc = name == WEIGHTS_PATCH or large_masks
+        if in_dvc and not path.is_file():
             continue
         if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
             raise ArtifactError(
@@ -166,9 +160,7 @@ def read_metrics(folder: Path) -> dict:
 
 
 def find_bundle(root: Path, name: str) -> Path:
-    """The bundle in this folder, or whose id begins with this. Raises BundleError unless one
-    does.
-    """
+    """The bundle in this folder, or the one whose id begins so. Raises BundleError without one."""
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
     if re.fullmatch(r"[0-9a-f]{4,12}", name):

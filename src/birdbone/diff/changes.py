@@ -60,9 +60,7 @@ def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]
 
 
 def weight_changes(old: State, new: State) -> list[WeightChange]:
-    """Every tensor whose weight mask differs, by name. Bits are not paired where its shape
-    differs.
-    """
+    """Every tensor whose weight mask differs, by name. Masks of two shapes have no paired bits."""
     changes = []
     for name in sorted({n for n in (*old.masks, *new.masks) if masked_tensor(n)}):
         both = name in old.masks and name in new.masks

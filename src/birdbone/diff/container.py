@@ -33,9 +33,7 @@ WORKERS = 2
 
 
 class PatchWriter:
-    """Writes a patch file at once. Frames go to a temporary file first: the header precedes
-    them.
-    """
+    """Writes a patch file at once, from frames in a temporary file and then the header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -136,9 +134,7 @@ class PatchFile:
             raise self._damaged(f"it has {size} bytes where its header says {end}")
 
     def add(self, name: str, part: str, into: np.ndarray) -> None:
-        """XOR a payload (``xor``, ``old`` or ``new``) into a tensor's bytes. Raises
-        ArtifactError.
-        """
+        """XOR a payload (``xor``, ``old`` or ``new``) into bytes. Raises ArtifactError."""
         itemsize = self.entries[name].payloads[part][0].dtype.itemsize
         for at, data in self.frames(name, part):
             planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)

@@ -27,12 +27,9 @@ def width(at: int, size: int) -> int:
     return min(FRAME, size - at)
 
 
-def _plain(name: str) -> str:
-    if (
-        not name
-        or name == "__metadata__"
-        or any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
-    ):
+def _tensor_name(name: str) -> str:
+    control = any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
+    if not name or name == "__metadata__" or control:
         raise ValueError(f"{name!r} cannot name a tensor")
     return name
 
@@ -43,13 +40,13 @@ def _node_mask(name: str) -> str:
     return name
 
 
-def _known(dtype: str) -> str:
+def _dtype(dtype: str) -> str:
     if dtype not in DTYPES:
         raise ValueError(f"unknown data type {dtype!r}")
     return dtype
 
 
-Name = Annotated[str, AfterValidator(_plain)]
+Name = Annotated[str, AfterValidator(_tensor_name)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Shape = Annotated[tuple[Count, ...], Field(max_length=64)]
@@ -64,7 +61,7 @@ class _Strict(BaseModel):
 class StoredSide(_Strict):
     """A tensor before or after. ``frames`` hold it whole; there are none where the XOR gives it."""
 
-    dtype: Annotated[str, AfterValidator(_known)]
+    dtype: Annotated[str, AfterValidator(_dtype)]
     shape: Shape
     sha256: Digest
     frames: tuple[Frame, ...] = ()
@@ -131,12 +128,8 @@ class Entry(_Strict):
 
     def _check_xor(self) -> None:
         shapes = {side: list(s.shape) for side, s in (("old", self.old), ("new", self.new))}
-        if (
-            self.shape is None
-            or self.old.dtype != self.new.dtype
-            or self.old.frames
-            or self.new.frames
-        ):
+        whole = self.old.frames or self.new.frames
+        if self.shape is None or self.old.dtype != self.new.dtype or whole:
             raise ValueError(f"{self.name} has no XOR")
         if self.axis is not None:
             if self.axis.dim >= len(self.shape) or any(

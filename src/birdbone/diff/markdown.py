@@ -41,11 +41,9 @@ def escaped(text: str) -> str:
 
 
 def _unchanged(story: Story) -> str:
-    return (
-        "No parameter changed."
-        if story.old.config
-        else f"None is known of {escaped(story.old.label)}."
-    )
+    if story.old.config:
+        return "No parameter changed."
+    return f"None is known of {escaped(story.old.label)}."
 
 
 def _headline(story: Story) -> str:
@@ -101,11 +99,9 @@ def _headline(story: Story) -> str:
 def _structure(story: Story) -> list[str]:
     lines = [f"- {line}" for line in node_words(story.nodes)]
     for change in story.weights:
-        moved = (
-            f"; {change.removed:,} weights masked, {change.returned:,} unmasked"
-            if change.removed or change.returned
-            else ""
-        )
+        moved = ""
+        if change.removed or change.returned:
+            moved = f"; {change.removed:,} weights masked, {change.returned:,} unmasked"
         lines.append(
             f"- {escaped(change.tensor)}: masked {numbers.share(change.before)} → "
             f"{numbers.share(change.after)}{moved}"
@@ -152,11 +148,9 @@ def _pruned(report: dict) -> str:
     counts = {k: sum(report.get("removed", {}).get(k, {}).values()) for k in ("ffn", "kv")}
     words = [f"{counts['ffn']} FFN neurons"] if counts["ffn"] else []
     words += [f"{counts['kv']} key-value groups"] if counts["kv"] else []
-    return (
-        f"removed {', '.join(words)}"
-        if words
-        else f"nothing ({escaped(report.get('why', 'masks alone'))})"
-    )
+    if words:
+        return f"removed {', '.join(words)}"
+    return f"nothing ({escaped(report.get('why', 'masks alone'))})"
 
 
 def _healed(report: dict) -> str:
@@ -229,11 +223,9 @@ def _first(lines: list[str], most: int = LINES) -> list[str]:
     """As many lines as there is room for, and a line that counts the rest."""
     sizes = accumulate(len(line.encode(errors="replace")) + 1 for line in lines)
     most = min(most, sum(size <= BYTES for size in sizes))
-    return (
-        lines
-        if len(lines) <= most
-        else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
-    )
+    if len(lines) <= most:
+        return lines
+    return [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
 
 
 def _short(line: str) -> str:

@@ -13,9 +13,7 @@ NOT_JUDGED = "not judged"
 
 
 def metrics(old: Side, new: Side) -> dict:
-    """``metrics.json``: ``{before, after, verdict, worst_domain, worst_change, limit}``, where
-    known.
-    """
+    """``metrics.json``: before, after, verdict, and where known the worst change and its limit."""
     final = new.records.figures.get("final") or {}
     judged = bool(final) and not new.records.figures.get("is_seed")
     return {

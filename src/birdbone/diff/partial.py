@@ -44,11 +44,9 @@ def mixed(
         _check(name, x, y, masks, axes.get(name) if name in cut else None, name in cut)
 
     def tensor_of(name: str) -> Tensor:
-        return (
-            _mix(name, x, y, masks, axes[name] if name in cut else None)
-            if name in touched
-            else x.weights[name]
-        )
+        if name not in touched:
+            return x.weights[name]
+        return _mix(name, x, y, masks, axes[name] if name in cut else None)
 
     specs = {n: y.weights.specs[n] if n in touched else s for n, s in x.weights.specs.items()}
     digests = {n: x.weights.digest(n) for n in specs if n not in touched}

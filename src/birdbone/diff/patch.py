@@ -45,12 +45,10 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
 
     def widen(side: int) -> Widen:
         def at_full_width(tensor: Tensor, name: str) -> Tensor:
-            axis = axes.get(name)
-            return (
-                widened(tensor, axis, masks[axis.nodes.name][side], seed.weights, name)
-                if axis
-                else tensor
-            )
+            if name not in axes:
+                return tensor
+            mask = masks[axes[name].nodes.name][side]
+            return widened(tensor, axes[name], mask, seed.weights, name)
 
         return at_full_width
 

@@ -38,15 +38,13 @@ def read_records(read_file: Reader, names: list[str]) -> Records:
     curves: dict[int, list[dict]] = {}
     for name in names:
         path = PurePosixPath(name)
-        if not (
-            name.startswith(f"{REPORTS}/wave_") and path.parent.name.removeprefix("wave_").isdigit()
-        ):
+        number = path.parent.name.removeprefix("wave_")
+        if not name.startswith(f"{REPORTS}/wave_") or not number.isdigit():
             continue
-        number = int(path.parent.name.removeprefix("wave_"))
         if path.name == "healing.csv":
-            curves[number] = _rows(read_file(name) or "")
+            curves[int(number)] = _rows(read_file(name) or "")
         elif path.name == "report.json":
-            waves[number] = _json(read_file, name)
+            waves[int(number)] = _json(read_file, name)
     notebooks = {
         n: text
         for n in names

@@ -162,8 +162,9 @@ def _in_memory(origin: str, tensors: dict[str, Tensor]) -> Tensors:
 
 
 class _File:
-    """One safetensors file, checked when opened. It is mapped anew for each tensor: pages that a
-    map has read count as memory.
+    """One safetensors file, checked when opened and mapped anew for each tensor.
+
+    A map that stays open would keep the pages it has read in memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -183,11 +184,8 @@ class _File:
     def read(self, name: str) -> Tensor:
         with self._mapped() as file:
             tensor = file.get_tensor(name)
-        if (
-            tensor.dtype == torch.bool
-            and tensor.numel()
-            and int(tensor.view(torch.uint8).max()) > 1
-        ):
+        is_mask = tensor.dtype == torch.bool and tensor.numel()
+        if is_mask and int(tensor.view(torch.uint8).max()) > 1:
             raise ArtifactError(
                 f"{self.path}: tensor {name} is bool and holds bytes other than 0 and 1"
             )
@@ -267,9 +265,7 @@ def _json_object(path: Path) -> dict:
 
 
 def _write(path: Path, tensors: Tensors) -> dict[str, dict]:
-    """One safetensors file, streamed, widest types first so that all are aligned; returns its
-    records.
-    """
+    """Stream one safetensors file, widest types first for alignment; returns its records."""
     stored = {n: s.stored for n, s in tensors.specs.items()}
     order = sorted(stored, key=lambda n: (-stored[n].dtype.itemsize, n))
     header = {}

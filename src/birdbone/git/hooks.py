@@ -127,11 +127,9 @@ def _model(lock: bytes) -> Tracked | None:
         return tracked_model(lock.decode())
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         conflict = b"<<<<<<<" in lock
-        what = (
-            f"has a conflict in it: {ONE_SIDE}"
-            if conflict
-            else "cannot be read: dvc repro writes it anew"
-        )
+        what = "cannot be read: dvc repro writes it anew"
+        if conflict:
+            what = f"has a conflict in it: {ONE_SIDE}"
         raise BirdboneError(f"{LOCK} {what}") from error
 
 

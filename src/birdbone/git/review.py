@@ -38,11 +38,8 @@ def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Revi
         faults = [verify(folder), rejected(folder / "metrics.json")]
         problems += [f"bundle {bundle}: {fault}" for fault in faults if fault]
         report = folder / "report.md"
-        reports.append(
-            report.read_text().rstrip("\n")
-            if report.is_file()
-            else f"Bundle {bundle} has no report.md."
-        )
+        missing = f"Bundle {bundle} has no report.md."
+        reports.append(report.read_text().rstrip("\n") if report.is_file() else missing)
     text = "\n\n".join(reports) or "No bundle is added: the accepted model is the same."
     return Review(text + "\n", problems)
 

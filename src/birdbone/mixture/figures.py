@@ -193,9 +193,7 @@ def speeds(
     generated: int,
     threads: int | None,
 ) -> dict:
-    """llama.cpp's tokens per second at each number of experts, and of the dense model in one
-    type.
-    """
+    """llama.cpp's tokens per second at each number of experts, and of the dense model."""
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         beside = Path(folder) / "dense.gguf"
         write_gguf(beside, dense, tokenizer_folder, default_type=kind)

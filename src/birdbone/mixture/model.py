@@ -106,9 +106,7 @@ def mixture_of(
     shape: ExpertShape,
     active: int,
 ) -> Mixture:
-    """The mixture of an evenly wide checkpoint. orders: per layer the nodes [width], shared
-    first.
-    """
+    """The mixture of an evenly wide checkpoint. orders: each layer's nodes, shared first."""
     weights: dict[str, Tensor] = {}
     for block, order in zip(checkpoint.layout.blocks, orders, strict=True):
         for name, axis in block.axes_of("ffn").items():

@@ -44,9 +44,7 @@ LONGEST = 32
 
 
 def png(picture: Picture, prompt: str | None = None) -> bytes:
-    """One picture: a slice per layer, colours symmetric about 0; the legend names z's
-    population.
-    """
+    """One picture: a slice per layer, colours symmetric about 0, a legend with z's population."""
     with matplotlib.rc_context(STYLE):
         figure, _ = _drawn(picture, prompt, limit([picture]))
         out = io.BytesIO()

@@ -37,17 +37,13 @@ def open_model(model: str | None, root: Path, loader: ConfigLoader) -> Opened:
         return _stored(seed, _seed_name(places["data"], seed))
     if model and (Path(model) / MANIFEST).is_file():
         place = Path(model).resolve()
-        seed_name = _seed_name(places["data"], seed)
-        return _stored(
-            place,
-            seed_name
-            if place == seed.resolve()
-            else f"{seed_name}, {place.parent.name}/{place.name}",
-        )
+        name = _seed_name(places["data"], seed)
+        if place != seed.resolve():
+            name = f"{name}, {place.parent.name}/{place.name}"
+        return _stored(place, name)
     settings = loader.checked
-    source = locate(
-        model or settings.model, {n: p.model_dump() for n, p in settings.models.items()}
-    )
+    presets = {name: preset.model_dump() for name, preset in settings.models.items()}
+    source = locate(model or settings.model, presets)
     checkpoint, write_tokenizer = load(
         source, settings.random_seed, lambda: [d.text for d in documents(settings.text.source)]
     )

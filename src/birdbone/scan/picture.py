@@ -81,11 +81,9 @@ def mean_picture(scan: Scan, scope: Scope = "layer", source: str | None = None) 
     for start, stop in spans:
         for name, chunk in _scored(scan, start, stop, scope).items():
             chunk_sums = [integral(side.double(), "sum") for side in chunk]
-            sums[name] = (
-                [s + x for s, x in zip(sums[name], chunk_sums, strict=True)]
-                if name in sums
-                else chunk_sums
-            )
+            if name in sums:
+                chunk_sums = [s + x for s, x in zip(sums[name], chunk_sums, strict=True)]
+            sums[name] = chunk_sums
     count = sum(stop - start for start, stop in spans)
     scores = {
         name: BlockScores(*((s / count).float() for s in pair)) for name, pair in sums.items()

@@ -26,11 +26,8 @@ def heatmap(picture: Picture, colour: bool = True) -> Group:
     lines += (
         _coloured(values, layers, columns, bound) if colour else _figures(values, layers, columns)
     )
-    low, high = (
-        ("less", "more in the first")
-        if picture.minus
-        else ("much surprise", "much used, little surprise")
-    )
+    low = "less" if picture.minus else "much surprise"
+    high = "more in the first" if picture.minus else "much used, little surprise"
     legend = Text(f"\n{NAMES[picture.scope]}, mean SPS of a module, ±{bound:.2f}: ")
     legend.append("■" if colour else "−", COLOURS[2]).append(f" {low}  ")
     legend.append("■" if colour else "+", COLOURS[-2]).append(f" {high}")

@@ -136,12 +136,12 @@ def _clustered(
 
 def _experts(labels: dict[int, Tensor], clusters: dict, scope: str) -> list[tuple[int | None, int]]:
     """(layer or None, label) of every cluster whose nodes respond at all."""
-    places = [None] if scope == "model" else list(labels)
+    places = {"all": None} if scope == "model" else {str(layer): layer for layer in labels}
     return [
         (place, label)
-        for place in places
-        for label in range(len(clusters["sizes"]["all" if place is None else str(place)]))
-        if label != clusters["silent"]["all" if place is None else str(place)]
+        for name, place in places.items()
+        for label in range(len(clusters["sizes"][name]))
+        if label != clusters["silent"][name]
     ]
 
 
