@@ -20,17 +20,17 @@ export OMP_WAIT_POLICY := PASSIVE
 bench bench-full bench-peers: export GOMP_SPINCOUNT := 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint hooks pr-report viz bench bench-full bench-peers
+.PHONY: help setup run test lint digests hooks pr-report viz bench bench-full bench-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
-	@echo "make run PROFILE=tiny does the same on a tiny random model; PROFILE=full is the long recipe, PROFILE=small a fifth of the bytes"
+	@echo "make run PROFILE=tiny does the same on a tiny random model in one minute: begin there. PROFILE=full is the long recipe, PROFILE=small a fifth of the bytes"
 
 setup: .venv/.installed ## create .venv and install the pinned packages (done once)
 
 .venv/.packages: requirements.lock
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install -q -r requirements.lock
+	@.venv/bin/python .ci/install.py requirements.lock
 	touch $@
 
 .venv/.installed: .venv/.packages pyproject.toml
@@ -38,6 +38,9 @@ setup: .venv/.installed ## create .venv and install the pinned packages (done on
 	touch $@
 
 run: setup ## grow, prune, heal and export the default model (PROFILE=default|tiny|full|small)
+ifeq ($(PROFILE),default)
+	@echo "A first look takes one minute: make run PROFILE=tiny. This run is the default model's; the plan says how long it takes."
+endif
 	birdbone plan --env $(ENV)
 ifeq ($(PROFILE),default)
 	birdbone record --check
@@ -51,10 +54,14 @@ test: setup ## every test, those on the real default model included
 	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, and dvc.yaml up to date with registry and catalog
-	ruff check src tests benchmarks notebooks
-	ruff format --check -q src tests benchmarks notebooks
+	ruff check .ci src tests benchmarks notebooks
+	ruff format --check -q .ci src tests benchmarks notebooks
 	birdbone dvc --check
-	mdformat --check README.md docs requirements
+	mdformat --check README.md CONTRIBUTING.md docs requirements
+
+digests: setup ## run every stage on the tiny model and print a digest of each result, to compare two commits by
+	@BIRDBONE_FRESH=1 OMP_NUM_THREADS=1 kedro run --env=tiny --pipelines=growth_prune_heal,domains,experts,moe >&2
+	@python .ci/digests.py
 
 hooks: setup ## install git's hooks: a changed model needs its bundle, no pickles, clean notebooks
 	pre-commit install

@@ -89,9 +89,9 @@ def test_kedros_own_selections_still_work(finished):
 
 
 def test_seconds_are_kept_outside_every_result(finished):
-    from birdbone.run.ledger import read_timings
+    from birdbone.run.timings import read_timings
 
     timings = read_timings(finished.root / ".birdbone/data")
     waves = {f"wave_{i}.{step}" for i in (1, 2) for step in ("prune", "heal")}
     assert set(timings) == {"seed.load", "final.report", *waves}
-    assert all(seconds >= 0 for seconds in timings.values())
+    assert all(timing.seconds >= 0 for timing in timings.values())

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from birdbone.cli.shapes import model_shape
 from birdbone.model.network import build
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
+from birdbone.sources.shape import model_shape
 from birdbone.text.tokenizer import train_tokenizer
 
 CORPUS = ["the quick brown fox jumps over the lazy dog " * 20]

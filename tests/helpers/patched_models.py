@@ -10,8 +10,8 @@ from birdbone.diff.apply import patched, verify_patches
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"

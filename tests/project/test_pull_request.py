@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
 import yaml
 from places import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/review.yml"
+CHECKS = ROOT / ".github/workflows/test.yml"
 
 
 def test_the_workflow_runs_the_make_target_on_pull_requests_and_lets_it_fail() -> None:
@@ -24,6 +26,17 @@ def test_the_workflow_runs_the_make_target_on_pull_requests_and_lets_it_fail() -
     assert "pipefail" in last["run"]
     assert last["env"]["BASE"] == "origin/${{ github.base_ref }}"
     assert not any("continue-on-error" in step for step in steps)
+
+
+@pytest.mark.parametrize("target", ["lint", "test"])
+def test_lint_and_tests_run_on_a_pull_request_with_the_packages_kept(target: str) -> None:
+    workflow = yaml.safe_load(CHECKS.read_text())
+    assert workflow[True] == "pull_request"
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = workflow["jobs"][target]["steps"]
+    assert steps[-1] == {"run": f"make {target}"}
+    kept = {"python-version": "3.11", "cache": "pip", "cache-dependency-path": "requirements.lock"}
+    assert [step["with"] for step in steps if "setup-python" in step.get("uses", "")] == [kept]
 
 
 def test_no_step_pastes_what_a_stranger_wrote_into_a_shell() -> None:

@@ -12,13 +12,13 @@ import torch
 from families import checkpoint_of
 from gguf_models import FAMILIES, random_model, some_tokens, torch_logits
 
-from birdbone.cli.shapes import model_shape
 from birdbone.errors import BirdboneError, SourceError, UnsupportedArchitectureError
 from birdbone.gguf.header import read_gguf_header
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.network import build
 from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate
+from birdbone.sources.shape import model_shape
 
 UNTIED = {
     "llama": {"tie_word_embeddings": False},

@@ -15,21 +15,41 @@ from birdbone.errors import ConfigError
 @click.command()
 @click.option("--base", default=None, help="Revision, folder or bundle to compare with; default: HEAD, or the seed.")
 @click.option("--no-stage", is_flag=True, help="Write the folder; leave git and DVC alone.")
+@click.option("--tag", default=None, help="Name of this version, such as v0.2; set once the bundle is committed.")
 @JSON
-def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
+def bundle(base: str | None, no_stage: bool, tag: str | None, as_json: bool) -> None:
     """Make the diff bundle of the workspace's model, ready to be committed with it.
 
     Compares the last commit's accepted model (the seed where it has none) with the workspace's,
     writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the rest.
     Run it after `kedro run` or `dvc repro`, before `git commit`.
+
+    A tag needs the commit that carries the bundle, so give the same line before and after it:
+
+    \b
+      birdbone bundle --tag v0.2     makes the bundle, and checks that the name is free
+      git commit -m "prune less"
+      birdbone bundle --tag v0.2     sets the tag on that commit
+      git push origin v0.2
     """
     from birdbone.diff.bundle import write_bundle
+    from birdbone.diff.records import workspace
     from birdbone.diff.revisions import HERE, opened, seed_side, seed_state
+    from birdbone.git.lock import LOCK, tracked_model
     from birdbone.git.repository import commit
+    from birdbone.git.tags import carrier, check_tag, set_tag
 
     root = project_root()
+    if tag is not None and no_stage:
+        raise ConfigError("--tag names what is committed: leave --no-stage out")
+    if tag is not None:
+        check_tag(root, tag)
     if not no_stage:
         hand_to_dvc(root)
+    if tag and (carrying := carrier(root, tracked_model(workspace(root)[0](LOCK)))):
+        set_tag(root, tag, *carrying)
+        tell_tag(tag, *carrying, as_json)
+        return
     with opened(root, *([_base(root, base)] if _base(root, base) else []), HERE) as sides:
         old, new = sides if len(sides) == 2 else (seed_side(root), sides[0])
         folder = write_bundle(old, new, seed_state(root), root, commit(root, "HEAD"))
@@ -42,6 +62,16 @@ def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
     click.echo((folder / "report.md").read_text())
     click.echo(f"bundle {name} in {folder.relative_to(root)}" + ("" if no_stage else ", staged"))
     click.echo(f"commit it with the model; the trailer is `Bundle-Id: {name}`")
+    if tag:
+        click.echo(f"then `birdbone bundle --tag {tag}` sets the tag on that commit")
+
+
+def tell_tag(tag: str, commit: str, name: str, as_json: bool) -> None:
+    """What was tagged."""
+    if as_json:
+        click.echo(json.dumps({"id": name, "tag": tag, "commit": commit}))
+    else:
+        click.echo(f"tag {tag} is on commit {commit[:12]}, which brought bundle {name}: git push origin {tag}")
 
 
 def _base(root: Path, base: str | None) -> str | None:

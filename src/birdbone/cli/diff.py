@@ -147,7 +147,9 @@ def verify(name: str, as_json: bool) -> None:
 @LOADABLE
 @JSON
 def apply(name: str, base: str, target: Path, loadable: Path | None, as_json: bool) -> None:
-    """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's own."""
+    """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's
+    own.
+    """
     _patched(name, base, target, loadable, as_json)
 
 
@@ -168,10 +170,12 @@ def revert(
     loadable: Path | None,
     as_json: bool,
 ) -> None:
-    """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the masks.
+    """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the
+    masks.
 
-    The whole revert is the old model, bit for bit. A part of it is a new state, and not judged until it is
-    evaluated: with `--loadable FOLDER`, `kedro run --params=model=FOLDER` measures and exports it.
+    The whole revert is the old model, bit for bit. A part of it is a new state, and not judged
+    until it is evaluated: with `--loadable FOLDER`, `kedro run --params=model=FOLDER` measures and
+    exports it.
     """
     chosen = None
     if layers is not None:
@@ -183,9 +187,9 @@ def revert(
 
 def project_root() -> Path:
     """The project's folder; imported when asked for, see ``console``."""
-    from birdbone.run.config import project_root as found
+    from birdbone.run import config
 
-    return found()
+    return config.project_root()
 
 
 def _patched(

@@ -11,10 +11,10 @@ import click
 from birdbone.cli.bundle import bundle
 from birdbone.cli.diff import diff
 from birdbone.cli.hook import hook
+from birdbone.cli.plan import plan
 from birdbone.cli.scan import image, replay, scan
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.run.failure import message
-from birdbone.run.overrides import Overrides
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,56 +30,6 @@ def commands() -> None:
       dvc repro                      only what changed
       kedro viz run                  the pipeline in the browser
     """
-
-
-@commands.command()
-@click.option(
-    "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
-)
-@click.option("--params", cls=Overrides)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plan(env: str | None, params: dict, as_json: bool) -> None:
-    """Say what a run will do and need, without doing it.
-
-    Minutes per stage, memory, disk, the export's size, tensor types llama.cpp cannot hold, and
-    targets that these settings cannot reach.
-    """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from birdbone.algo.budget import bytes_allowed
-    from birdbone.cli.plan import make_plan, to_json
-    from birdbone.report import numbers
-    from birdbone.run.config import roots
-
-    loader = _loader(env, params)
-    made = make_plan(loader.checked)
-    if as_json:
-        click.echo(to_json(made))
-        return
-    p, console = loader.checked, Console()
-    table = Table(
-        title=f"birdbone: {escape(made.name)}, {made.shape.parameters / 1e6:.1f} M weights, {made.shape.layers} layers",
-        title_justify="left",
-    )
-    table.add_column("stage")
-    table.add_column("about", justify="right")
-    for stage, minutes in made.minutes.items():
-        table.add_row(stage, numbers.duration(60 * minutes))
-    table.add_row("[bold]all", f"[bold]{numbers.duration(60 * sum(made.minutes.values()))}")
-    console.print(table)
-    low, high = map(numbers.size, made.bytes_range)
-    console.print(f"memory about {numbers.size(made.memory)}, disk about {numbers.size(made.disk)}", highlight=False)
-    asked = f"the smallest that costs at most {p.max_loss:.0%} of perplexity"
-    if p.target_bytes is not None:
-        asked = f"the best of at most {numbers.size(bytes_allowed(p.target_bytes, made.bytes_f16))}"
-    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(made.bytes_f16)}), {asked}")
-    where = roots(loader)
-    page, export = escape(f"{where['data']}/08_reporting/report.html"), escape(f"{where['models']}/export/")
-    console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
-    for warning in made.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
 
 
 @commands.command()
@@ -160,20 +110,21 @@ def summary(env: str | None) -> None:
 
 def project_root() -> Path:
     """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
-    from birdbone.run.config import project_root as found
+    from birdbone.run import config
 
-    return found()
+    return config.project_root()
 
 
-def _loader(env: str | None, given: dict | None = None):
+def _loader(env: str | None):
     from birdbone.run.config import make_loader
 
-    return make_loader(project_root(), env, given)
+    return make_loader(project_root(), env)
 
 
 commands.add_command(bundle)
 commands.add_command(diff)
 commands.add_command(hook)
+commands.add_command(plan)
 commands.add_command(scan)
 commands.add_command(replay)
 commands.add_command(image)

@@ -11,8 +11,8 @@ from torch import Tensor
 from birdbone.diff.bits import bits
 from birdbone.diff.coordinates import node_pair, shifted_axes
 from birdbone.diff.states import State, Tensors
-from birdbone.model.layout import UNITS, Nodes
 from birdbone.model.masks import masked_tensor
+from birdbone.model.units import UNITS, Nodes
 
 
 class NodeChange(NamedTuple):

@@ -8,7 +8,8 @@ from torch import Tensor
 from birdbone.diff.bits import Spec, bits
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError
-from birdbone.model.layout import Axis, Layout, Nodes
+from birdbone.model.layout import Layout
+from birdbone.model.units import Axis, Nodes
 
 
 def shifted_masks(old: State, new: State) -> dict[str, tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from birdbone.diff.bits import DTYPES, Spec
-from birdbone.model.layout import Axis, Nodes
+from birdbone.model.units import Axis, Nodes
 
 FRAME = 1 << 24
 """Bytes of a payload that are compressed together; a multiple of every element's width."""

@@ -21,8 +21,9 @@ from birdbone.diff.bits import bits
 from birdbone.diff.coordinates import node_pair, shifted_axes, shifted_masks
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import BundleError
-from birdbone.model.layout import Axis, Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.masks import masked_tensor, weight_name
+from birdbone.model.units import Axis, Nodes
 
 
 def mixed(

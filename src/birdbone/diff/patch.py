@@ -22,7 +22,7 @@ from birdbone.diff.coordinates import fits, shifted_axes, shifted_masks, widened
 from birdbone.diff.header import Configs, Entry, Header, StoredAxis, StoredSide
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.layout import Axis
+from birdbone.model.units import Axis
 
 WEIGHTS_PATCH = "weights.patch"
 MASKS_PATCH = "masks.patch"

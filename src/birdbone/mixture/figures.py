@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from birdbone.algo.bootstrap import ratio_interval
-from birdbone.algo.perplexity import domain_figures, plain
+from birdbone.algo.perplexity import domain_figures, without_documents
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.writer import write_gguf
@@ -65,7 +65,7 @@ def quality(
     pooled = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     return {
         **domain_figures(pooled, torch.cat(places), scored, random_seed),
-        "domains": plain(figures),
+        "domains": without_documents(figures),
     }
 
 

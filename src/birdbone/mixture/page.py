@@ -9,7 +9,7 @@ from birdbone.report import numbers
 from birdbone.report.card import fenced, markdown
 from birdbone.report.chart_style import CONTROL, INK, OURS, PEER, SEED, dressed
 from birdbone.report.embed import rendered
-from birdbone.report.reproduce import again
+from birdbone.report.reproduce import reproduction
 
 COLOURS = {"topology": SEED, "kmeans": CONTROL, "random": PEER}
 
@@ -38,7 +38,7 @@ def sentences(report: dict) -> list[str]:
 
 def reproduce(about: dict, command: str) -> str:
     """What makes the mixture again: the run it is cut from, and its own pipeline after it."""
-    return again(f"{command}\n{command.splitlines()[-1]} --pipelines=moe", about["digest"])
+    return reproduction(f"{command}\n{command.splitlines()[-1]} --pipelines=moe", about["digest"])
 
 
 def table(report: dict, speed: dict, about: dict, command: str) -> str:

@@ -13,9 +13,9 @@ from birdbone.algo.mixture import expert_norms, read_router
 from birdbone.mixture.model import ExpertShape, Mixture, mixture_of
 from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.pruning.removal import padded
+from birdbone.model.units import Nodes
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from birdbone.model.layout import Nodes
+from birdbone.model.units import Nodes
 
 WEIGHT = "weight."
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
+from birdbone.model.units import Nodes
 
 FISHER, TOKENS = "fisher.", "tokens."
 
@@ -39,22 +39,18 @@ class Scores:
             for module in block.linears:
                 axis = block.axes.get(f"{module}.bias")
                 fisher = self.fisher[module]
-                left[module] = (
-                    axis.cut(fisher, checkpoint.node_mask(axis.nodes)) if axis else fisher
-                )
+                left[module] = axis.cut(fisher, checkpoint.node_mask(axis.nodes)) if axis else fisher
         return left
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
         """By the names in files: ``ffn.3.taylor``, ``fisher.<module>``, ``tokens.<module>``."""
         nodes = {f"{nodes.name}.{score}": values for (nodes, score), values in self.nodes.items()}
         fisher = {FISHER + module: values for module, values in self.fisher.items()}
-        return nodes | fisher | {
-            TOKENS + m: values for m, values in self.tokens.items()
-        }, self.about
+        return nodes | fisher | {TOKENS + m: values for m, values in self.tokens.items()}, self.about
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], about: dict) -> Scores:
-        """The inverse."""
+        """The inverse. Raises ValueError for a name that is no score's."""
         nodes: dict[tuple[Nodes, str], Tensor] = {}
         fisher: dict[str, Tensor] = {}
         tokens: dict[str, Tensor] = {}
@@ -65,7 +61,10 @@ class Scores:
                 tokens[name.removeprefix(TOKENS)] = values
             else:
                 key, _, score = name.rpartition(".")
-                nodes[Nodes.parse(key), score] = values
+                scored = Nodes.parse(key)
+                if scored is None:
+                    raise ValueError(f"{name} is the name of no score")
+                nodes[scored, score] = values
         return cls(nodes, fisher, tokens, about)
 
 

@@ -13,7 +13,7 @@ from kedro.pipeline.node import Node
 
 from birdbone.datasets.place import place_of
 from birdbone.run.config import state_folder
-from birdbone.run.ledger import read_timings
+from birdbone.run.timings import read_timings
 
 SUMMARIES = {
     "summary": ("report_page", "export_gguf", "export_folder", "bundle"),
@@ -33,26 +33,26 @@ class TerminalHooks:
     def after_node_run(self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any]) -> None:
         if not re.fullmatch(r"wave_\d+\.report", node.name):
             return
-        from birdbone.report.assemble import wave_row
         from birdbone.report.summary import wave_table
+        from birdbone.report.wave_rows import wave_row
 
         (latest,) = outputs.values()
-        seconds = read_timings(self._state)
+        timings = read_timings(self._state)
         rows = []
         for number in range(1, latest["wave"] + 1):
             wave = f"wave_{number}"
             report = latest if number == latest["wave"] else catalog.load(f"{wave}.report")
-            spent = sum(s for name, s in seconds.items() if name.startswith(f"{wave}."))
+            spent = sum(timing.seconds for name, timing in timings.items() if name.startswith(f"{wave}."))
             rows.append({**wave_row(report), "seconds": spent})
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        made = pipeline.outputs() | pipeline.datasets()
+        datasets = pipeline.outputs() | pipeline.datasets()
         for summary, files in SUMMARIES.items():
-            if summary not in made:
+            if summary not in datasets:
                 continue
             print(catalog.load(summary))
             for name in files:
-                if name in made:
+                if name in datasets:
                     print(f"{name:14} {place_of(catalog.get(name))}")

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.layout import Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
+from birdbone.model.units import Nodes, by_layer
 from birdbone.progress import track
 from birdbone.scan.record import append
 
@@ -153,12 +154,12 @@ class Responses:
 class DomainProfile:
     """What all nodes do on each label.
 
-    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``,
-    ``window`` and ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens:
-    scanned, per label. model: the digest of the model that was scanned.
+    layers: unit (``ffn``, ``kv``) -> the responses in each layer, None where it has no such nodes.
+    sampled: ``domain``, ``window`` and ``position`` of the sampled tokens, int32 [S], the same
+    everywhere. tokens: scanned, per label. model: the digest of the model that was scanned.
     """
 
-    layers: dict[str, list[Responses]]
+    layers: dict[str, list[Responses | None]]
     sampled: dict[str, Tensor]
     labels: list[str]
     tokens: dict[str, int]
@@ -169,38 +170,32 @@ class DomainProfile:
         tensors = {f"sampled.{name}": places for name, places in self.sampled.items()}
         for kind, layers in self.layers.items():
             for layer, responses in enumerate(layers):
-                for name in RESPONSES:
+                for name in RESPONSES if responses else ():
                     tensors[f"{kind}.{layer}.{name}"] = getattr(responses, name)
         return tensors, {"labels": self.labels, "tokens": self.tokens, "model": self.model}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> DomainProfile:
         """What ``to_tensors`` gave."""
-        layers: dict[str, list[Responses]] = {}
         sampled = {}
+        records: dict[Nodes, Responses] = {}
         for name in tensors:
-            kind, rest = name.split(".", 1)
-            if kind == "sampled":
-                sampled[rest] = tensors[name]
-            elif rest.endswith(".profile"):
-                layers.setdefault(kind, [])
-        for kind, rows in layers.items():
-            while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(
-                    Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES))
-                )
-        return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
+            stored, _, last = name.rpartition(".")
+            if stored == "sampled":
+                sampled[last] = tensors[name]
+            elif last == RESPONSES[0]:
+                values = (tensors[f"{stored}.{each}"] for each in RESPONSES)
+                records[Nodes.parse(stored)] = Responses(*values)
+        return cls(by_layer(records), sampled, about["labels"], about["tokens"], about["model"])
 
 
 RESPONSES = [field.name for field in fields(Responses)]
 
 
-def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
+def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses | None]]:
     """Unit -> the responses in each layer, from every label's sums."""
-    responses: dict[str, list[Responses]] = {}
-    for nodes in sorted(next(iter(sums.values())).moments):
-        responses.setdefault(nodes.unit, []).append(_responses(sums, nodes))
-    return responses
+    measured = sorted(next(iter(sums.values())).moments)
+    return by_layer({nodes: _responses(sums, nodes) for nodes in measured})
 
 
 def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:

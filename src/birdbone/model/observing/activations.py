@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
+from birdbone.model.units import Nodes, by_layer
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -24,9 +26,11 @@ class Activity:
 
 @dataclass(frozen=True)
 class Activations:
-    """layers: kind of node (``ffn``, ``kv``) -> the activity in each layer. tokens: read in all."""
+    """layers: unit (``ffn``, ``kv``) -> the activity in each layer, None where it has no such nodes.
+    tokens: read in all.
+    """
 
-    layers: dict[str, list[Activity]]
+    layers: dict[str, list[Activity | None]]
     tokens: int
     sampled_tokens: int
 
@@ -40,6 +44,7 @@ class Activations:
             f"{kind}.{layer}.{name}": getattr(activity, name)
             for kind, layers in self.layers.items()
             for layer, activity in enumerate(layers)
+            if activity is not None
             for name in NAMES
         }
         count = len(next(iter(self.layers.values())))
@@ -49,15 +54,12 @@ class Activations:
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> Activations:
         """What ``to_tensors`` gave."""
-        kinds = dict.fromkeys(name.partition(".")[0] for name in tensors)
-        layers = {
-            kind: [
-                Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES))
-                for layer in range(about["layers"])
-            ]
-            for kind in kinds
+        stored = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
+        records = {
+            Nodes.parse(nodes): Activity(*(tensors[f"{nodes}.{name}"] for name in NAMES))
+            for nodes in stored
         }
-        return cls(layers, about["tokens"], about["sampled_tokens"])
+        return cls(by_layer(records), about["tokens"], about["sampled_tokens"])
 
 
 NAMES = [field.name for field in fields(Activity)]
@@ -87,11 +89,7 @@ class Clusters:
         """What ``to_tensors`` gave."""
         counts = about["clusters"]
         layers = [tensors[f"ffn.{layer}"] for layer in range(len(counts))]
-        across = (
-            [tensors[f"model.{layer}"] for layer in range(len(counts))]
-            if "model.0" in tensors
-            else None
-        )
+        across = [tensors[f"model.{layer}"] for layer in range(len(counts))] if "model.0" in tensors else None
         return cls(layers, across, counts)
 
 

@@ -26,9 +26,7 @@ BATCH = 64
 
 
 @torch.no_grad()
-def write_windows(
-    seed: Checkpoint, starts: Tensor, count: int, length: int, random_seed: int, device: str
-) -> Tensor:
+def write_windows(seed: Checkpoint, starts: Tensor, count: int, length: int, random_seed: int, device: str) -> Tensor:
     """``count`` windows sampled from the seed, int32 [count, length].
 
     starts: token ids that a window may begin with (no special ones), drawn evenly.
@@ -70,12 +68,11 @@ def _write(
     for batch in batches:
         prompts = [deque(own[0]) for own in batch]
         left = [deque(own[1:]) for own in batch]
-        cache, tokens = DynamicCache(), [torch.tensor([own.popleft() for own in prompts])]
+        cache = DynamicCache(config=network.config)
+        tokens = [torch.tensor([own.popleft() for own in prompts])]
         for _ in range(length - 1):
             next(steps)
-            logits = network(
-                tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True
-            ).logits[:, -1]
+            logits = network(tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True).logits[:, -1]
             drawn = _sample(logits.float().cpu(), generator)
             for row, own in enumerate(prompts):
                 if own:

@@ -14,7 +14,6 @@ from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import supports_uneven
-from birdbone.model.layout import Nodes
 from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.removal import Stays, remove_nodes
@@ -23,6 +22,7 @@ from birdbone.model.pruning.weight_sparsity import mask_weights
 from birdbone.model.rounding.embedding import outer_types
 from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 
 
 def prune(
@@ -44,16 +44,10 @@ def prune(
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
-        report["fallback"] = (
-            f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
-        )
+        report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
     stays = choose(start, weights_to_remove, scores, clusters, settings, even)
     report["removed"] = {
-        unit: {
-            str(nodes.layer): int((~left).sum())
-            for nodes, left in stays.items()
-            if nodes.unit == unit
-        }
+        unit: {str(nodes.layer): int((~left).sum()) for nodes, left in stays.items() if nodes.unit == unit}
         for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
@@ -70,9 +64,7 @@ def prune(
         repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
         state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(
-            state, calibration, second_moments, scores, settings.weights, settings.damping, device
-        )
+        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
     return state, report
 
 
@@ -96,12 +88,14 @@ def choose(
         order = {i: eligible(values[i], clusters.layers[i], neurons[i], cap) for i in layers}
     count = weights_to_remove // start.cost("ffn")
     stays: dict[Nodes, Tensor] = {}
-    if settings.attention and not even:
-        groups = {i: start.node_mask(Nodes("kv", i)) for i in layers}
+    if settings.attention and not even and "kv" in start.layout.units:
+        removable = [nodes for nodes in start.layout.nodes if nodes.unit == "kv"]
+        groups = {nodes.layer: start.node_mask(nodes) for nodes in removable}
         price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
-        limit = min(int(cap * sum(start.counts("kv"))), weights_to_remove // start.cost("kv"))
+        present = sum(start.count("kv", layer) for layer in groups)
+        limit = min(int(cap * present), weights_to_remove // start.cost("kv"))
         removed = cheapest_groups(
-            {i: scores.of("kv", i, score) for i in layers}, groups, limit, price, protected=(0,)
+            {i: scores.of("kv", i, score) for i in groups}, groups, limit, price, protected=(0,)
         )
         for layer in sorted({layer for layer, _ in removed}):
             gone = torch.tensor([group for where, group in removed if where == layer])
@@ -109,9 +103,7 @@ def choose(
         count -= len(removed) * start.cost("kv") // start.cost("ffn")
     present = dict(enumerate(start.counts("ffn")))
     chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
-    return stays | {
-        Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()
-    }
+    return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
 
 
 def stays_even(widths: str, config: dict) -> bool:
@@ -147,9 +139,7 @@ def sparsity_for(
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(
-    checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str
-) -> float:
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they
     become.
 
@@ -157,17 +147,16 @@ def _fewest_bits(
     keeps its type.
     """
     layout = checkpoint.layout
-    steps = {"ffn": settings.multiple}
-    group = layout.blocks[0].group_width
-    if settings.attention and not stays_even(widths, checkpoint.config) and fitting(types, group):
-        steps["kv"] = group
+    groups = settings.attention and not stays_even(widths, checkpoint.config)
     bits = 0.0
     size = 0
     for block in layout.blocks:
-        step = {block.reader(unit): width for unit, width in steps.items()}
+        step = {block.reader("ffn"): settings.multiple}
+        if groups and "kv" in block.units and fitting(types, block.group_width):
+            step[block.reader("kv")] = block.group_width
         for module in block.linears:
             weight = checkpoint.weights[f"{module}.weight"]
-            columns = math.gcd(weight.shape[1], step.get(module, weight.shape[1]))
+            columns = math.gcd(layout.unbroken(module, weight.shape[1]), step.get(module, weight.shape[1]))
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size
@@ -176,9 +165,7 @@ def _fewest_bits(
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
     masks = checkpoint.masks.weights
-    return checkpoint.evolve(
-        {n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()}
-    )
+    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()})
 
 
 def _without(kept: Tensor, gone: Tensor) -> Tensor:
@@ -211,8 +198,6 @@ def _repair(
             module = start.layout.blocks[layer].reader(unit)
             name = f"{module}.weight"
             columns = left.repeat_interleave(start.layout.blocks[layer].axes[name].entries)
-            weights[name], figures = repair_columns(
-                start.weights[name], columns, fit[module], check[module], damping
-            )
+            weights[name], figures = repair_columns(start.weights[name], columns, fit[module], check[module], damping)
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
     return weights, rows

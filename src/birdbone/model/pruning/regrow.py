@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from birdbone.algo.regrowth import best_chunks, outgoing_gradient, refit_columns
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.layout import Block, Layout
 from birdbone.model.network import build, device_of
 from birdbone.model.observing.gradients import gradients
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 from birdbone.progress import track
 
 
@@ -32,10 +33,7 @@ def regrow(
     what the layer's output lacks of the seed's on ``windows`` [N, T].
     """
     layout = checkpoint.layout
-    removed = {
-        i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten()
-        for i in range(layout.layers)
-    }
+    removed = {i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten() for i in range(layout.layers)}
     removed = {layer: numbers for layer, numbers in removed.items() if len(numbers)}
     limit = int(share * sum(map(len, removed.values())))
     if limit < multiple:
@@ -108,9 +106,7 @@ def _columns(
 
 
 @torch.no_grad()
-def _ffn_inputs(
-    network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor
-) -> dict[int, Tensor]:
+def _ffn_inputs(network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor) -> dict[int, Tensor]:
     """What the FFN of each layer takes in, for one window [T]: [T, hidden]."""
     seen: dict[int, Tensor] = {}
     handles = []

@@ -32,9 +32,7 @@ COMPENSATED_BITS = 8
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
     """Embedding and untied head."""
-    return [
-        n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights
-    ]
+    return [n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:
@@ -59,11 +57,7 @@ def outer_roundings(
     check = check[: -(-PRICED_TOKENS // check.shape[1])]
     network = build(checkpoint, device)
     compensated = settings.method == "gptq" and any(_coarse(GRIDS[k]) for k in kinds)
-    read = (
-        [final_states(network, w, "round: what the head reads") for w in (fit, check)]
-        if auto or compensated
-        else []
-    )
+    read = [final_states(network, w, "round: what the head reads") for w in (fit, check)] if auto or compensated else []
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
     for name, types in fits.items():
@@ -71,17 +65,11 @@ def outer_roundings(
         head = tied or name != outer_matrices(checkpoint)[0]
         compensations = []
         if compensated and head:
-            compensations = [
-                compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))
-            ]
+            compensations = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
         for kind in types:
             grid = GRIDS[kind]
             use = compensations and _coarse(grid)
-            rounded = (
-                round_best(weight, compensations, moments[1], grid)[0]
-                if use
-                else round_nearest(weight, grid)
-            )
+            rounded = round_best(weight, compensations, moments[1], grid)[0] if use else round_nearest(weight, grid)
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)

@@ -60,16 +60,10 @@ class Rounder:
         fisher = scores.fisher_left(checkpoint)
         layers = second_moments.of(checkpoint, calibration, scores.tokens, device)
         changed: dict[str, Tensor] = {}
-        for layer, fit, check in track(
-            layers, f"round ({settings.method})", checkpoint.layers, "block"
-        ):
+        for layer, fit, check in track(layers, f"round ({settings.method})", checkpoint.layers, "block"):
             names = checkpoint.layout.blocks[layer].linears
             scales = Scales()
-            compensations = {
-                name: self._compensations(fit[name])
-                for name in names
-                if self._types(f"{name}.weight")
-            }
+            compensations = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
             if settings.equalize and settings.method == "gptq" and len(compensations) == len(names):
                 scales = equalize(checkpoint, layer, compensations, check, settings.types)
             new = scales.changed(checkpoint)
@@ -133,6 +127,7 @@ class Rounder:
         """
         masked = name in self.checkpoint.masks.weights
         columns = self.checkpoint.weights[name].shape[1]
+        columns = self.checkpoint.layout.unbroken(name.removesuffix(".weight"), columns)
         return [t for t in fitting(self.settings.types, columns) if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
@@ -150,9 +145,7 @@ def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
     return rounded if mask is None else masked(rounded, mask, grid)
 
 
-def dequantized(
-    checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]
-) -> Checkpoint:
+def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
     """The checkpoint with the weights that the packed bytes stand for; F16 ones rounded to half
     precision.
     """
@@ -161,9 +154,7 @@ def dequantized(
     return with_vectors(checkpoint, packed, types).evolve(weights)
 
 
-def with_vectors(
-    checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]
-) -> Checkpoint:
+def with_vectors(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
     """The checkpoint with the norms and biases that equalizing changed: those of ``packed`` without
     a type.
     """

@@ -14,6 +14,7 @@ from birdbone.model.network import build
 from birdbone.model.observing.activations import Activations, Activity
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes, by_layer
 from birdbone.pipelines.activation_log.settings import ActivationSettings
 from birdbone.text.texts import Texts
 
@@ -39,7 +40,7 @@ def observe(
     generator = torch.Generator().manual_seed(random_seed)
     chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
     sampled = chosen.sort().values
-    layers: dict[str, list[Activity]] = {"ffn": [], "kv": []}
+    activities: dict[Nodes, Activity] = {}
     for layer, batches in walk(network, seed.layout, windows, "activations"):
         block = seed.layout.blocks[layer]
         down = block.ffn_output
@@ -55,15 +56,13 @@ def observe(
             return batch
 
         store(folder, layer, *fold(map(watch, batches), block.inputs, node_scores.tokens))
-        outputs = torch.cat(heads)
-        values = {
-            "ffn": torch.cat(neurons),
-            "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
-        }
-        for unit, h in values.items():
-            layers[unit].append(_activity(h, sampled))
+        activities[Nodes("ffn", layer)] = _activity(torch.cat(neurons), sampled)
+        if "kv" in block.units:
+            outputs = torch.cat(heads)
+            groups = outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1)
+            activities[Nodes("kv", layer)] = _activity(groups, sampled)
     seal(folder, key_of(seed, windows, node_scores.tokens))
-    return Activations(layers, windows.numel(), len(sampled)), folder
+    return Activations(by_layer(activities), windows.numel(), len(sampled)), folder
 
 
 def _activity(h: Tensor, sampled: Tensor) -> Activity:

@@ -13,7 +13,7 @@ from birdbone.model.observing.self_text import write_talks
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.sources import SEED_CHAT, documents
-from birdbone.text.splits import excerpt_windows, split
+from birdbone.text.splits import excerpt_windows, split_documents
 from birdbone.text.texts import LabelledTexts
 
 SCAN_SHARE = 0.5
@@ -37,7 +37,7 @@ def read_texts(
             ends = end_tokens(tokenizer_folder, tokenizer)
             windows = _talks(seed, tokenizer, ends, tokens, window, device, random_seed)
         else:
-            parts = split(
+            parts = split_documents(
                 documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE}
             )
             windows = {

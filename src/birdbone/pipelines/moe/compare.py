@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from birdbone.algo.grouping import GROUPINGS
-from birdbone.algo.perplexity import plain
+from birdbone.algo.perplexity import without_documents
 from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.figures import active_shares, against_others, compare_runtimes, shares, speeds
 from birdbone.mixture.split import Routers, Split, mixture_from
@@ -55,7 +55,7 @@ def compare_mixture(
     report = {
         "shape": split.about,
         "healing": healed.about,
-        "rows": [*plain(dict(enumerate(rows))).values()],
+        "rows": [*without_documents(dict(enumerate(rows))).values()],
         "comparisons": against_others(rows, random_seed),
         "referee": exact,
     }

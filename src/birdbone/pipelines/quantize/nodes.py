@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from birdbone.algo.budget import Option, assign, bytes_allowed
-from birdbone.algo.perplexity import plain, worst_bound
+from birdbone.algo.perplexity import without_documents, worst_bound
 from birdbone.gguf.plan import priced_together
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -108,7 +108,7 @@ def quantize(
         "tensor_bytes": best["bytes"],
         "target_bytes": allowed,
         "target_reached": allowed is None or best["bytes"] <= allowed,
-        "domains": plain(best["domains"]),
+        "domains": without_documents(best["domains"]),
         "tasks": best["tasks"],
         "tasks_lost": best["tasks_lost"],
         "types": types,

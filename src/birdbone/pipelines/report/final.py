@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdbone.algo.perplexity import judged_change, plain, worst_change
+from birdbone.algo.perplexity import judged_change, without_documents, worst_change
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.generation import end_tokens
@@ -54,7 +54,7 @@ def measure_final(
         for p in report.prompts
     ]
     return {
-        "domains": plain(figures),
+        "domains": without_documents(figures),
         "worst_domain": domain,
         "worst_change": change,
         "accepted": change <= max_loss,

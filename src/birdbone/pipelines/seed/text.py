@@ -13,7 +13,7 @@ from birdbone.pipelines.seed.mix import written_places
 from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import documents
-from birdbone.text.splits import document_windows, packed_windows, split
+from birdbone.text.splits import document_windows, packed_windows, split_documents
 from birdbone.text.texts import Domain, Texts
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
@@ -45,7 +45,7 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     window = text.window
     end = tokenizer.eos_token_id
     template = chat if text.chat else None
-    parts = split(documents(text.source, template), random_seed, HEAL_SHARES)
+    parts = split_documents(documents(text.source, template), random_seed, HEAL_SHARES)
     check = packed_windows(
         parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window"
     )
@@ -63,11 +63,11 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
     for domain in text.guard_domains:
         if domain != text.source:
-            unseen = split(documents(domain, template), random_seed, DOMAIN_SHARES)
+            unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
         elif windows_read:
             unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
         else:
-            unseen = split(
+            unseen = split_documents(
                 parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
             )
         for name, domains in (("guard", guard), ("test", test)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdbone.algo.perplexity import plain, worst_change
+from birdbone.algo.perplexity import without_documents, worst_change
 from birdbone.algo.stop_loss import standing_after
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
@@ -54,7 +54,7 @@ def judge_wave(
         "limit": limit,
         "worst_domain": domain,
         "worst_change": change,
-        "domains": plain(figures),
+        "domains": without_documents(figures),
         "tasks": tasks,
         "tasks_lost": lost,
         "canaries": score_canaries(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from families import FAMILIES, settings_of, small
 
-from birdbone.cli.shapes import model_shape
+from birdbone.sources.shape import model_shape
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,8 +14,8 @@ from birdbone.sources.load import config_of
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; square: of the input
-    widths of all block matrices, summed; neurons: weights in FFNs.
+    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; square: of
+    the input widths of all block matrices, summed; neurons: weights in FFNs.
     """
 
     config: dict
@@ -29,13 +29,25 @@ class ModelShape:
     neurons: int
 
     @property
+    def flops(self) -> int:
+        """Operations that one token takes on its way forward: two for each weight of a matrix."""
+        return 2 * (self.block + self.outer)
+
+    @property
+    def hidden(self) -> int:
+        """Features between the layers."""
+        return int(self.config.get("hidden_size") or self.config.get("n_embd") or min(self.rows))
+
+    @property
     def bytes_f16(self) -> int:
         """Of all tensors in half precision."""
         return 2 * self.parameters
 
 
 def model_shape(source: dict) -> ModelShape:
-    """Shapes of a model without its weights. Raises what ``sources.load`` would, where it can be known so early."""
+    """Shapes of a model without its weights. Raises what ``sources.load`` would, where it can be
+    known so early.
+    """
     config = config_of(source)
     layout = Layout(config)
     with torch.device("meta"):

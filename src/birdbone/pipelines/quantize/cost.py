@@ -1,0 +1,42 @@
+"""What the node of stage 9's rounding costs, see ``run.cost``."""
+
+from birdbone.algo.grids import GRIDS, fitting
+from birdbone.model.rounding.embedding import COMPENSATED_BITS, PRICED_TOKENS, outer_types
+from birdbone.parameters import Parameters
+from birdbone.run.cost import JUDGE, MOMENTS, STATES, Work
+from birdbone.sources.shape import ModelShape
+
+ROUNDED = 3300
+"""Weights rounded with error compensation in the time of one token."""
+
+
+def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
+    """A row for the node."""
+    text = parameters.text
+    settings = parameters.quantize
+    kinds = outer_types(settings.types, settings.embedding)
+    judged = settings.trials * len(text.guard_domains) * text.guard_tokens
+    priced = len(fitting(kinds, shape.hidden)) * PRICED_TOKENS
+    read = (MOMENTS + STATES) * text.calibration_tokens
+    rounded = _rounded(parameters, shape) if settings.method == "gptq" else 0
+    return {
+        "quantize.round": Work(
+            tokens=read + JUDGE * (judged + priced) + rounded / ROUNDED, seconds=2
+        )
+    }
+
+
+def _rounded(parameters: Parameters, shape: ModelShape) -> int:
+    """Weights rounded with error compensation: all orders on the coarsest type, the better one on
+    the others.
+    """
+    settings = parameters.quantize
+    rounded = _coarse(outer_types(settings.types, settings.embedding), shape.hidden) * shape.outer
+    for columns, weights in shape.inner.items():
+        if coarse := _coarse(settings.types, columns):
+            rounded += (coarse - 1 + len(settings.orders)) * weights
+    return rounded
+
+
+def _coarse(types: list[str], columns: int) -> int:
+    return sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in fitting(types, columns))
