@@ -17,18 +17,19 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     kinds = outer_types(settings.types, settings.embedding)
     judged = settings.trials * len(text.guard_domains) * text.guard_tokens
     priced = len(fitting(kinds, shape.hidden)) * PRICED_TOKENS
-    read = (MOMENTS + STATES) * text.calibration_tokens
+    observed = (MOMENTS + STATES) * text.calibration_tokens
     rounded = _rounded(parameters, shape) if settings.method == "gptq" else 0
     return {
         "quantize.round": Work(
-            tokens=read + JUDGE * (judged + priced) + rounded / ROUNDED, seconds=2
+            tokens=observed + JUDGE * (judged + priced) + rounded / ROUNDED, seconds=2
         )
     }
 
 
 def _rounded(parameters: Parameters, shape: ModelShape) -> int:
-    """Weights rounded with error compensation: all orders on the coarsest type, the better one on
-    the others.
+    """Weights rounded with error compensation.
+
+    All orders are tried on the coarsest type, and the better one is used on the others.
     """
     settings = parameters.quantize
     rounded = _coarse(outer_types(settings.types, settings.embedding), shape.hidden) * shape.outer
