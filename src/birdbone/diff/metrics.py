@@ -25,7 +25,7 @@ def metrics(old: Side, new: Side) -> dict:
 
 
 def figures_of(side: Side) -> dict:
-    """What is known of one side: parameters from its tensors, all else from its reports."""
+    """The figures of one side: parameters from its tensors, all others from its reports."""
     figures = {"parameters": parameters(side.state), "macs_per_token": macs_per_token(side.state)}
     reports = side.records.figures
     seed, final, quantize = (reports.get(k) or {} for k in ("seed", "final", "quantize"))

@@ -23,7 +23,7 @@ HERE = "."
 
 @dataclass(frozen=True)
 class Side:
-    """One model state, what is known of it, and how DVC holds it.
+    """One model state, its records, and its entry in DVC.
 
     tracked: as ``dvc.lock`` has it, None outside DVC. config: the resolved parameters, empty where
     unknown.
