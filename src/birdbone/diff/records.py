@@ -28,7 +28,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Records:
-    """Figures of one model. ``waves``: number -> the wave's report; ``curves``: number -> rows of its healing."""
+    """Figures of one model. Of each wave's number: ``waves`` its report, ``curves`` its healing."""
 
     figures: dict = field(default_factory=dict)
     waves: dict[int, dict] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def read_records(tree: Tree, files: CatalogFiles) -> Records:
 def workspace(root: Path) -> Tree:
     """The working tree."""
 
-    def read(name: str) -> str | None:
+    def read_file(name: str) -> str | None:
         path = root / name
         return path.read_text() if path.is_file() else None
 
@@ -93,4 +93,7 @@ def _json(tree: Tree, name: str) -> dict:
 def _rows(text: str) -> list[dict]:
     """Rows of a CSV as numbers; a cell that is empty is left out."""
     lines = [line.split(",") for line in text.strip().splitlines()]
-    return [{n: float(cell) for n, cell in zip(lines[0], line, strict=True) if cell} for line in lines[1:]]
+    return [
+        {n: float(cell) for n, cell in zip(lines[0], line, strict=True) if cell}
+        for line in lines[1:]
+    ]

@@ -23,9 +23,10 @@ HERE = "."
 
 @dataclass(frozen=True)
 class Side:
-    """One model state, what is known of it, and how DVC holds it.
+    """One model state, its records, and its entry in DVC.
 
-    tracked: as ``dvc.lock`` has it, None outside DVC. config: the resolved parameters, empty where unknown.
+    tracked: as ``dvc.lock`` has it, None outside DVC. config: the resolved parameters, empty where
+    unknown.
     """
 
     label: str
@@ -37,10 +38,11 @@ class Side:
 
 @contextmanager
 def opened(root: Path, *names: str) -> Iterator[list[Side]]:
-    """The sides that these arguments name, in the same order; models of other revisions are fetched from DVC.
+    """The sides that these arguments name, in order. Models of other revisions come from DVC.
 
-    ``.`` is the workspace's accepted model; a path that holds a model is that model; a bundle's id is the commit
-    that added it; all else is a git revision. Raises SourceError where it is none of these.
+    ``.`` is the workspace's accepted model; a path that holds a model is that model; a bundle's id
+    is the commit that added it; all else is a git revision. Raises SourceError where it is none of
+    these.
     """
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="birdbone-")))
@@ -69,10 +71,14 @@ def tokenizer_folder(root: Path) -> Path:
 def commit_of(root: Path, bundle: str) -> str:
     """The commit that added a bundle. Raises BundleError where none did."""
     path = f"{BUNDLES}/{bundle}/manifest.json"
-    found = git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
-    if not found:
-        raise BundleError(f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model")
-    return found[-1]
+    commits = (
+        git(root, "log", "--all", "--diff-filter=A", "--format=%H", "--", path).decode().split()
+    )
+    if not commits:
+        raise BundleError(
+            f"no commit adds {path}: commit it first; until then `.`, the workspace, is its model"
+        )
+    return commits[-1]
 
 
 def _side(root: Path, name: str, place: Path) -> Side:
@@ -92,7 +98,9 @@ def _side(root: Path, name: str, place: Path) -> Side:
         raise SourceError(f"{name} is neither a model's folder nor a bundle nor a git revision") from error
     tracked = tracked_model(tree.read(LOCK))
     if tracked is None:
-        raise SourceError(f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one")
+        raise SourceError(
+            f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one"
+        )
     _fetch(root, rev, tracked.path, place)
     return Side(name, open_state(place), read_records(tree, base_files(root)), resolved(root, rev), tracked)
 
@@ -114,4 +122,6 @@ def _fetch(root: Path, rev: str, path: str, place: Path) -> None:
     try:
         DVCFileSystem(str(root), rev=rev).get(path, str(place), recursive=True)
     except (DvcException, OSError) as error:
-        raise SourceError(f"{path} of {rev} is in neither DVC's cache nor a remote ({error}): dvc pull it") from error
+        raise SourceError(
+            f"{path} of {rev} is in neither DVC's cache nor a remote ({error}): dvc pull it"
+        ) from error

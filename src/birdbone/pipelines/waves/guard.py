@@ -57,7 +57,9 @@ def judge_wave(
         "domains": without_documents(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
+        "canaries": score_canaries(
+            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+        ),
         "accepted_change": change if passed else before["accepted_change"],
         "check_loss": check_loss if passed else before["check_loss"],
         **sizes(state, seed.block_parameters),

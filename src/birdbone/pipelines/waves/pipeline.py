@@ -1,4 +1,4 @@
-"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report → ``wave_2.prune`` …"""
+"""Stages 5 to 8 as a table, wave by wave: ``wave_1.prune`` → heal → regrow → guard → report …"""
 
 from kedro.pipeline import Node, Pipeline
 
