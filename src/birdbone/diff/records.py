@@ -59,7 +59,7 @@ def workspace(root: Path) -> Tree:
     def names(pattern: str) -> list[str]:
         return sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
 
-    return Tree(read, names)
+    return Tree(read_file, names)
 
 
 def revision(root: Path, rev: str) -> Tree:
