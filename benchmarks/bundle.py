@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from birdbone.diff.apply import apply
+from birdbone.diff.apply import apply_bundle
 from birdbone.diff.bits import Spec
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State, Tensors, open_state, state_of, write_state
@@ -129,7 +129,7 @@ def _step(name: str, folder: str, argument: str) -> dict:
         write_patches(seed, new, seed, bundle)
     else:
         base, wanted = (new, seed) if name == "revert" else (seed, new)
-        if apply(base, bundle, seed, out, revert=name == "revert") != wanted.digest:
+        if apply_bundle(base, bundle, seed, out, revert=name == "revert") != wanted.digest:
             raise SystemExit(f"{name} of {argument} gave another model")
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -22,6 +22,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(earlier, "validate", lambda tree: tree)
     add_timing(tmp_path, "seed.load", 5.0, 0.5, resumed=False)
     add_timing(tmp_path, "wave_1.heal", 7.0, 0.5, resumed=True)
+    add_timing(tmp_path, "other.node", 7.0, 0.8, resumed=False)
     ledger = tmp_path / "ledger"
     ledger.mkdir()
     record(ledger / "seed.load.json", {"params:model": "b"})
@@ -50,7 +51,7 @@ def test_a_timing_comes_with_the_work_it_was(state: Path) -> None:
     assert (timed.timing.seconds, timed.work.tokens, timed.flops) == (5.0, 200, 20.0)
 
 
-def test_a_resumed_node_says_nothing(state: Path) -> None:
+def test_a_resumed_node_and_one_on_a_crowded_machine_say_nothing(state: Path) -> None:
     assert earlier_runs([state], TREE, works).keys() == {"seed.load"}
 
 

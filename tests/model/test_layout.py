@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from birdbone.algo.scores import SCORES
 from birdbone.algo.sps import NodeMoments
 from birdbone.datasets.folders import ModelFolder
-from birdbone.diff.apply import apply, patched, verify
+from birdbone.diff.apply import apply_bundle, patched, verify_patches
 from birdbone.diff.changes import node_changes, node_words
 from birdbone.diff.metrics import macs_per_token, parameters
 from birdbone.diff.patch import write_patches
@@ -445,12 +445,14 @@ def test_patches_lead_there_and_back(case, tmp_path):
     new = healed(remove_nodes(old, {FIRST: all_but(COUNT - 1, 0), SECOND: all_but(COUNT, 2, 3)}), 2)
     sides = state_of(old), state_of(new)
     write_patches(*sides, state_of(seed), tmp_path / "bundle")
-    assert verify(tmp_path / "bundle")["new"] == new.digest
+    assert verify_patches(tmp_path / "bundle")["new"] == new.digest
     assert digests(patched(sides[0], tmp_path / "bundle", state_of(seed))) == digests(sides[1])
     assert digests(patched(sides[1], tmp_path / "bundle", state_of(seed), revert=True)) == digests(
         sides[0]
     )
-    assert apply(sides[0], tmp_path / "bundle", state_of(seed), tmp_path / "out") == new.digest
+    assert (
+        apply_bundle(sides[0], tmp_path / "bundle", state_of(seed), tmp_path / "out") == new.digest
+    )
     assert ModelFolder(str(tmp_path / "out")).load().digest == new.digest
 
 

@@ -13,6 +13,9 @@ from birdbone.parameters import Parameters, validate
 from birdbone.run.cost import Work
 from birdbone.run.timings import Timing, read_timings
 
+CROWDED = 0.5
+"""Share of the machine that others may have had: beyond it, what the node would have taken alone is a guess."""
+
 
 @dataclass(frozen=True)
 class Earlier:
@@ -30,11 +33,11 @@ def earlier_runs(
 
     tree: the parameters now in force, over which those of a ledger are laid. works: from parameters to operations a
     token and the rows of the cost model. A run whose parameters are no longer valid or whose model is gone says
-    nothing, and neither does a resumed node.
+    nothing, and neither does a node that was resumed, or that ran on a crowded machine.
     """
     nodes: dict[str, list[Earlier]] = {}
     for folder in folders:
-        timings = {name: timing for name, timing in read_timings(folder).items() if not timing.resumed}
+        timings = {name: timing for name, timing in read_timings(folder).items() if telling(timing)}
         if not timings:
             continue
         try:
@@ -44,6 +47,11 @@ def earlier_runs(
         for name in timings.keys() & rows.keys():
             nodes.setdefault(name, []).append(Earlier(timings[name], rows[name], flops))
     return nodes
+
+
+def telling(timing: Timing) -> bool:
+    """Whether a timing is of a whole node, on a machine that was its own for the most part."""
+    return not timing.resumed and (timing.others or 0) <= CROWDED
 
 
 def recorded(folder: Path) -> dict:

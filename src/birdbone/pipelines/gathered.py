@@ -1,4 +1,4 @@
-"""What nodes take together, as one argument: Kedro hands over datasets one by one."""
+"""Several inputs of a node as one argument; Kedro passes datasets one by one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, get_type_hints
 
 
 class Together:
-    """Base of frozen dataclasses whose fields are datasets or parameters, each an input of the node."""
+    """Base of frozen dataclasses whose fields are datasets or parameters, each a node's input."""
 
 
 def gathered(function: Callable) -> Callable:
-    """The function as Kedro calls it: an argument of a ``Together`` class is taken apart into its fields.
+    """The function as Kedro calls it: a ``Together`` argument becomes one argument for each field.
 
-    What the node depends on stays to be seen one by one: in the pipeline, the ledger and ``dvc.yaml``.
-    Raises TypeError where two arguments would have one name.
+    The pipeline, the ledger and ``dvc.yaml`` still list each input by itself. Raises TypeError
+    where two arguments would have one name.
     """
     hints = get_type_hints(function)
     groups: dict[str, tuple[type, list[str]]] = {}
@@ -25,12 +25,12 @@ def gathered(function: Callable) -> Callable:
     for argument in inspect.signature(function).parameters:
         kind = hints[argument]
         together = isinstance(kind, type) and issubclass(kind, Together)
-        own = get_type_hints(kind) if together else {argument: kind}
-        if repeated := own.keys() & flat.keys():
+        inputs = get_type_hints(kind) if together else {argument: kind}
+        if repeated := inputs.keys() & flat.keys():
             raise TypeError(f"{function.__qualname__} takes {', '.join(repeated)} twice")
         if together:
             groups[argument] = kind, [field.name for field in fields(kind)]
-        flat |= own
+        flat |= inputs
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

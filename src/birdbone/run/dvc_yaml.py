@@ -26,19 +26,17 @@ from typing import Any
 import yaml
 from kedro.framework import project
 from kedro.framework.startup import bootstrap_project
-from kedro.io import CatalogConfigResolver
 from kedro.pipeline.node import Node
 
 from birdbone.datasets.atomic import write_file
 from birdbone.errors import ConfigError
+from birdbone.run.catalog import CatalogFiles
 from birdbone.run.code_digest import code_files
 from birdbone.run.config import ConfigLoader, base_loader, make_loader, roots
 from birdbone.run.outside import NAMING, SOURCES, inside, reads, refresh, things, within
 
 PROFILE = "base"
 HEADER = "# Made by `birdbone dvc` from the pipeline registry and the catalog. Do not edit.\n"
-KINDS = ("out", "git", "metric", "plot", "none")
-UNKNOWN = {"{default}": {"type": "unknown"}}
 
 
 def generate(root: Path) -> str:
@@ -48,7 +46,7 @@ def generate(root: Path) -> str:
     """
     root = root.resolve()
     loader = _load(root)
-    catalog = Catalog(loader)
+    catalog = CatalogFiles(loader)
     nodes = project.pipelines["__default__"].nodes
     stages = {stage_name(node): _stage(node, root, loader, catalog) for node in nodes}
     content: dict[str, Any] = {"stages": stages}
@@ -101,46 +99,12 @@ def refresh_base(root: Path) -> None:
     refresh(root, loader.tree(), roots(loader)["data"])
 
 
-class Catalog:
-    """Where each dataset lies and what it is to DVC, factory patterns resolved."""
-
-    def __init__(self, loader: ConfigLoader) -> None:
-        self._resolver = CatalogConfigResolver(loader["catalog"], default_runtime_patterns=UNKNOWN)
-
-    def path(self, name: str) -> str:
-        """The dataset's file or folder, relative to the project."""
-        entry = self._entry(name)
-        path = entry.get("filepath") or entry.get("path")
-        if not path:
-            raise ConfigError(f"catalog entry {name} has no filepath: every hand-over needs one")
-        return str(path)
-
-    def kind(self, name: str) -> str:
-        """One of ``KINDS``."""
-        kind = self.notes(name).get("dvc", "out")
-        if kind not in KINDS:
-            raise ConfigError(
-                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} (got {kind!r})"
-            )
-        return kind
-
-    def notes(self, name: str) -> dict:
-        """The entry's ``metadata.birdbone``."""
-        return (self._entry(name).get("metadata") or {}).get("birdbone") or {}
-
-    def _entry(self, name: str) -> dict:
-        entry = self._resolver.config.get(name) or self._resolver.resolve_pattern(name)
-        if entry["type"] == "unknown":
-            raise ConfigError(f"dataset {name} is not in the catalog: every hand-over needs an entry")
-        return entry
-
-
 def _load(root: Path) -> ConfigLoader:
     bootstrap_project(root)
     return make_loader(root, PROFILE)
 
 
-def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> dict:
+def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: CatalogFiles) -> dict:
     keys = [name for name in node.inputs if name == "parameters" or name.startswith("params:")]
     inputs = [name for name in node.inputs if name not in keys and catalog.kind(name) != "none"]
     code = [path.relative_to(root).as_posix() for path in code_files(node.func)]
@@ -200,17 +164,15 @@ def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     return [{file: keys} for file, keys in sorted(keys_by_file.items())]
 
 
-def _metrics_outside(nodes: list[Node], catalog: Catalog) -> list[str]:
+def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
     """Metrics files of registered pipelines that are not among ``nodes``."""
     others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(nodes)
     names = {name for node in others for name in node.outputs}
     return sorted(catalog.path(n) for n in names if catalog.kind(n) == "metric")
 
 
-def _plots(nodes: list[Node], catalog: Catalog) -> list[dict]:
-    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``,
-    ``wave_2.curve``.
-    """
+def _plots(nodes: list[Node], catalog: CatalogFiles) -> list[dict]:
+    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``, ``wave_2.curve``."""
     charts: dict[str, dict] = {}
     names = sorted((n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path)
     for name in names:

@@ -28,11 +28,11 @@ def observe(
     random_seed: int,
     scratch: Path,
 ) -> tuple[Activations, Path]:
-    """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
+    """Mean, variance, firing rate and sampled profile of every node, and the second moments.
 
-    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its own mean
-    magnitude. The second moments are weighted by the scan and written layer by layer into a folder (see
-    ``SecondMoments``).
+    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its
+    own mean magnitude. The second moments are weighted by the scan and written layer by layer into
+    a folder (see ``SecondMoments``).
     """
     windows = texts.calibration
     network = build(seed, resolve_device(device))
@@ -45,9 +45,12 @@ def observe(
         block = seed.layout.blocks[layer]
         down = block.ffn_output
         out = block.output
-        neurons, heads = [], []
+        neurons = []
+        heads = []
 
-        def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
+        def watch(
+            batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out
+        ) -> dict[str, Tensor]:
             neurons.append(batch[down].cpu())
             heads.append(batch[out].cpu())
             return batch

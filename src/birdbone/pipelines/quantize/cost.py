@@ -6,8 +6,8 @@ from birdbone.parameters import Parameters
 from birdbone.run.cost import JUDGE, MOMENTS, STATES, Work
 from birdbone.sources.shape import ModelShape
 
-ROUNDED = 3300
-"""Weights rounded with error compensation in the time of one token."""
+OPERATIONS = 60e3
+"""Of the forward pass's, in the time that one weight takes to be rounded with error compensation."""
 
 
 def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
@@ -15,15 +15,21 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     text = parameters.text
     settings = parameters.quantize
     kinds = outer_types(settings.types, settings.embedding)
-    judged = settings.trials * len(text.guard_domains) * text.guard_tokens
+    trials = settings.trials if parameters.target_bytes is None else 1
+    judged = trials * len(text.guard_domains) * text.guard_tokens
     priced = len(fitting(kinds, shape.hidden)) * PRICED_TOKENS
     read = (MOMENTS + STATES) * text.calibration_tokens
-    rounded = _rounded(parameters, shape) if settings.method == "gptq" else 0
-    return {"quantize.round": Work(tokens=read + JUDGE * (judged + priced) + rounded / ROUNDED, seconds=2)}
+    rounded = (
+        OPERATIONS / shape.flops * _rounded(parameters, shape) if settings.method == "gptq" else 0
+    )
+    return {"quantize.round": Work(tokens=read + JUDGE * (judged + priced) + rounded, seconds=2)}
 
 
 def _rounded(parameters: Parameters, shape: ModelShape) -> int:
-    """Weights rounded with error compensation: all orders on the coarsest type, the better one on the others."""
+    """Weights rounded with error compensation.
+
+    All orders are tried on the coarsest type, and the better one is used on the others.
+    """
     settings = parameters.quantize
     rounded = _coarse(outer_types(settings.types, settings.embedding), shape.hidden) * shape.outer
     for columns, weights in shape.inner.items():
