@@ -47,15 +47,15 @@ def diff(revision: str, env: str | None, rollback: str | None, force: bool, as_j
         if rollback is not None:
             _roll_back(root, rollback, env, force)
             return
-        found = changes(resolved(root, revision, env), resolved(root, None, env))
+        differences = changes(resolved(root, revision, env), resolved(root, None, env))
     except BirdboneError as error:
         click.echo(f"birdbone: {error}", err=True)
         raise SystemExit(2) from None
     if as_json:
-        click.echo(json.dumps([change.record for change in found], ensure_ascii=False, indent=1))
+        click.echo(json.dumps([change.record for change in differences], ensure_ascii=False, indent=1))
     else:
-        click.echo("".join(f"{change.line}\n" for change in found), nl=False)
-    sys.exit(1 if exit_code and found else 0)
+        click.echo("".join(f"{change.line}\n" for change in differences), nl=False)
+    sys.exit(1 if exit_code and differences else 0)
 
 
 def _roll_back(root: Path, revision: str, env: str | None, force: bool) -> None:

@@ -89,14 +89,14 @@ def replay(file: Path, token: int, play: bool, norm: str, model: Path | None, pa
     """
     from birdbone.scan.picture import token_picture
 
-    found, console = _open(file, model, partial), Console()
-    picture = token_picture(found, token, SCOPE[norm])
+    record, console = _open(file, model, partial), Console()
+    picture = token_picture(record, token, SCOPE[norm])
     if not (sys.stdin.isatty() and console.is_terminal):
-        for i in range(token, len(found) if play else token + 1):
-            _show(console, picture if i == token else token_picture(found, i, SCOPE[norm]), found.tokens, i)
+        for i in range(token, len(record) if play else token + 1):
+            _show(console, picture if i == token else token_picture(record, i, SCOPE[norm]), record.tokens, i)
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        _step(live, console, found, token, play, SCOPE[norm])
+        _step(live, console, record, token, play, SCOPE[norm])
 
 
 @click.command()
@@ -149,22 +149,22 @@ def _open(file: Path, model: Path | None, partial: bool):
     from birdbone.datasets.atomic import read_manifest
     from birdbone.datasets.mscan_open import open_scan
 
-    found = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
-    if not len(found):
+    record = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
+    if not len(record):
         raise ConfigError(f"{file} holds no token: scan again")
-    for fault in found.faults:
+    for fault in record.faults:
         click.echo(f"note: {file.name}: {fault}", err=True)
-    return found
+    return record
 
 
-def _step(live: Live, console: Console, found, token: int, play: bool, scope: str) -> None:
+def _step(live: Live, console: Console, record, token: int, play: bool, scope: str) -> None:
     from birdbone.scan.picture import token_picture
 
     while True:
-        live.update(_screen(console, token_picture(found, token, scope), found.tokens, token), refresh=True)
+        live.update(_screen(console, token_picture(record, token, scope), record.tokens, token), refresh=True)
         if play:
             time.sleep(SECONDS)
-            if token + 1 == len(found):
+            if token + 1 == len(record):
                 return
             token += 1
             continue
@@ -175,7 +175,7 @@ def _step(live: Live, console: Console, found, token: int, play: bool, scope: st
             scope = "model" if scope == "layer" else "layer"
         back = key in ("\x1b[D", "p", "h", "\x7f")
         if key in ("\r", "\n", " ", "n", "l", "\x1b[C") or back:
-            token = (token + (-1 if back else 1)) % len(found)
+            token = (token + (-1 if back else 1)) % len(record)
 
 
 def _screen(console: Console, picture, tokens: list[str], token: int | None) -> Group:

@@ -53,23 +53,23 @@ def cached(root: Path) -> tuple[int, list[str]]:
 
 def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = ()) -> str | None:
     """What is wrong and what to do about it; None where nothing is."""
-    found, bad = [], [name for name, state in states.items() if state == DAMAGED]
+    problems, bad = [], [name for name, state in states.items() if state == DAMAGED]
     if bad:
-        found.append(
+        problems.append(
             f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run again, or "
             "restore them with dvc checkout"
         )
     if damaged:
-        found.append(
+        problems.append(
             f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them from the cache, "
             "then dvc pull, or birdbone record where the workspace's copy is sound"
         )
     if unlike:
-        found.append(
+        problems.append(
             f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as conf/base says "
             "(kedro run --env=base) or write what was used into it, then birdbone record"
         )
-    return ". ".join(found) or None
+    return ". ".join(problems) or None
 
 
 def _md5(path: Path) -> str:
@@ -81,12 +81,12 @@ def _paths(root: Path, cache: Path) -> dict[str, str]:
     """Hash -> path, for what the workspace's ``dvc.lock`` has and the files in its folders."""
     lock = root / "dvc.lock"
     stages = ((yaml.safe_load(lock.read_text()) or {}).get("stages") or {}) if lock.is_file() else {}
-    found = {out["md5"]: out["path"] for s in stages.values() for out in s.get("outs", []) if "md5" in out}
-    for md5, path in list(found.items()):
+    paths = {out["md5"]: out["path"] for s in stages.values() for out in s.get("outs", []) if "md5" in out}
+    for md5, path in list(paths.items()):
         listing = cache / md5[:2] / md5[2:]
         if md5.endswith(".dir") and listing.is_file():
             try:
-                found |= {entry["md5"]: f"{path}/{entry['relpath']}" for entry in json.loads(listing.read_bytes())}
+                paths |= {entry["md5"]: f"{path}/{entry['relpath']}" for entry in json.loads(listing.read_bytes())}
             except (ValueError, KeyError, TypeError):
                 continue  # a damaged listing names nothing
-    return found
+    return paths

@@ -83,9 +83,9 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             for name in names:
                 (temporary / name).chmod(0o644)
                 sync(temporary / name)
-            known = extra.pop("files", {})
+            hashed = extra.pop("files", {})
             files = {
-                n: known.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
+                n: hashed.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
                 for n in names
             }
             manifest = {**extra, "files": files}

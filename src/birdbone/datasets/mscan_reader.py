@@ -124,8 +124,8 @@ class Scan:
             * np.repeat(c.scales[sides.start : sides.stop], widths)
             for c in within
         ]
-        found = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(widths, dim=1)
-        return {self.modules[i].name: Norms(*found[2 * (i - numbers[0]) :][:2]) for i in numbers}
+        columns = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(widths, dim=1)
+        return {self.modules[i].name: Norms(*columns[2 * (i - numbers[0]) :][:2]) for i in numbers}
 
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:

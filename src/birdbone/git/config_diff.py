@@ -49,28 +49,28 @@ def restore(root: Path, revision: str) -> list[str]:
     Returns the paths that changed. Files that git does not track stay. Raises ConfigError when the revision is not
     known or has no ``conf/``.
     """
-    known = _known(root, revision)
-    if not git(root, "ls-tree", known, "--", f"{CONF}/"):
+    sha = _known(root, revision)
+    if not git(root, "ls-tree", sha, "--", f"{CONF}/"):
         raise ConfigError(f"revision {revision} has no {CONF}/ to go back to")
-    changed = git(root, "diff", "--name-only", "-z", "--no-renames", "--relative", known, "--", CONF).split(b"\0")
-    git(root, "checkout", "--no-overlay", "--quiet", known, "--", CONF)
+    changed = git(root, "diff", "--name-only", "-z", "--no-renames", "--relative", sha, "--", CONF).split(b"\0")
+    git(root, "checkout", "--no-overlay", "--quiet", sha, "--", CONF)
     return sorted(name.decode(errors="surrogateescape") for name in changed if name)
 
 
 def _known(root: Path, revision: str) -> str:
-    found = commit(root, revision)
-    if found is None:
+    sha = commit(root, revision)
+    if sha is None:
         top(root)  # outside a repository that is what to say
         raise ConfigError(f"git knows no revision {revision!r}: name a commit, tag or branch (git log --oneline)")
-    return found
+    return sha
 
 
 def _extract(root: Path, revision: str, folder: Path) -> bool:
     """Write a revision's ``conf/`` below a folder; False where it has none."""
-    known = _known(root, revision)
-    if not git(root, "ls-tree", known, "--", f"{CONF}/"):
+    sha = _known(root, revision)
+    if not git(root, "ls-tree", sha, "--", f"{CONF}/"):
         return False
-    with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", known, CONF))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", sha, CONF))) as archive:
         for member in archive.getmembers():
             if member.isfile():
                 path = folder / member.name
@@ -82,12 +82,12 @@ def _extract(root: Path, revision: str, folder: Path) -> bool:
 def _load(conf: Path, env: str | None, whose: str) -> dict:
     try:
         loader = ProfileLoader(str(conf), env, base_env="base", default_run_env="local")
-        found = dict(loader.tree())
+        tree = dict(loader.tree())
         try:
-            found["catalog"] = loader["catalog"]
+            tree["catalog"] = loader["catalog"]
         except MissingConfigException:
             pass  # parameters alone are a configuration too
-        return found
+        return tree
     except (YAMLError, ValueError, OmegaConfBaseException, BirdboneError) as error:
         message = str(error).replace(f"{conf}/", f"{CONF}/").replace(str(conf), CONF)
         raise ConfigError(f"the configuration of {whose}: {message}") from error

@@ -40,8 +40,8 @@ def unbundled(root: Path, before: str, after: str) -> list[str]:
     old, new = (repository.read(root, side, LOCK) for side in (before, after))
     if new is None or new == old:
         return []
-    found = (repository.read(root, after, path) for path in repository.names(root, after, MANIFESTS))
-    problem = weights_problem(old, new, [manifest for manifest in found if manifest])
+    manifests = (repository.read(root, after, path) for path in repository.names(root, after, MANIFESTS))
+    problem = weights_problem(old, new, [manifest for manifest in manifests if manifest])
     return [problem] if problem else []
 
 
@@ -60,16 +60,16 @@ def weights_problem(old: bytes | None, new: bytes, manifests: list[bytes]) -> st
 
 def blobs(root: Path) -> list[str]:
     """Pickles, and files too large for git."""
-    found = []
+    problems = []
     for blob in repository.staged(root):
         size = repository.size(root, blob)
         if size > LARGEST and not any(fnmatch.fnmatch(blob.path, allowed) for allowed in LARGE_ALLOWED):
-            found.append(
+            problems.append(
                 f"{blob.path}: {size / 1e6:.1f} MB is too large for git (1 MB): git rm --cached it, and dvc add it"
             )
         elif reason := pickle_reason(blob.path, repository.content(root, blob)):
-            found.append(f"{blob.path}: {reason}, which runs code when loaded: save it as safetensors or JSON")
-    return found
+            problems.append(f"{blob.path}: {reason}, which runs code when loaded: save it as safetensors or JSON")
+    return problems
 
 
 def notebooks(root: Path) -> list[str]:
@@ -90,8 +90,8 @@ def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
     arguments = [part for bundle in bundles for part in ("--trailer", f"{TRAILER}: {bundle}")]
     if not arguments:
         return message
-    given = ("interpret-trailers", "--if-exists", "addIfDifferent", *arguments)
-    return repository.git(root, *given, stdin=message.encode()).decode()
+    command = ("interpret-trailers", "--if-exists", "addIfDifferent", *arguments)
+    return repository.git(root, *command, stdin=message.encode()).decode()
 
 
 def _mixed(root: Path) -> list[str]:
@@ -113,9 +113,9 @@ def _model(lock: bytes) -> Tracked | None:
 def _tracked(manifest: bytes) -> dict | None:
     """What a bundle says of DVC; None where it is no bundle, says nothing or was changed since it was written."""
     try:
-        found = json.loads(manifest)
-        good = found["sha256"] == json_digest(found)
-        tracked = found["tracked"] if good else None
+        content = json.loads(manifest)
+        good = content["sha256"] == json_digest(content)
+        tracked = content["tracked"] if good else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return tracked if isinstance(tracked, dict) and "new" in tracked else None

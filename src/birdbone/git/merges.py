@@ -36,32 +36,32 @@ def disagreements(lock: bytes | None) -> set[Disagreement]:
     if model is None:
         return set()
     stages = yaml.safe_load(lock)["stages"]
-    made: dict[str, tuple[str, Any]] = {
+    makers: dict[str, tuple[str, Any]] = {
         out["path"]: (name, out.get("md5")) for name, stage in stages.items() for out in stage.get("outs", [])
     }
-    found, waiting, seen = set(), [model.stage], set()
+    unequal, waiting, seen = set(), [model.stage], set()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
         for dep in stages[name].get("deps", []):
-            maker, md5 = made.get(dep["path"], (None, None))
+            maker, md5 = makers.get(dep["path"], (None, None))
             if maker is None:
                 continue
             waiting.append(maker)
             if dep.get("md5") != md5:
-                found.add((name, dep["path"], str(dep.get("md5")), str(md5)))
-    return found
+                unequal.add((name, dep["path"], str(dep.get("md5")), str(md5)))
+    return unequal
 
 
 def mixed(lock: bytes | None, sides: list[bytes | None]) -> str | None:
     """Why a merged lock is neither side's run nor a new one; None where it is. What a side brings along is its own."""
-    found = disagreements(lock).difference(*map(disagreements, sides))
-    if not found:
+    unequal = disagreements(lock).difference(*map(disagreements, sides))
+    if not unequal:
         return None
-    stage, path, read, made = min(found)
-    return f"{LOCK} mixes two runs: {stage} ran on {path} {read[:12]}, and what lies there is {made[:12]}. {ONE_SIDE}"
+    stage, path, read, stored = min(unequal)
+    return f"{LOCK} mixes two runs: {stage} ran on {path} {read[:12]}, and what lies there is {stored[:12]}. {ONE_SIDE}"
 
 
 def other_sides(root: Path) -> list[str]:
@@ -90,11 +90,11 @@ def merges(root: Path, start: str) -> list[str]:
     """What is wrong with the merges since a commit (or the beginning) that were made past the hooks."""
     since = [] if start == repository.EMPTY_TREE else [f"^{start}"]
     listed = repository.git(root, "rev-list", "--merges", "--parents", "HEAD", *since).decode().splitlines()
-    found = []
+    problems = []
     for commit, *parents in map(str.split, listed):
         if problem := mixed(*_locks(root, commit, parents)):
-            found.append(f"merge {commit[:10]}: {problem}")
-    return found
+            problems.append(f"merge {commit[:10]}: {problem}")
+    return problems
 
 
 def _locks(root: Path, result: str, sides: list[str]) -> tuple[bytes | None, list[bytes | None]]:

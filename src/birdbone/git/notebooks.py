@@ -78,8 +78,8 @@ def _cell(kind: str, source: str) -> dict:
 
 def _kept(metadata: Any) -> Any:
     nbformat = _library("nbformat")
-    found = {part: {k: metadata[part][k] for k in keys if k in metadata[part]} for part, keys in _parts(metadata)}
-    return nbformat.from_dict(found)
+    parts = {part: {k: metadata[part][k] for k in keys if k in metadata[part]} for part, keys in _parts(metadata)}
+    return nbformat.from_dict(parts)
 
 
 def _parts(metadata: Any) -> list[tuple[str, tuple[str, ...]]]:

@@ -51,10 +51,10 @@ def _is_pickle(content: bytes) -> bool:
         return False
     stream = io.BytesIO(content)
     try:
-        found = {code.name for code, _, _ in pickletools.genops(stream)}
+        opcodes = {code.name for code, _, _ in pickletools.genops(stream)}
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError):
         return False
-    return stream.tell() == len(content) and bool(found & WRITTEN)
+    return stream.tell() == len(content) and bool(opcodes & WRITTEN)
 
 
 def _zipped(content: bytes, depth: int) -> str | None:

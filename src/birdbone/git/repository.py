@@ -31,10 +31,10 @@ def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes:
     except FileNotFoundError as error:
         raise BirdboneError(f"git is not installed, or {root} is not there") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        if "not a git repository" in said:
+        message = done.stderr.decode(errors="replace").strip()
+        if "not a git repository" in message:
             raise BirdboneError(f"{root} is no git repository: git init && git add -A && git commit -m begin")
-        raise BirdboneError(f"git {' '.join(arguments[:4])}: {said or f'failed with exit code {done.returncode}'}")
+        raise BirdboneError(f"git {' '.join(arguments[:4])}: {message or f'failed with exit code {done.returncode}'}")
     return done.stdout
 
 
@@ -56,8 +56,8 @@ def merged(root: Path, a: str, b: str) -> tuple[str, list[str]]:
     line = ("git", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", a, b)
     done = subprocess.run(line, cwd=root, capture_output=True)
     if done.returncode not in (0, 1):
-        said = done.stderr.decode(errors="replace").strip()
-        raise BirdboneError(f"git merge-tree {a} {b}: {said} (git 2.38 or later is needed)")
+        message = done.stderr.decode(errors="replace").strip()
+        raise BirdboneError(f"git merge-tree {a} {b}: {message} (git 2.38 or later is needed)")
     tree, *names = done.stdout.split(b"\0")
     return tree.decode().strip(), [name.decode(errors="surrogateescape") for name in names if name]
 
@@ -67,12 +67,12 @@ def staged(root: Path) -> list[Blob]:
     fields = git(root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(
         b"\0"
     )
-    found = []
+    blobs = []
     for entry, path in zip(fields[0:-1:2], fields[1::2], strict=True):
         _, mode, _, sha, status = entry.decode().lstrip(":").split(" ")
         if mode.startswith("100"):
-            found.append(Blob(path.decode(errors="surrogateescape"), status, sha))
-    return found
+            blobs.append(Blob(path.decode(errors="surrogateescape"), status, sha))
+    return blobs
 
 
 def size(root: Path, blob: Blob) -> int:
@@ -96,7 +96,7 @@ def read(root: Path, revision: str, path: str) -> bytes | None:
 def names(root: Path, revision: str, pattern: str) -> list[str]:
     """The paths in a revision or in the index that match a git pathspec with ``*``."""
     if revision == INDEX:
-        found = git(root, "ls-files", "-z", "--", pattern)
+        listing = git(root, "ls-files", "-z", "--", pattern)
     else:
-        found = git(root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern)
-    return [name.decode(errors="surrogateescape") for name in found.split(b"\0") if name]
+        listing = git(root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern)
+    return [name.decode(errors="surrogateescape") for name in listing.split(b"\0") if name]

@@ -52,8 +52,8 @@ class ProfileLoader(OmegaConfigLoader):
     ) -> None:
         conf = Path(conf_source)
         if env and not (conf / env).is_dir():
-            known = ", ".join(sorted(p.name for p in conf.glob("*") if p.is_dir()))
-            raise ConfigError(f"no profile {env!r}: {conf} has no such folder (it has: {known})")
+            profiles = ", ".join(sorted(p.name for p in conf.glob("*") if p.is_dir()))
+            raise ConfigError(f"no profile {env!r}: {conf} has no such folder (it has: {profiles})")
         if not (conf / kwargs.get("default_run_env", "local")).is_dir():
             kwargs["default_run_env"] = kwargs.get("base_env", "base")
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
@@ -74,15 +74,15 @@ class ProfileLoader(OmegaConfigLoader):
 
     def _with_model_name(self, tree: dict) -> dict:
         """A ``model`` of an adapter alone is laid over the model below: runtime parameters, profile, base."""
-        model, given, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
-        if not isinstance(model, dict) or "name" in model or ("model" not in given and env == self.base_env):
+        model, overrides, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
+        if not isinstance(model, dict) or "name" in model or ("model" not in overrides and env == self.base_env):
             return tree
-        if "model" in given:
-            given = {key: value for key, value in given.items() if key != "model"}
+        if "model" in overrides:
+            overrides = {key: value for key, value in overrides.items() if key != "model"}
         else:
             env = self.base_env
         ends = {"base_env": self.base_env, "default_run_env": self.default_run_env}
-        below = ProfileLoader(self.conf_source, env, given, **ends).tree()["model"]
+        below = ProfileLoader(self.conf_source, env, overrides, **ends).tree()["model"]
         return {**tree, "model": {**(below if isinstance(below, dict) else {"name": below}), **model}}
 
 
@@ -145,8 +145,8 @@ def base_loader(root: Path) -> ProfileLoader:
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:
     """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the project."""
-    found = loader["globals"]
-    return {"data": str(found.get("data", "data")), "models": str(found.get("models", "models"))}
+    places = loader["globals"]
+    return {"data": str(places.get("data", "data")), "models": str(places.get("models", "models"))}
 
 
 def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:

@@ -126,8 +126,8 @@ def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
         return []
     with chdir(root):
         named = [inside(root, thing) for key, thing in things(tree).items() if reads(names, key)]
-    made = tuple(f"{place}/" for place in where.values())
-    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(made))]
+    own = tuple(f"{place}/" for place in where.values())
+    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(own))]
 
 
 def _command(node: Node) -> str:
@@ -136,9 +136,9 @@ def _command(node: Node) -> str:
     Never through a slice over all waves: its name or size may change with their number.
     """
     pipeline = node.name.partition(".")[0]
-    known = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
+    registered = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
     # `exec`: no shell between `dvc repro` and its child, which then dies with it.
-    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if known else ''} --nodes={node.name}"
+    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if registered else ''} --nodes={node.name}"
 
 
 def _out(path: str, kind: str) -> str | dict:
@@ -150,13 +150,13 @@ def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     files = {p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))}
     if "parameters" in names:
         return [{p.relative_to(root).as_posix(): None} for p in files]
-    found: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
         file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
             raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
-        found.setdefault(file.relative_to(root).as_posix(), []).append(key)
-    return [{file: keys} for file, keys in sorted(found.items())]
+        keys_of.setdefault(file.relative_to(root).as_posix(), []).append(key)
+    return [{file: keys} for file, keys in sorted(keys_of.items())]
 
 
 def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
@@ -192,8 +192,8 @@ def _forget(lock: Path, stages: dict[str, dict]) -> None:
         return
     content = yaml.safe_load(lock.read_text())
     for name, entry in list(content.get("stages", {}).items()):
-        known = {dep["path"] for dep in entry.get("deps", [])}
-        if name not in stages or known - set(stages[name]["deps"]):
+        recorded = {dep["path"] for dep in entry.get("deps", [])}
+        if name not in stages or recorded - set(stages[name]["deps"]):
             del content["stages"][name]
     write_file(lock, yaml.safe_dump(content, sort_keys=False))
 

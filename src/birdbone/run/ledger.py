@@ -124,8 +124,8 @@ class Ledger:
         names = [n.removeprefix("params:") for n in node.inputs if n.startswith("params:")]
         if not any(reads(names, key) for key in NAMING):
             return {}
-        found = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
-        return digests(found, self.state.parent / "outside.json")
+        named = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
+        return digests(named, self.state.parent / "outside.json")
 
     def _fetched(self, node: Node, outside: dict[str, dict]) -> dict[str, dict]:
         """The same with the revisions of the hub's models that were not known before they were fetched."""

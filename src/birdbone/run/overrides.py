@@ -52,9 +52,9 @@ def parse(text: str) -> dict:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    found, tree = [(name, _value(name, value)) for name, value in _pieces(text)], OmegaConf.create()
-    grouped = any(name.startswith("model.") for name, _ in found)
-    for name, value in found:
+    pairs, tree = [(name, _value(name, value)) for name, value in _pieces(text)], OmegaConf.create()
+    grouped = any(name.startswith("model.") for name, _ in pairs)
+    for name, value in pairs:
         if name == "model" and grouped and isinstance(value, str):
             name = "model.name"
         try:

@@ -67,8 +67,8 @@ def record(root: Path, target: str | None = None) -> None:
     refresh_base(root)
     try:
         with Repo(str(root)) as repo:
-            wanted = _by_name(info.stage for info in repo.stage.collect_granular(target, with_deps=True))
-            if problem := refusal(unlike_base(root, wanted)):
+            stages = _by_name(info.stage for info in repo.stage.collect_granular(target, with_deps=True))
+            if problem := refusal(unlike_base(root, stages)):
                 raise ConfigError(problem)
             repo.commit(target, with_deps=target is not None, force=True)
     except DvcException as error:
@@ -80,19 +80,19 @@ def unlike_base(root: Path, stages: dict) -> list[str]:
 
     A result that the ledger does not know passes where ``dvc.lock`` has it.
     """
-    found: dict[str, list[str]] = {}
+    nodes_of: dict[str, list[str]] = {}
     with base_ledger(root) as (ledger, nodes):
         for node in (n for n in nodes if stage_name(n) in stages and ledger.records(n)):
-            now, made = ledger.decides(node), made_by(ledger, node)
-            if not made and any(out.workspace_status() for out in stages[stage_name(node)].outs):
-                said = ["its results are not what its last run made: it was stopped, or they were changed"]
-            elif made and now:
-                said = min((list(_differences(record, now, ledger)) for record in made), key=len)
+            now, makers = ledger.decides(node), made_by(ledger, node)
+            if not makers and any(out.workspace_status() for out in stages[stage_name(node)].outs):
+                lines = ["its results are not what its last run made: it was stopped, or they were changed"]
+            elif makers and now:
+                lines = min((list(_differences(record, now, ledger)) for record in makers), key=len)
             else:
-                said = []
-            for line in said:
-                found.setdefault(line, []).append(node.name)
-    return [f"{line} ({_some(names)})" for line, names in found.items()]
+                lines = []
+            for line in lines:
+                nodes_of.setdefault(line, []).append(node.name)
+    return [f"{line} ({_some(names)})" for line, names in nodes_of.items()]
 
 
 def unlike_lock(root: Path) -> list[str]:
@@ -104,20 +104,20 @@ def unlike_lock(root: Path) -> list[str]:
     if not lock.is_file() or not (root / ".birdbone").is_dir():
         return []
     locked = (yaml.safe_load(lock.read_text()) or {}).get("stages") or {}
-    found = []
+    lines = []
     try:
         with base_ledger(root) as (ledger, nodes), Repo(str(root)) as repo:
             stages = _by_name(repo.index.stages)
             for node in (n for n in nodes if stage_name(n) in stages.keys() & locked.keys()):
-                name, made = stage_name(node), made_by(ledger, node)
-                if not made or any(out.workspace_status() for out in stages[name].outs):
+                name, makers = stage_name(node), made_by(ledger, node)
+                if not makers or any(out.workspace_status() for out in stages[name].outs):
                     continue
-                said = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
-                unlike = min((list(_unlike(record, said)) for record in made), key=len)
-                found += [f"{name}: {line}" for line in unlike]
+                locked_values = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
+                unlike = min((list(_unlike(record, locked_values)) for record in makers), key=len)
+                lines += [f"{name}: {line}" for line in unlike]
     except DvcException:
         return []
-    return found
+    return lines
 
 
 def refusal(lines: list[str]) -> str | None:
@@ -160,7 +160,7 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
     for change in changes(_tree(record["parameters"]), _tree(now["parameters"])):
         yield f"{change.key}: used {_shown(change.old)}, conf/base says {_shown(change.new)}"
     for key in sorted({*record["outside"], *now["outside"]}):
-        then, today = (found["outside"].get(key, {}) for found in (record, now))
+        then, today = (state["outside"].get(key, {}) for state in (record, now))
         if then.get("name") == today.get("name") and then.get("sha256") != today.get("sha256"):
             yield f"{key}: its files have changed since"
     if record["code"] != now["code"]:
@@ -170,10 +170,10 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
             yield f"made from another {name} than there is"
 
 
-def _unlike(record: dict, said: dict) -> Iterator[str]:
+def _unlike(record: dict, locked: dict) -> Iterator[str]:
     """Where a lock's parameters (key -> value) are not those used. What the files only refer to is left out."""
     used = _tree(record["parameters"])
-    for key, value in said.items():
+    for key, value in locked.items():
         mine = used
         for part in key.split("."):
             mine = mine.get(part, ABSENT) if isinstance(mine, dict) else ABSENT
@@ -206,11 +206,11 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _same(used: object, said: object) -> bool:
+def _same(used: object, locked: object) -> bool:
     """Equal, or equal once the text of a file is read as a value (``"false"`` was used as false)."""
-    if isinstance(said, str) and not isinstance(used, str):
-        return used == _plain(yaml.safe_load(said))
-    return used == said
+    if isinstance(locked, str) and not isinstance(used, str):
+        return used == _plain(yaml.safe_load(locked))
+    return used == locked
 
 
 def _shown(value: object) -> str:

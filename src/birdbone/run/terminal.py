@@ -48,11 +48,11 @@ class TerminalHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        made = pipeline.outputs() | pipeline.datasets()
+        datasets = pipeline.outputs() | pipeline.datasets()
         for summary, files in SUMMARIES.items():
-            if summary not in made:
+            if summary not in datasets:
                 continue
             print(catalog.load(summary))
             for name in files:
-                if name in made:
+                if name in datasets:
                     print(f"{name:14} {place_of(catalog.get(name))}")
