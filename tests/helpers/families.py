@@ -41,7 +41,7 @@ SPECIAL = {
         "attention_multiplier": 0.3,
         "embedding_multiplier": 2.0,
         "residual_multiplier": 0.5,
-        "logits_scaling": 3.0,
+        "logits_scaling": 0.75,
     },
     "gemma3_text": {
         "sliding_window": 6,
@@ -169,6 +169,10 @@ def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
             block = checkpoint.layout.blocks[layer]
             name = f"{block.reader(unit)}.weight"
             weights[name] = checkpoint.weights[name] * stays.repeat_interleave(block.axes[name].entries)
+            if unit == "kv" and block.joint_norms:  # their mean is over the heads that are left
+                for rows in (f"{block.query}.weight", f"{block.key}.weight"):
+                    left = stays.repeat_interleave(block.axes[rows].entries)
+                    weights[rows] = checkpoint.weights[rows] * left[:, None]
     return checkpoint.evolve(weights)
 
 
