@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from importance_matrix import importance_matrix, requantize
 from twin import twin
 from workbench import Artifacts, arguments, fewer, save
@@ -21,10 +22,8 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.plan import priced_together
 from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.evaluate import compare
-from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments
 from birdbone.model.rounding.rounder import Rounder, with_vectors
@@ -37,12 +36,12 @@ WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}
 def main() -> None:
     asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.18", windows=4, speed_tokens=32)
     found = Artifacts(asked.env)
-    seed, texts, settings = found.seed_model, found.texts[0], found.parameters["quantize"]
+    seed, texts, settings = found.seed_model, found.texts, found.parameters["quantize"]
     device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]
     if asked.grid == "twin":
-        seed, scores = _twin(seed, texts["calibration"], device)
-    test = fewer(texts, "test", asked.windows)
-    rows_of = {d: test[f"test.{d}"] for d in domains(test, "test")}
+        seed, scores = _twin(seed, texts.calibration, device)
+    test = fewer(texts.test, asked.windows)
+    rows_of = {name: domain.windows for name, domain in test.items()}
 
     tokenizer, rows = found.tokenizer, []
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
@@ -62,7 +61,7 @@ def main() -> None:
         f16 = folder / "f16.gguf"
         write_gguf(f16, seed, tokenizer, default_type="f16")
         measure("f16", f16, "seed")
-        rounder = Rounder(seed, texts["calibration"], scores, settings, device)
+        rounder = Rounder(seed, texts.calibration, scores, settings, device)
         options, members = priced_together(seed, rounder.options)
         smallest = sum(min(o.bytes for o in offered) for offered in options.values())
         for step in asked.steps.split(","):
@@ -78,7 +77,7 @@ def main() -> None:
                 types={n: t for n, t in types.items() if n not in packed},
             )
             measure(f"birdbone x{step}", path, "ours")
-        importance = importance_matrix(seed, texts["calibration"], device)
+        importance = importance_matrix(seed, texts.calibration, device)
         for kind in asked.peers.split(","):
             path = folder / f"{kind}.gguf"
             substituted = llamacpp.quantize(f16, path, kind)

@@ -6,7 +6,6 @@ Each recipe also heals the seed itself, uncompressed: the control, without which
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 from workbench import NO_CAP, Artifacts, arguments, fewer, save
@@ -14,12 +13,13 @@ from workbench import NO_CAP, Artifacts, arguments, fewer, save
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
 from birdbone.model.pruning.prune import prune
 from birdbone.model.pruning.reconstruct import reconstruct
 from birdbone.model.pruning.removal import block_parameters
+from birdbone.pipelines.waves.settings.heal import HealSettings
 
 ALONE = 1e3
 """Weight at which cross-entropy drowns the distillation: AdamW does not mind a gradient's scale."""
@@ -42,26 +42,25 @@ MASK = {"none": None, "2:4": [2, 4]}
 def main() -> None:
     asked = arguments(__doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
-    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     settings = {**found.parameters["prune_wave"], "attention": False, "cluster_cap": NO_CAP}
     if asked.mask != "none":
         settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}
     amount = int(asked.share * block_parameters(seed))
-    clusters, calibration = found.clusters[0], texts["calibration"]
+    clusters, calibration = found.clusters.to_tensors()[0], texts.calibration
     pruned, _ = prune(seed, amount, scores, clusters, calibration, settings, "uneven", device)
     print(f"{1 - block_parameters(pruned) / block_parameters(seed):.1%} of the block weights gone", flush=True)
-    known = found.parameters["micro_heal"]
     plain = {"method": "lora", "ce_weight": 0.0, "state_weight": 0.0, "learning_rate": asked.rate, "base": "float32"}
-    base = HealSettings(**{**known, **plain})
+    base = {**found.parameters["micro_heal"], **plain}
     rows: list[dict] = []
 
     def measure(recipe: str, steps: int, seconds: float, state, role: str) -> None:
-        figures = judge(build(state, device), reference, guard, "guard", 0)
+        figures = judge(build(state, device), reference, guard, 0)
         domain, change = worst_change(figures, None)
         kl = sum(f["kl"] for f in figures.values()) / len(figures)
-        tokens = steps * base.batch * texts["heal"].shape[1]
+        tokens = steps * base["batch"] * texts.heal.shape[1]
         rows.append(
             {
                 "recipe": recipe,
@@ -83,22 +82,23 @@ def main() -> None:
     measure("nothing", 0, 0.0, pruned, "healed")
     steps = [int(s) for s in asked.steps.split(",")]
     for recipe in RECIPES if asked.recipes == "all" else asked.recipes.split(","):
-        chosen = replace(base, **RECIPES[recipe])
+        chosen = base | RECIPES[recipe]
         for count in steps:
             start = time.perf_counter()
-            healed = _healed(recipe, pruned, seed, texts, replace(chosen, steps=count), device)
+            healed = _healed(recipe, pruned, seed, texts, HealSettings(**chosen | {"steps": count}), device)
             measure(recipe, count, time.perf_counter() - start, healed, "healed")
         start = time.perf_counter()
-        control = _healed(recipe, seed, seed, texts, replace(chosen, steps=steps[-1]), device)
+        control = _healed(recipe, seed, seed, texts, HealSettings(**chosen | {"steps": steps[-1]}), device)
         measure(recipe, steps[-1], time.perf_counter() - start, control, "control")
     save("heal" if asked.mask == "none" else f"heal-{asked.mask.replace(':', '-')}", asked, rows, _picture(rows))
 
 
-def _healed(recipe: str, state, seed, texts, settings: HealSettings, device: str):
-    if recipe == "block by block":
-        used = texts["heal"][: settings.steps * settings.batch]
-        return reconstruct(state, seed, used, settings, 0, device)[0]
-    return heal(state, seed, texts["heal"], texts["check"], settings, 0, device).checkpoint
+def _healed(name: str, state, seed, texts, settings: HealSettings, device: str):
+    student = student_of(state, settings.lora, 0, device)
+    if name == "block by block":
+        used = texts.heal[: settings.steps * settings.batch]
+        return reconstruct(student, seed, used, settings.recipe)[0]
+    return heal(student, seed, texts.heal, texts.check, settings.recipe).checkpoint
 
 
 def _picture(rows: list[dict]) -> plt.Figure:

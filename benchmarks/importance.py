@@ -24,6 +24,7 @@ from birdbone.model.observing.moments import remember, token_weights
 from birdbone.model.pruning.prune import choose, prune, stays_even
 from birdbone.model.pruning.removal import ffn_width, neuron_cost, remove_nodes
 from birdbone.pipelines.topology.nodes import cluster
+from birdbone.pipelines.topology.settings import TopologySettings
 
 CAP = 2.0
 """Of the share removed: what a cluster may lose where clusters count."""
@@ -32,19 +33,21 @@ CAP = 2.0
 def main() -> None:
     asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2, clusters="layer")
     found = Artifacts(asked.env)
-    seed, (texts, _), (scores, _) = found.seed_model, found.texts, found.node_scores
+    seed, texts, (scores, _) = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])
     settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
-    unrepeated = {**found.parameters["topology"], "stability_resamples": 0}
-    (clusters, _), *_ = cluster(found.activations, unrepeated, "model", found.parameters["random_seed"])
+    unrepeated = TopologySettings(**found.parameters["topology"] | {"stability_resamples": 0})
+    random_seed = found.parameters["random_seed"]
+    by_profile, *_ = cluster(found.activations, unrepeated, "model", random_seed)
+    clusters, _ = by_profile.to_tensors()
     one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
-    guard = fewer(texts, "guard", asked.windows)
+    guard = fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     even = stays_even("uneven", seed.config)
     neurons = sum(ffn_width(seed, i) for i in range(seed.layers))
 
     def measure(state: Checkpoint, **row: object) -> dict:
-        figures = judge(build(state, device), reference, guard, "guard", 0)
+        figures = judge(build(state, device), reference, guard, 0)
         domain, change = worst_change(figures, None)
         row |= {"worst_domain": domain, "worst_change": change}
         row["gone"] = 1 - sum(ffn_width(state, i) for i in range(seed.layers)) / neurons
@@ -60,10 +63,10 @@ def main() -> None:
 
     def removed(weights: int, used: dict, groups: dict, chosen: dict) -> dict[str, Checkpoint]:
         masks, _ = choose(seed, weights, used, groups, chosen, even)
-        repaired, _ = prune(seed, weights, used, groups, texts["calibration"], chosen, "uneven", device)
+        repaired, _ = prune(seed, weights, used, groups, texts.calibration, chosen, "uneven", device)
         return {"deleted": remove_nodes(seed, masks, {}), "repaired": repaired}
 
-    remember(seed, texts["calibration"], token_weights(scores), device)
+    remember(seed, texts.calibration, token_weights(scores), device)
     rows = []
     for share in map(float, asked.shares.split(",")):
         weights = int(share * neurons) * neuron_cost(seed)

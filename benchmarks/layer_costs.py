@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from scipy.stats import spearmanr
 from workbench import Artifacts, arguments, fewer, save
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
-from birdbone.model.judging.judge import domains
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_divergences
 
@@ -23,11 +22,11 @@ from birdbone.model.observing.ablation import ablated_divergences
 def main() -> None:
     asked = arguments(__doc__, neurons=32, windows=2, scores="fisher,fisher_max,random")
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
     device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
-    guard = fewer(texts, "guard", asked.windows)
-    read = {"own": texts["heal"][: asked.windows], "check": texts["check"][: asked.windows]}
-    read |= {domain: guard[f"guard.{domain}"] for domain in domains(guard, "guard")}
+    guard = fewer(texts.guard, asked.windows)
+    read = {"own": texts.heal[: asked.windows], "check": texts.check[: asked.windows]}
+    read |= {name: domain.windows for name, domain in guard.items()}
     windows = torch.cat(list(read.values()))
     network = build(seed, device)
     names = asked.scores.split(",")

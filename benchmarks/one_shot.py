@@ -25,10 +25,10 @@ CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
 def main() -> None:
     asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, tokens=4096)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
-    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
-    calibration = texts["calibration"][: -(-asked.tokens // texts["calibration"].shape[1])]
+    calibration = texts.calibration[: -(-asked.tokens // texts.calibration.shape[1])]
     settings = {**found.parameters["prune_wave"], "attention": False}
     clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
     remember(seed, calibration, token_weights(scores), device)
@@ -42,7 +42,7 @@ def main() -> None:
                 chosen = {**settings, "weights": weights}
                 state, _ = prune(seed, 0, scores, clusters, calibration, chosen, "uneven", device)
                 seconds = time.perf_counter() - start
-                figures = judge(build(state, device), reference, guard, "guard", 0)
+                figures = judge(build(state, device), reference, guard, 0)
                 domain, change = worst_change(figures, None)
                 rows.append(
                     {

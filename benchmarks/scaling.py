@@ -17,14 +17,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from matplotlib.ticker import NullLocator, ScalarFormatter
 from workbench import arguments, save
 
 from birdbone.algo.topology import cluster_layer
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.recipe import Lora, Recipe
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.network import build, canonical, hf_config
 from birdbone.model.observing.gradients import node_moments
 from birdbone.model.observing.moments import moments
@@ -40,7 +41,7 @@ ROUNDING = {
     "equalize": True,
     "damping": 1.0,
 }
-HEALING = HealSettings(4, 2, 8, 1e-4, 0.0, "float32", "weights", "auto", 100)
+HEALING = Recipe(steps=4, batch=2, learning_rate=1e-4, checkpoint_every=100)
 
 
 def main() -> None:
@@ -113,7 +114,9 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
         "moments": observe,
         "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
         "round": lambda: Rounder(seed, windows, scores, ROUNDING, "cpu"),
-        "heal": lambda: heal(blunted, seed, windows, windows[:4], HEALING, 0, "cpu"),
+        "heal": lambda: heal(
+            student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING
+        ),
     }
     return {name: _measured(work) for name, work in stages.items()}
 

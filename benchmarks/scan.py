@@ -20,11 +20,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
+from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, save
 
 from birdbone.algo.sps import block_norms
-from birdbone.datasets.mscan import Scan, ScanWriter
-from birdbone.model.architecture import architecture_of
+from birdbone.datasets.mscan import ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.scan.domains import LabelSums
@@ -109,7 +110,7 @@ def _replay(network, names, seed, ids, asked, place: Path) -> dict:
             writer.append(*norms, texts, source="random")
             memory.append(_resident())
     start = time.perf_counter()
-    scan = Scan.open(path)
+    scan = open_scan(path)
     opened = time.perf_counter() - start
     draw = random.Random(0)
     tokens = [draw.randrange(len(scan)) for _ in range(asked.reads)]

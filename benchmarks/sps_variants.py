@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import torch
+from birdbone.model.architecture import architecture_of
 from torch import Tensor
 from workbench import NO_CAP, Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
@@ -48,14 +48,17 @@ def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, li
 def main() -> None:
     asked = arguments(__doc__, shares="0.1", windows=2)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts[0], found.node_scores[0]
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
     device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
-    nodes, _, _ = node_moments(build(seed, device), architecture, seed.config, texts["calibration"], "scan")
+    nodes, _, _ = node_moments(build(seed, device), architecture, seed.config, texts.calibration, "scan")
     layers = range(seed.layers)
     widths = [ffn_width(seed, i) for i in layers]
     clusters = {f"ffn.{i}": torch.zeros(widths[i], dtype=torch.int64) for i in layers}
     settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
-    reference = found.reference(asked.windows)
+    splits = {
+        split: (found.reference(asked.windows, split), fewer(getattr(texts, split), asked.windows))
+        for split in ("guard", "test")
+    }
     rows = []
     for name, values in variants([nodes[f"ffn.{i}"] for i in layers], scores).items():
         for share in map(float, asked.shares.split(",")):
@@ -64,8 +67,8 @@ def main() -> None:
             masks, _ = choose(seed, weights, used, clusters, {**settings, "score": "own"}, even=False)
             network = build(remove_nodes(seed, masks, {}), device)
             row = {"score": name, "share": share}
-            for split in ("guard", "test"):
-                figures = judge(network, reference, fewer(texts, split, asked.windows), split, 0)
+            for split, (reference, domains) in splits.items():
+                figures = judge(network, reference, domains, 0, split)
                 row[split] = sum(f["kl"] for f in figures.values()) / len(figures)
                 row[f"{split}_worst"] = worst_change(figures, None)[1]
             rows.append(row)

@@ -13,8 +13,8 @@ import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from birdbone.model.judging.judge import domains
 from birdbone.model.judging.reference import Reference
+from birdbone.text.texts import Domain
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -38,20 +38,21 @@ class Artifacts:
         bootstrap_project(ROOT)
         with KedroSession.create(ROOT, env=env) as session:
             context = session.load_context()
-            self.parameters, self._catalog = context.params, context.catalog
+            self.parameters = context.config_loader["parameters"]
+            self._catalog = context.catalog
 
     def __getattr__(self, name: str) -> Any:
         return self._catalog.load(name)
 
-    def reference(self, windows: int) -> Reference:
-        """The seed on the first ``windows`` of each domain."""
-        return Reference(self.seed_model, {n: s[:windows] for n, s in self.seed_states[0].items()})
+    def reference(self, windows: int, split: str = "guard") -> Reference:
+        """The seed on the first ``windows`` of each domain of ``guard`` or ``test``."""
+        states = getattr(self.seed_states, split)
+        return Reference(self.seed_model, {name: s[:windows] for name, s in states.items()})
 
 
-def fewer(texts: dict[str, torch.Tensor], split: str, windows: int) -> dict[str, torch.Tensor]:
-    """The first ``windows`` of each domain of a split, with their documents."""
-    names = [n for d in domains(texts, split) for n in (f"{split}.{d}", f"{split}.{d}.documents")]
-    return {n: texts[n][:windows] for n in names}
+def fewer(domains: dict[str, Domain], windows: int) -> dict[str, Domain]:
+    """The first ``windows`` of each domain."""
+    return {name: domain.first(windows) for name, domain in domains.items()}
 
 
 def save(name: str, settings: argparse.Namespace, rows: list[dict], figure: Any) -> None:

@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
-from birdbone.model.architecture import architecture_of
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
 from birdbone.model.judging.judge import judge
@@ -39,8 +39,8 @@ def main() -> None:
     if not Path(asked.python).is_file():
         raise SystemExit("--python: the peer's interpreter; `make bench-peers` sets it up and gives it")
     found = Artifacts(asked.env)
-    seed, texts = found.seed_model, found.texts[0]
-    device, guard = resolve_device(found.parameters["device"]), fewer(texts, "guard", asked.windows)
+    seed, texts = found.seed_model, found.texts
+    device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     tools = {
         "birdbone": [sys.executable, HERE / "ours.py"],
@@ -54,7 +54,7 @@ def main() -> None:
         for file in found.tokenizer.iterdir():
             if file.name != "manifest.json":
                 shutil.copyfile(file, folder / file.name)
-        save_file({"windows": texts["calibration"]}, Path(temporary) / "windows.safetensors")
+        save_file({"windows": texts.calibration}, Path(temporary) / "windows.safetensors")
         for method, structure in product(asked.methods.split(","), asked.structures.split(",")):
             tries = [("llm-compressor", method), *(("birdbone", rival) for rival in RIVALS[method])] * asked.repeats
             for turn, (tool, used) in enumerate(tries):
@@ -63,7 +63,7 @@ def main() -> None:
                 weights = canonical(load_file(out / "model.safetensors"), seed.config)
                 shutil.rmtree(out)
                 state = seed.evolve({n: weights[n] for n in seed.weights})
-                judged = judge(build(state, device), reference, guard, "guard", 0)
+                judged = judge(build(state, device), reference, guard, 0)
                 domain, change = worst_change(judged, None)
                 row = {"tool": tool, "method": used, "structure": structure, **figures}
                 row |= {"worst_domain": domain, "worst_change": change, "zeros": _zeros(state)}

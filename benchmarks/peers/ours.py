@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import torch
+from birdbone.model.architecture import architecture_of
 from safetensors.torch import load_file
 
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder

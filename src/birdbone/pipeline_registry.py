@@ -1,57 +1,37 @@
-"""Every registered pipeline. The number of waves comes from the parameters in force."""
+"""Every registered pipeline: the stages' own, found by their folders, and the parts of the whole job."""
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from kedro.pipeline import Pipeline
 
-from birdbone.pipelines import (
-    activation_log,
-    control,
-    domains,
-    evaluate,
-    experts,
-    export,
-    moe,
-    quantize,
-    report,
-    seed,
-    sps_scan,
-    topology,
-    version_bump,
-    waves,
-)
-from birdbone.pipelines.waves.pipeline import create_wave
+from birdbone.pipelines import stages
 from birdbone.run.config import parameters
 
 SLICES = ("prune_wave", "micro_heal", "regrow", "guard")
+"""Tags whose nodes are a pipeline too, over all waves."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Linear stages, one pipeline per wave, slices over all waves, and the whole job."""
-    found = parameters()
-    count = found.waves
-    linear = {
-        "seed": seed,
-        "activation_log": activation_log,
-        "sps_scan": sps_scan,
-        "topology": topology,
-        "control": control,
-        "waves": waves,
-        "quantize": quantize,
-        "export": export,
-        "report": report,
-        "version_bump": version_bump,
+    """Each stage by its folder's name, each wave, slices over all waves, and the whole job.
+
+    Adding a stage's folder registers it; see ``birdbone.pipelines``.
+    """
+    settings = parameters()
+    registered = {
+        stage: import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(settings) for stage in stages()
     }
-    stages = {name: stage.create_pipeline(waves=count) for name, stage in linear.items()}
-    whole = sum(stages.values(), Pipeline([]))
+    whole = sum((registered[stage] for stage in stages() if belongs_to_whole(stage)), Pipeline([]))
+    waves = [f"wave_{number}" for number in range(1, settings.waves + 1)]
     return {
-        **{name: p for name, p in stages.items() if name != "waves"},
-        **{f"wave_{i}": create_wave(i) for i in range(1, count + 1)},
-        "domains": domains.create_pipeline(),
-        "experts": experts.create_pipeline(),
-        "evaluate": evaluate.create_pipeline(waves=count),
-        "moe": moe.create_pipeline(waves=count, source=found.moe.source),
-        **{name: whole.only_nodes_with_tags(name) for name in SLICES},
+        **registered,
+        **{tag: whole.only_nodes_with_tags(tag) for tag in (*waves, *SLICES)},
         "growth_prune_heal": whole,
         "__default__": whole,
     }
+
+
+def belongs_to_whole(stage: str) -> bool:
+    """Whether a stage is part of the whole job."""
+    return import_module(f"birdbone.pipelines.{stage}").WHOLE

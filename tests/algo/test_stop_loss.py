@@ -2,7 +2,7 @@
 
 import pytest
 
-from birdbone.algo.stop_loss import START, judge, may_prune, why_not
+from birdbone.algo.stop_loss import START, may_prune, standing_after, why_not
 
 GOOD, BAD = True, False
 
@@ -10,7 +10,7 @@ GOOD, BAD = True, False
 def after(*waves: bool) -> dict:
     standing = START
     for passed in waves:
-        standing = judge(standing, passed)
+        standing = standing_after(standing, passed)
     return standing
 
 
@@ -48,5 +48,5 @@ def test_reasons_tell_a_strike_from_a_stop():
 
 def test_a_verdict_leaves_its_predecessor_alone():
     before = dict(START)
-    judge(START, BAD)
+    standing_after(START, BAD)
     assert before == START

@@ -114,7 +114,7 @@ def test_a_manifest_that_points_outside_is_refused(stored, name):
         read_manifest(stored)
 
 
-@pytest.mark.parametrize("fails", ["fill", "_sync", "rename", "second rename", "digest"])
+@pytest.mark.parametrize("fails", ["fill", "sync", "rename", "second rename", "digest"])
 def test_a_crash_in_the_middle_leaves_the_old_folder(stored, monkeypatch, fails):
     before, real, calls = contents(stored), os.rename, []
 
@@ -128,8 +128,8 @@ def test_a_crash_in_the_middle_leaves_the_old_folder(stored, monkeypatch, fails)
     fill = two_files("new")
     if fails == "fill":
         fill = lambda folder: (two_files("new")(folder), stop())  # noqa: E731
-    elif fails == "_sync":
-        monkeypatch.setattr(atomic, "_sync", stop)
+    elif fails == "sync":
+        monkeypatch.setattr(atomic, "sync", stop)
     elif fails == "digest":
         monkeypatch.setattr(atomic, "file_digest", stop)
     else:

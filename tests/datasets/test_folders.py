@@ -9,7 +9,9 @@ from kedro.io import DatasetError
 
 from birdbone.datasets.folders import FileFolder, JSONFile, ModelFolder, TensorFolder, TextFile
 from birdbone.errors import ArtifactError
-from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.checkpoint import Checkpoint, tensors_digest
+from birdbone.model.layout import Nodes
+from birdbone.model.masks import Masks
 
 CONFIG = {"model_type": "llama", "num_hidden_layers": 1}
 
@@ -17,8 +19,8 @@ CONFIG = {"model_type": "llama", "num_hidden_layers": 1}
 def checkpoint(seed: int = 0) -> Checkpoint:
     generator = torch.Generator().manual_seed(seed)
     weights = {"up.weight": torch.randn(16, 8, generator=generator), "up.bias": torch.randn(16, generator=generator)}
-    masks = {"ffn.0": torch.rand(32, generator=generator) > 0.5, "weight.up.weight": weights["up.weight"] > 0}
-    return Checkpoint(CONFIG, weights, masks)
+    nodes = {Nodes("ffn", 0): torch.rand(32, generator=generator) > 0.5}
+    return Checkpoint(CONFIG, weights, Masks(nodes, {"up.weight": weights["up.weight"] > 0}))
 
 
 @contextmanager
@@ -33,7 +35,7 @@ def same(a: Checkpoint, b: Checkpoint) -> bool:
     return (
         a.config == b.config
         and all(torch.equal(a.weights[n], w) for n, w in b.weights.items())
-        and all(torch.equal(a.masks[n], m) for n, m in b.masks.items())
+        and tensors_digest(a.masks.to_tensors()) == tensors_digest(b.masks.to_tensors())
     )
 
 

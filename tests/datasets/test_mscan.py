@@ -1,6 +1,5 @@
 """A scan comes back as it was written, survives a crash, and refuses damage."""
 
-import os
 import subprocess
 import sys
 import time
@@ -8,10 +7,11 @@ import time
 import numpy as np
 import pytest
 import torch
-from scans import CHUNKS, MODULES, norms, write
+from mscan_files import CHUNKS, MODULES, norms, write
 
 from birdbone.algo.sps import sps
-from birdbone.datasets.mscan import Module, Scan, ScanWriter
+from birdbone.datasets.mscan import Module, ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.datasets.mscan_reader import block_table
 from birdbone.errors import ArtifactError, NumericalError
 
@@ -27,7 +27,7 @@ def whole(side, name):
 
 
 def test_every_layer_comes_back_within_half_precision(path):
-    scan = Scan.open(path)
+    scan = open_scan(path)
     for layer, names in ((0, {"layers.0.q", "layers.0.down"}), (1, {"layers.1.q"})):
         found = scan.layer(layer)
         assert set(found) == names
@@ -37,7 +37,7 @@ def test_every_layer_comes_back_within_half_precision(path):
 
 
 def test_every_token_comes_back_at_its_own_position(path):
-    scan = Scan.open(path)
+    scan = open_scan(path)
     assert len(scan) == 12 and "".join(scan.tokens) == "abcdétuvwxyz"
     assert scan.sources == ["code"] * 4 + ["prose"] * 8
     for i in range(12):
@@ -49,23 +49,23 @@ def test_every_token_comes_back_at_its_own_position(path):
 @pytest.mark.parametrize("i", [-1, 12])
 def test_a_token_that_is_not_there_is_an_index_error(path, i):
     with pytest.raises(IndexError, match="12 tokens"):
-        Scan.open(path).token(i)
+        open_scan(path).token(i)
 
 
 def test_a_range_may_cross_chunks(path):
-    found = Scan.open(path).layer(1, 3, 7)["layers.1.q"]
+    found = open_scan(path).layer(1, 3, 7)["layers.1.q"]
     torch.testing.assert_close(found.a, whole(0, "layers.1.q")[3:7], rtol=2**-11, atol=0)
-    assert Scan.open(path).layer(1, 5, 5)["layers.1.q"].g.shape == (0, 1)
+    assert open_scan(path).layer(1, 5, 5)["layers.1.q"].g.shape == (0, 1)
 
 
 def test_header_says_what_was_scanned(path):
-    scan = Scan.open(path, model_digest="d" * 64)
+    scan = open_scan(path, model_digest="d" * 64)
     assert (scan.version, scan.model, scan.model_digest, scan.modules) == (2, "tiny", "d" * 64, MODULES)
     assert scan.complete and scan.faults == ()
 
 
 def test_scores_are_computed_from_a_scan(path):
-    read = Scan.open(path).layer(0)
+    read = open_scan(path).layer(0)
     scores = sps({n: x.a for n, x in read.items()}, {n: x.g for n, x in read.items()}, dict.fromkeys(read, 0))
     assert scores["layers.0.down"].picture().shape == (12, 2, 3)
 
@@ -86,7 +86,7 @@ def test_each_chunk_and_module_has_its_own_scale(tmp_path):
     loud = {n: x * 1e30 for n, x in a.items()}
     still = {n: torch.zeros_like(x) for n, x in g2.items()}
     write(tmp_path / "a.mscan", [(loud, g, tokens, source), (a2, still, *rest)])
-    scan = Scan.open(tmp_path / "a.mscan")
+    scan = open_scan(tmp_path / "a.mscan")
     torch.testing.assert_close(scan.token(4)["layers.0.q"].a, a2["layers.0.q"][0], rtol=2**-11, atol=0)
     torch.testing.assert_close(scan.token(0)["layers.0.q"].a, loud["layers.0.q"][0], rtol=2**-11, atol=0)
     assert not scan.token(4)["layers.0.q"].g.any()
@@ -115,7 +115,7 @@ def test_a_killed_writer_leaves_its_whole_chunks(tmp_path):
 import os, signal, sys
 sys.path[:0] = sys.argv[2:]
 from birdbone.datasets.mscan import ScanWriter
-from scans import ABOUT, CHUNKS
+from mscan_files import ABOUT, CHUNKS
 writer = ScanWriter(sys.argv[1], **ABOUT)
 for chunk in CHUNKS[:2]:
     writer.append(*chunk)
@@ -124,12 +124,11 @@ writer._write = lambda content: write(content[:200])
 writer.append(*CHUNKS[2])
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    place = [os.path.dirname(__file__), *sys.path]
-    done = subprocess.run([sys.executable, "-c", script, str(path), *place], check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(path), *sys.path], check=False)
     assert done.returncode == -9
     with pytest.raises(ArtifactError, match="5 tokens in 2 chunks"):
-        Scan.open(path)
-    assert Scan.open(path, partial=True).tokens == list("abcdé")
+        open_scan(path)
+    assert open_scan(path, partial=True).tokens == list("abcdé")
 
 
 def test_every_cut_leaves_the_chunks_before_it(path):
@@ -143,8 +142,8 @@ def test_every_cut_leaves_the_chunks_before_it(path):
     for cut in range(starts[0], end + 63, 13):
         path.write_bytes(content[:cut])
         with pytest.raises(ArtifactError, match="a.mscan"):
-            Scan.open(path)
-        scan = Scan.open(path, partial=True)
+            open_scan(path)
+        scan = open_scan(path, partial=True)
         assert not scan.complete
         assert len(scan) == max(n for at, n in tokens.items() if at <= cut)
         assert len(scan.layer(0)["layers.0.q"].a) == len(scan)
@@ -155,7 +154,7 @@ def test_a_cut_header_cannot_be_read_at_all(path):
     for cut in (0, 3, 6, 12, 19, 100):
         path.write_bytes(content[:cut])
         with pytest.raises(ArtifactError, match="a.mscan"):
-            Scan.open(path, partial=True)
+            open_scan(path, partial=True)
 
 
 def test_any_flipped_byte_is_caught(path):
@@ -163,14 +162,14 @@ def test_any_flipped_byte_is_caught(path):
     for at in range(0, len(content), 7):
         path.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
         with pytest.raises(ArtifactError, match="a.mscan"):
-            Scan.open(path).verify()
+            open_scan(path).verify()
 
 
 def test_reading_checks_the_chunk_it_reads(path):
     content = bytearray(path.read_bytes())
     content[content.find(b"DONE") - 100] ^= 1
     path.write_bytes(content)
-    scan = Scan.open(path)
+    scan = open_scan(path)
     assert scan.token(0)["layers.0.q"].a.shape == (2,)
     with pytest.raises(ArtifactError, match="tokens 5 to 11"):
         scan.token(6)
@@ -181,7 +180,7 @@ def test_lost_content_of_the_last_chunk_is_dropped(path):
     content = path.read_bytes()
     end = content.find(b"DONE")
     path.write_bytes(content[: end - 128] + bytes(128))
-    assert len(Scan.open(path, partial=True)) == 5
+    assert len(open_scan(path, partial=True)) == 5
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -190,7 +189,7 @@ def test_damage_in_a_finished_scan_is_never_taken_for_a_cut(path, partial):
     content[content.find(b"CHNK") + 5] ^= 1
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="damaged; scan again"):
-        Scan.open(path, partial=partial)
+        open_scan(path, partial=partial)
 
 
 def test_swapped_chunks_are_caught(tmp_path):
@@ -199,7 +198,7 @@ def test_swapped_chunks_are_caught(tmp_path):
     first, second, end = content.find(b"CHNK"), content.rfind(b"CHNK"), content.find(b"DONE")
     (tmp_path / "a.mscan").write_bytes(content[:first] + content[second:end] + content[first:second] + content[end:])
     with pytest.raises(ArtifactError, match="damaged"):
-        Scan.open(tmp_path / "a.mscan")
+        open_scan(tmp_path / "a.mscan")
 
 
 def test_a_crashed_scan_goes_on_where_it_stopped(path, tmp_path):
@@ -214,13 +213,13 @@ def test_a_finished_scan_can_be_extended(path):
     before = path.read_bytes()
     with ScanWriter.extend(path) as writer:
         writer.append(*CHUNKS[0])
-    assert "".join(Scan.open(path).tokens) == "abcdétuvwxyzabcd"
+    assert "".join(open_scan(path).tokens) == "abcdétuvwxyzabcd"
     assert path.read_bytes().startswith(before[: before.find(b"DONE")])
 
 
 def test_another_models_scan_is_refused(path):
     with pytest.raises(ArtifactError, match="another model"):
-        Scan.open(path, model_digest="e" * 64)
+        open_scan(path, model_digest="e" * 64)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +233,12 @@ def test_another_models_scan_is_refused(path):
 def test_other_files_are_refused(tmp_path, content, message):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ArtifactError, match=message):
-        Scan.open(tmp_path / "x")
+        open_scan(tmp_path / "x")
 
 
 def test_a_missing_file_says_what_to_run(tmp_path):
     with pytest.raises(ArtifactError, match="run the scan"):
-        Scan.open(tmp_path / "none.mscan")
+        open_scan(tmp_path / "none.mscan")
 
 
 def test_ten_thousand_tokens_replay_quickly(tmp_path):
@@ -248,7 +247,7 @@ def test_ten_thousand_tokens_replay_quickly(tmp_path):
         chunk = {m.name: torch.rand(500, 36) for m in modules}
         for _ in range(20):
             writer.append(chunk, chunk, ["x"] * 500)
-    scan = Scan.open(tmp_path / "a.mscan")
+    scan = open_scan(tmp_path / "a.mscan")
     scan.verify()
     for view in (lambda: scan.token(9_999), lambda: scan.layer(17)):
         start = time.process_time()

@@ -2,9 +2,10 @@
 
 import pytest
 from kedro.io import DatasetError
-from scans import ABOUT, CHUNKS, write
+from mscan_files import ABOUT, CHUNKS, write
 
-from birdbone.datasets.mscan import MscanFile, Scan, ScanWriter
+from birdbone.datasets.mscan import MscanFile, ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ArtifactError
 
 
@@ -19,7 +20,7 @@ def test_the_dataset_takes_a_writer_or_a_written_file(path, tmp_path):
     assert not by_call.exists() and by_call.digest() is None
     by_call.save(write)
     by_path.save(path)
-    assert by_call.load().tokens == by_path.load().tokens == Scan.open(path).tokens
+    assert by_call.load().tokens == by_path.load().tokens == open_scan(path).tokens
     assert by_call.exists() and by_call.digest() == by_path.digest()
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.mscan", "b.mscan"]
 

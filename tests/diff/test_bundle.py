@@ -4,20 +4,21 @@ import json
 import shutil
 
 import pytest
+from families import cut
 from model_pairs import all_but, healed, masked, tiny
 
 from birdbone.datasets.atomic import signed
 from birdbone.diff.apply import apply
 from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
 from birdbone.diff.markdown import plain
-from birdbone.diff.records import Records, tracked_model
+from birdbone.diff.records import Records
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.pruning.removal import remove_nodes
+from birdbone.git.lock import tracked_model
 
 SEED = tiny()
-NEW = masked(healed(remove_nodes(SEED, {0: all_but(12, 3, 4)}, {})), "model.layers.1.mlp.up_proj.weight", 1)
+NEW = masked(healed(cut(SEED, {0: all_but(12, 3, 4)}, {})), "model.layers.1.mlp.up_proj.weight", 1)
 FINAL = {
     "domains": {"news": {"perplexity": 11.0, "seed_perplexity": 10.0, "kl": 0.02, "top1": 0.9, "tokens": 100}},
     "worst_domain": "news",
@@ -183,7 +184,7 @@ def test_a_long_report_still_fits_a_pull_request_comment(tmp_path):
 
 def test_a_change_of_everything_in_a_deep_model_fits_it_too(tmp_path):
     seed = tiny(num_hidden_layers=80)
-    new = remove_nodes(seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)})
+    new = cut(seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)})
     new = healed(new)
     for name in [n for n in new.weights if "_proj" in n]:
         new = masked(new, name, 1)

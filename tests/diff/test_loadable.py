@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import cut
 from model_pairs import all_but, healed
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -17,7 +18,6 @@ from birdbone.diff.states import state_of
 from birdbone.errors import SourceError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build, canonical
-from birdbone.model.pruning.removal import remove_nodes
 
 
 def llama() -> Checkpoint:
@@ -29,7 +29,7 @@ def llama() -> Checkpoint:
 
 def test_a_part_taken_back_loads_with_the_stock_class_and_computes_the_same(tmp_path: Path) -> None:
     seed = llama()
-    new = healed(remove_nodes(seed, {0: all_but(12, 1, 5), 1: all_but(12, 3)}, {0: all_but(2, 1)}))
+    new = healed(cut(seed, {0: all_but(12, 1, 5), 1: all_but(12, 3)}, {0: all_but(2, 1)}))
     write_patches(state_of(seed), state_of(new), state_of(seed), tmp_path / "bundle")
     part = {"layers": {0}, "masks_only": True}
     digest = apply(state_of(new), tmp_path / "bundle", state_of(seed), tmp_path / "part", revert=True, **part)

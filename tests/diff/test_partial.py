@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import cut
 from model_pairs import CONFIG, all_but, digests, healed, masked, tiny
 
 from birdbone.datasets.folders import ModelFolder
@@ -10,17 +11,16 @@ from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import BundleError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 SEED = tiny(bias=True)
-OLD = healed(remove_nodes(SEED, {0: all_but(12, 5)}, {}), 7)
+OLD = healed(cut(SEED, {0: all_but(12, 5)}, {}), 7)
 UP, DOWN, KEY = (f"model.layers.1.{n}_proj" for n in ("mlp.up", "mlp.down", "self_attn.k"))
 
 
 def pruned_and_healed() -> Checkpoint:
     """From OLD: neurons 0 and 2 of layer 1 and one key-value group, a neuron of layer 0, a weight mask; then healed."""
-    cut = remove_nodes(OLD, {0: all_but(11, 0), 1: all_but(12, 0, 2)}, {1: all_but(2, 1)})
-    return healed(masked(masked(cut, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4))
+    narrow = cut(OLD, {0: all_but(11, 0), 1: all_but(12, 0, 2)}, {1: all_but(2, 1)})
+    return healed(masked(masked(narrow, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4))
 
 
 NEW = pruned_and_healed()
@@ -56,7 +56,8 @@ def assert_same(found: dict, wanted: dict) -> None:
 def test_layers_are_one_sides_and_everything_else_the_others(bundle, layers, revert):
     base, target = (NEW, OLD) if revert else (OLD, NEW)
     result = bundle(base, revert, layers=layers)
-    for found, stays, comes in zip(*([m.weights, m.masks] for m in (result, base, target)), strict=True):
+    parts = ([model.weights, model.masks.to_tensors()] for model in (result, base, target))
+    for found, stays, comes in zip(*parts, strict=True):
         inside = {n: t for n, t in comes.items() if any(belongs(n, i) for i in layers)}
         outside = {n: t for n, t in stays.items() if not any(belongs(n, i) for i in layers)}
         assert_same(found, inside | outside)
@@ -68,8 +69,8 @@ def test_no_layers_is_the_base(bundle):
 
 def test_removed_neurons_return_as_they_were_and_the_rest_stays_healed(bundle):
     result = bundle(masks_only=True)
-    assert_same(result.masks, OLD.masks)
-    kept = NEW.masks["ffn.1"]
+    assert_same(result.masks.to_tensors(), OLD.masks.to_tensors())
+    kept = NEW.masks.nodes["ffn", 1]
     rows = result.weights["model.layers.1.mlp.gate_proj.weight"]
     assert torch.equal(rows[~kept], OLD.weights["model.layers.1.mlp.gate_proj.weight"][~kept])
     assert torch.equal(rows[kept], NEW.weights["model.layers.1.mlp.gate_proj.weight"])
@@ -92,9 +93,9 @@ def test_removed_groups_return_with_their_heads(bundle):
 def test_weights_that_were_masked_return_as_they_were(bundle):
     result = bundle(masks_only=True)
     name = "model.layers.2.self_attn.q_proj.weight"
-    mask = NEW.masks[f"weight.{name}"]
+    mask = NEW.masks.weights[name]
     assert torch.equal(result.weights[name], torch.where(mask, NEW.weights[name], OLD.weights[name]))
-    kept, mask = NEW.masks["ffn.1"], NEW.masks[f"weight.{UP}.weight"]
+    kept, mask = NEW.masks.nodes["ffn", 1], NEW.masks.weights[f"{UP}.weight"]
     rows, old = result.weights[f"{UP}.weight"], OLD.weights[f"{UP}.weight"]
     assert torch.equal(rows[kept], torch.where(mask, NEW.weights[f"{UP}.weight"], old[kept]))
     assert torch.equal(rows[~kept], old[~kept])
@@ -106,14 +107,14 @@ def test_masks_of_one_layer_leave_the_others_alone(bundle):
         {n: w for n, w in result.weights.items() if not belongs(n, 1)},
         {n: w for n, w in NEW.weights.items() if not belongs(n, 1)},
     )
-    assert set(result.masks) == {"ffn.0", "weight.model.layers.2.self_attn.q_proj.weight"}
-    assert torch.equal(result.masks["ffn.0"], NEW.masks["ffn.0"])
+    assert set(result.masks.to_tensors()) == {"ffn.0", "weight.model.layers.2.self_attn.q_proj.weight"}
+    assert torch.equal(result.masks.nodes["ffn", 0], NEW.masks.nodes["ffn", 0])
 
 
 def test_masks_alone_can_go_forward_too(bundle):
     result = bundle(OLD, revert=False, masks_only=True)
-    assert_same(result.masks, NEW.masks)
-    kept, mask = NEW.masks["ffn.1"], NEW.masks[f"weight.{UP}.weight"]
+    assert_same(result.masks.to_tensors(), NEW.masks.to_tensors())
+    kept, mask = NEW.masks.nodes["ffn", 1], NEW.masks.weights[f"{UP}.weight"]
     rows = result.weights[f"{UP}.weight"]
     assert torch.equal(rows, OLD.weights[f"{UP}.weight"][kept] * mask)
     assert (rows == 0).sum() == (~mask).sum() > 0
@@ -123,7 +124,7 @@ def test_nodes_that_moved_without_a_change_of_shape(tmp_path):
     """Neuron 1 for neuron 0, the biases equal bit for bit: each keeps its own place."""
     bias = "model.layers.0.mlp.up_proj.bias"
     seed = SEED.evolve({bias: torch.tensor([5.0, 5.0, *range(10)])})
-    old, new = (remove_nodes(seed, {0: all_but(12, i)}, {}) for i in (0, 1))
+    old, new = (cut(seed, {0: all_but(12, i)}, {}) for i in (0, 1))
     assert torch.equal(old.weights[bias], new.weights[bias])
     write_patches(state_of(old), state_of(new), state_of(seed), tmp_path)
     result = patched(state_of(new), tmp_path, state_of(seed), revert=True, masks_only=True)

@@ -6,10 +6,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from families import cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_pairs import CONFIG, all_but, any_pairs, digests, healed, tiny
-from patches import SEED, STATES, UP, further, pruned, regrown, there_and_back
+from patched_models import SEED, STATES, UP, further, pruned, regrown, there_and_back
 
 from birdbone.datasets.folders import ModelFolder
 from birdbone.diff import header
@@ -17,7 +18,6 @@ from birdbone.diff.apply import Bundle, apply, patched
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 
 @settings(deadline=None, max_examples=60)
@@ -49,7 +49,7 @@ def test_any_two_sets_of_nodes_there_and_back(neurons, groups, bias, dtype):
     sides = []
     for some, more in zip(neurons, groups, strict=True):
         stays = [{i: torch.tensor(m) for i, m in enumerate(masks)} for masks in (some, more)]
-        sides.append(state_of(healed(remove_nodes(seed, *stays), len(sides))))
+        sides.append(state_of(healed(cut(seed, *stays), len(sides))))
     with TemporaryDirectory() as folder:
         there_and_back(*sides, state_of(seed), Path(folder))
 
@@ -64,8 +64,8 @@ def test_special_bit_patterns_survive_the_seeds_coordinates(tmp_path):
                 specials.roll(len(name)).repeat(99)[: weight.numel()].view(torch.float32).view_as(weight)
             )
     old, new = (
-        remove_nodes(seed, {0: all_but(12, 1)}, {}),
-        remove_nodes(other, {0: all_but(12, 4, 5)}, {1: all_but(2, 0)}),
+        cut(seed, {0: all_but(12, 1)}, {}),
+        cut(other, {0: all_but(12, 4, 5)}, {1: all_but(2, 0)}),
     )
     there_and_back(state_of(old), state_of(new), state_of(seed), tmp_path)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from model_pairs import CONFIG, all_but
-from patches import SEED, STATES, further, pruned
+from patched_models import SEED, STATES, further, pruned
 
 from birdbone.datasets.folders import ModelFolder
 from birdbone.diff.apply import apply, patched

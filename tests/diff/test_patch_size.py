@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import torch
+from families import cut
 from model_pairs import CONFIG, all_but, random_bits
-from patches import SEED, STATES, UP, pruned, regrown, there_and_back
+from patched_models import SEED, STATES, UP, pruned, regrown, there_and_back
 from safetensors.torch import save_file
 
 from birdbone.datasets.folders import ModelFolder
@@ -15,12 +16,11 @@ from birdbone.diff.apply import apply
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import remove_nodes
 
 
 def test_a_node_that_went_costs_nothing_where_the_rest_is_the_seeds(tmp_path):
     seed = state_of(SEED)
-    new = state_of(remove_nodes(SEED, {i: all_but(12, i) for i in range(3)}, {0: all_but(2, 1)}))
+    new = state_of(cut(SEED, {i: all_but(12, i) for i in range(3)}, {0: all_but(2, 1)}))
     summary = there_and_back(seed, new, seed, tmp_path)
     rows = summary["weights"].values()
     assert len(rows) == 9 + 4 and all(r["kind"] == "xor" and r["changed"] == r["bytes"] == 0 for r in rows)

@@ -13,13 +13,14 @@ from birdbone.datasets.folders import ModelFolder
 from birdbone.diff.states import State, Tensors, open_state, state_of, write_state
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.masks import Masks
 
 
 def every_kind() -> Checkpoint:
     pairs = [(d, s) for d in DTYPES for s in SHAPES]
     weights = {f"w{i}": random_bits(shape, dtype, i) for i, (dtype, shape) in enumerate(pairs)}
-    masks = {f"weight.w{i}": random_bits(s, torch.bool, i) for i, s in enumerate(SHAPES)}
-    return Checkpoint(CONFIG, weights, masks)
+    masks = {f"w{i}": random_bits(s, torch.bool, i) for i, s in enumerate(SHAPES)}
+    return Checkpoint(CONFIG, weights, Masks(weights=masks))
 
 
 def stored(folder, **tensors) -> dict:
@@ -50,7 +51,7 @@ def test_both_writers_make_the_same_model(tmp_path):
 @given(pair=any_pairs())
 def test_the_digest_is_the_checkpoints(pair):
     for state in pair:
-        assert state.digest == Checkpoint(state.config, dict(state.weights), dict(state.masks)).digest
+        assert state.digest == Checkpoint(state.config, dict(state.weights), Masks.from_tensors(state.masks)).digest
 
 
 def test_a_model_of_no_tensors(tmp_path):

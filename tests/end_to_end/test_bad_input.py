@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from commands import Command
+from downloads import save_model
 from safetensors.torch import load_file, save_file
-from small_models import save_model
+from warm_commands import Command
 from workspace import Workspace
 
 

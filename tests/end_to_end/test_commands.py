@@ -7,8 +7,9 @@ import re
 
 import pytest
 import yaml
-from commands import start
-from workspace import ROOT, Workspace
+from places import ROOT
+from warm_commands import start
+from workspace import Workspace
 
 WAVE_1 = {f"wave_1.{step}" for step in ("prune", "heal", "regrow", "guard")}
 

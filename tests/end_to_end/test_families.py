@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import FAMILIES, corpus, save_model
+from birdbone.gguf.families import family_of
+from birdbone.model.architecture import architectures
+from downloads import corpus, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import LIGHT, Workspace
 
@@ -41,11 +43,9 @@ def chats(path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("family", "uneven"),
-    [("llama", "deci"), ("mistral", "deci"), ("qwen2", "deci"), ("qwen3", None), ("gemma3_text", None), ("gpt2", None)],
-)
-def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: str, uneven: str | None) -> None:
+@pytest.mark.parametrize("family", sorted(architectures()))
+def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: str) -> None:
+    form = family_of({"model_type": family})
     shard_size = "200KB" if family == "qwen3" else None
     model = save_model(family, workspace.root / family, shard_size)
     source = {}
@@ -54,19 +54,19 @@ def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: 
     if family == "qwen2":
         source = {"text": {"source": chats(workspace.root / "chats.jsonl"), "chat": True}}
     assert len(list(model.glob("*.safetensors"))) > 1 if shard_size else True
-    workspace.profile("own", LIGHT, ONE_WAVE, UNEVEN if uneven else {}, source)
+    workspace.profile("own", LIGHT, ONE_WAVE, UNEVEN if form.uneven else {}, source)
     workspace.session("own", model=str(model))
 
     accepted = check(workspace)
-    widths = [ffn_width(accepted, i) for i in range(2)]
+    widths = [accepted.count("ffn", i) for i in range(2)]
     removed = workspace.json("own", "wave_1/prune")
-    if uneven:
+    if form.uneven:
         assert sorted(widths) == [352, 384]
         assert "fallback" not in removed
     else:
         assert widths == [352, 352]
         assert "widths stay even" in removed["fallback"]
-    assert exported(workspace)["general.architecture"] == (uneven or family.removesuffix("_text"))
+    assert exported(workspace, accepted)["general.architecture"] == (form.uneven or form.arch)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,11 @@ def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: 
     [("gpt2", {"n_positions": 64}, 64), ("mistral", {"sliding_window": 32}, 32)],
 )
 def test_a_context_no_longer_than_the_windows_goes_through(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, family: str, setting: dict, context: int
+    workspace: Workspace, family: str, setting: dict, context: int
 ) -> None:
     """The referee, the speeds and the report's files read as far as the file is the model."""
-    monkeypatch.setitem(FAMILIES, family, {**FAMILIES[family], **setting})
     workspace.profile("own", LIGHT, ONE_WAVE)
-    workspace.session("own", model=str(save_model(family, workspace.root / family)))
+    workspace.session("own", model=str(save_model(family, workspace.root / family, **setting)))
     referee = workspace.json("own", "referee")
     assert referee["context"] == referee["exact"]["tokens"] == context
     assert referee["exact"]["kl"] < 1e-7 and abs(referee["difference"]) < 0.01
@@ -110,7 +109,7 @@ def check(workspace: Workspace) -> Checkpoint:
     assert verdict["status"] == "accepted"
     assert verdict["worst_change"] <= verdict["limit"]
     assert sum(removed["removed"]["ffn"].values()) > 0
-    assert verdict["ffn_widths"] == [ffn_width(accepted, i) for i in range(2)]
+    assert verdict["ffn_widths"] == [accepted.count("ffn", i) for i in range(2)]
 
     referee = workspace.json("own", "referee")
     assert referee["exact"]["tokens"] == 128
@@ -135,14 +134,15 @@ def same_logits(folder: Path, accepted: Checkpoint) -> None:
     assert (ours - theirs).abs().max() < 1e-4 * ours.abs().max()
 
 
-def exported(workspace: Workspace) -> dict:
+def exported(workspace: Workspace, accepted: Checkpoint) -> dict:
     """The exported GGUF's keys, its matrices having the types that the rounding chose."""
     models = workspace.root / "models/own"
     header = read_gguf_header(models / "export/gguf/model.gguf")
     _, planned = TensorFolder(str(models / "quantized")).load()
     stored = [t.type for t in header.tensors.values() if len(t.shape) == 2 and t.type != "F32"]
-    fused = 2 * 2 if "gpt2" in header.metadata["general.architecture"] else 0
-    assert len(stored) == len(planned["types"]) - fused
+    names = family_of(accepted.config).block.values()
+    joined = accepted.layers * (len(names) - len(set(names)))
+    assert len(stored) == len(planned["types"]) - joined
     assert set(stored) == set(planned["types"].values())
     assert workspace.json("own", "quantize")["counts"] == {
         kind: list(planned["types"].values()).count(kind) for kind in sorted(set(planned["types"].values()))

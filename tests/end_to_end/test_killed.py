@@ -63,7 +63,7 @@ def test_the_same_command_again_computes_nothing(finished: Workspace) -> None:
     before = digests(finished)
     again = finished.run(*RUN)
     assert again.code == 0, again.stderr
-    assert "0 nodes run, 26 kept" in again.stderr
+    assert f"0 nodes run, {len(finished.nodes('quick'))} kept" in again.stderr
     assert digests(finished) == before
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from workspace import ROOT, Workspace
+from places import ROOT
+from workspace import Workspace
 
 from birdbone.git.notebooks import is_clean
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import Workspace, lay_out
 
 from birdbone.datasets.folders import ModelFolder
-from birdbone.datasets.mscan import Scan
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header
 from birdbone.model.network import build
@@ -129,7 +129,7 @@ def test_a_scanned_block_is_the_norm_of_its_weight_gradient(smollm2: Workspace, 
         weight = network.get_submodule(name).weight.requires_grad_(True)
         loss = F.cross_entropy(network(ids).logits[0, :1], ids[0, 1:])
         (gradient,) = torch.autograd.grad(loss, weight)
-        found = Scan.open(tmp_path / "s.mscan").token(0)[name]
+        found = open_scan(tmp_path / "s.mscan").token(0)[name]
         for row, column in ((0, 0), (2, 8)):
             block = gradient[64 * row : 64 * (row + 1), 64 * column : 64 * (column + 1)]
             assert float(found.g[row] * found.a[column]) == pytest.approx(float(block.norm()), rel=2e-3)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import checkpoint_of, mean_kl, random_model, some_tokens, torch_logits
+from families import checkpoint_of
+from gguf_models import mean_kl, random_model, some_tokens, torch_logits
 
 from birdbone.errors import ArtifactError, ExportError
 from birdbone.gguf import child, llamacpp

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_models import VOCABULARY, checkpoint_of, random_model
+from families import checkpoint_of
+from gguf_models import VOCABULARY, random_model
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -89,7 +90,7 @@ def test_a_byte_level_files_keys(byte_level: Path, tmp_path: Path) -> None:
 
 
 def test_a_sentencepiece_files_keys(byte_fallback: Path, tmp_path: Path) -> None:
-    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("gemma3")), byte_fallback)
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("gemma3_text")), byte_fallback)
     keys = read_gguf_header(tmp_path / "m.gguf").metadata
     assert keys["tokenizer.ggml.model"] == "llama"
     assert keys["tokenizer.ggml.add_space_prefix"] is False

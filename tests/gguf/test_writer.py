@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import (
+from families import LLAMA3_ROPE, checkpoint_of, cut, linear_names
+from gguf_models import (
     FAMILIES,
-    LLAMA3_ROPE,
-    checkpoint_of,
     clear_top1_agreement,
     mean_kl,
     random_model,
@@ -20,35 +19,20 @@ from tiny_models import (
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
-from birdbone.gguf.families import supports_fewer_heads, supports_uneven
 from birdbone.gguf.header import read_gguf_header, tensor_types
-from birdbone.gguf.plan import beyond_half
 from birdbone.gguf.writer import check_form, write_gguf
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import supports_uneven
 from birdbone.model.network import build
 
 
 def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Checkpoint:
     """Keep each layer's last neurons and last key-value groups."""
-    arch, config, weights = architecture_of(checkpoint.config), checkpoint.config, dict(checkpoint.weights)
-    size, ratio = arch.head_size(config), arch.heads(config) // arch.kv_heads(config)
 
-    def keep(module: str, count: int, dim: int) -> None:
-        for name in (f"{module}.weight", f"{module}.bias"):
-            if name in weights and not (dim and weights[name].ndim == 1):
-                start = weights[name].shape[dim] - count
-                weights[name] = weights[name].narrow(dim, start, count).contiguous()
+    def last(unit: str, counts: list[int]) -> dict[int, torch.Tensor]:
+        return {i: torch.arange(n) >= n - counts[i] for i, n in enumerate(checkpoint.counts(unit))}
 
-    for layer, (width, kept) in enumerate(zip(widths, groups, strict=True)):
-        for module in arch.ffn_inputs(layer):
-            keep(module, width, 0)
-        keep(arch.ffn_output(layer), width, 1)
-        keep(arch.attention_part(layer, "query"), kept * ratio * size, 0)
-        keep(arch.attention_part(layer, "key"), kept * size, 0)
-        keep(arch.attention_part(layer, "value"), kept * size, 0)
-        keep(arch.attention_part(layer, "output"), kept * ratio * size, 1)
-    return Checkpoint(config, weights)
+    return cut(checkpoint, last("ffn", widths), last("kv", groups))
 
 
 def type_of_activation(network: torch.nn.Module) -> str:
@@ -99,8 +83,8 @@ def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) 
         ("qwen2", 2, "qwen2"),
         ("qwen2", 1, "deci"),
         ("qwen3", 1, "qwen3"),
-        ("gemma3", 1, "gemma3"),
-        ("gpt2", 2, "gpt2"),
+        ("gemma3_text", 1, "gemma3"),
+        ("gpt2", 4, "gpt2"),
     ],
 )
 def test_even_narrow_layers_keep_the_familys_architecture(
@@ -112,9 +96,9 @@ def test_even_narrow_layers_keep_the_familys_architecture(
     assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
 
 
-@pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt2"])
-def test_uneven_layers_of_other_families_are_refused(name: str, byte_level: Path, tmp_path: Path) -> None:
-    checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [2, 2, 2])
+@pytest.mark.parametrize(("name", "groups"), [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4)])
+def test_uneven_layers_of_other_families_are_refused(name: str, groups: int, byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [groups] * 3)
     assert not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="even widths"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
@@ -123,7 +107,7 @@ def test_uneven_layers_of_other_families_are_refused(name: str, byte_level: Path
 
 def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
     checkpoint = narrowed(checkpoint_of(random_model("gpt2")), [128] * 3, [1] * 3)
-    assert not supports_fewer_heads(checkpoint.config)
+    assert checkpoint.layout.family.gguf.fixed_heads and not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="heads"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
 
@@ -139,7 +123,7 @@ def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_
         ("mistral", {"sliding_window": 32}, 32),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1}, 32),
         ("qwen2", {"use_sliding_window": False, "sliding_window": 32}, 512),
-        ("gemma3", {"sliding_window": 32}, 512),
+        ("gemma3_text", {"sliding_window": 32}, 512),
     ],
 )
 def test_within_its_context_a_file_is_the_windowed_model(
@@ -156,7 +140,7 @@ def test_within_its_context_a_file_is_the_windowed_model(
 def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
     layers: list[str], byte_level: Path, tmp_path: Path
 ) -> None:
-    capped = random_model("gemma3", final_logit_softcapping=2.0, layer_types=layers)
+    capped = random_model("gemma3_text", final_logit_softcapping=2.0, layer_types=layers)
     assert torch_logits(capped, some_tokens()).max() < 2
     write_gguf(tmp_path / "m.gguf", checkpoint_of(capped), byte_level)
     assert_same_logits(tmp_path / "m.gguf", capped)
@@ -165,8 +149,8 @@ def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
 @pytest.mark.parametrize(
     ("name", "setting", "wanted"),
     [
-        ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
-        ("gemma3", {"attn_logit_softcapping": 5.0}, "attn_logit_softcapping"),
+        ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("gemma3_text", {"attn_logit_softcapping": 5.0}, "attn_logit_softcapping"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ("qwen2", {"rope_parameters": LLAMA3_ROPE}, "rope_type 'llama3'"),
         (
@@ -176,7 +160,7 @@ def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
         ),
         ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ("qwen3", {"attention_bias": True}, "wrong number of tensors"),
-        ("gemma3", {"attention_bias": True}, "wrong number of tensors"),
+        ("gemma3_text", {"attention_bias": True}, "wrong number of tensors"),
     ],
 )
 def test_a_setting_that_would_not_reach_llama_cpp_is_refused(
@@ -186,26 +170,12 @@ def test_a_setting_that_would_not_reach_llama_cpp_is_refused(
         check_form(checkpoint_of(random_model(name, **setting)), byte_level)
 
 
-def test_a_matrix_that_half_precision_cannot_hold_stays_float32_with_those_it_is_joined_to(
-    byte_level: Path, tmp_path: Path
-) -> None:
-    checkpoint, name = checkpoint_of(random_model("gpt2")), "transformer.h.1.attn.c_attn.key.weight"
-    checkpoint = checkpoint.evolve({name: checkpoint.weights[name] + 1e5})
-    kept = beyond_half(checkpoint)
-    assert sorted(n.split(".")[-2] for n in kept if n.endswith("weight")) == ["key", "query", "value"]
-    write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, default_type="f16", types=kept)
-    types = tensor_types(tmp_path / "m.gguf")
-    assert (types["blk.1.attn_qkv.weight"], types["blk.0.attn_qkv.weight"]) == ("F32", "F16")
-
-
 @pytest.mark.parametrize(("name", "kind"), [*(("llama", kind) for kind in GRIDS), ("gpt2", "Q4_0")])
 def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level: Path, tmp_path: Path) -> None:
     grid = GRIDS[kind]
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8} if grid.unit == 256 else {}
     checkpoint = checkpoint_of(random_model(name, **wide))
-    arch = architecture_of(checkpoint.config)
-    linears = [f"{module}.weight" for layer in range(3) for module in arch.linears(layer)]
-    packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linears}
+    packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linear_names(checkpoint)}
     asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)
     assert tensor_types(tmp_path / "m.gguf") == asked
     assert sum(found == kind for found in asked.values()) == (21 if name == "llama" else 12)

@@ -7,8 +7,8 @@ import pickle
 from pathlib import Path
 
 import pytest
-from repos import ACCEPTED, NEW, OLD, OTHER, Repo, add_bundle, lock, manifest, new_repo
-from test_notebook_diff import notebook
+from git_repos import ACCEPTED, NEW, OLD, OTHER, Repo, add_bundle, lock, manifest, new_repo
+from small_notebooks import notebook
 
 from birdbone.errors import BirdboneError
 from birdbone.git import hooks

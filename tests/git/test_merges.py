@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from repos import Repo, add_bundle, hooked_git, model_of, run_lock
+from git_repos import Repo, add_bundle, hooked_git, model_of, run_lock
 
 from birdbone.git.merges import disagreements, mixed
-from birdbone.git.review import review
+from birdbone.git.review import examine
 
 QUICK = {"SKIP": "ruff,ruff-format,mdformat,notebooks,blobs"}
 """Of the hooks, those that have nothing to do here."""
@@ -116,16 +116,16 @@ def test_a_branch_that_left_the_model_merges_without_a_word(hooked: Repo) -> Non
 def test_the_gate_tells_of_it_before_anyone_merges(repo: Repo, ours: str, theirs: str) -> None:
     fork(repo, ours, theirs)
     repo.git("checkout", "-q", "change")
-    (problem,) = review(repo.root, "main", lambda root, bundle: None).problems
+    (problem,) = examine(repo.root, "main", lambda folder: None).problems
     assert "mixes two runs" in problem or "dvc.lock conflicts with that of main" in problem
     assert "git checkout HEAD -- dvc.lock data conf" in problem
-    assert review(repo.root, "change", lambda root, bundle: None).problems == []
+    assert examine(repo.root, "change", lambda folder: None).problems == []
 
 
 def test_the_gate_finds_a_mix_that_was_merged_past_the_hooks(repo: Repo) -> None:
     fork(repo, THREE, OTHER_LAST)
     repo.git("merge", "-q", "--no-edit", "--no-verify", "-X", "ours", "change")
-    assert any("mixes two runs" in said for said in review(repo.root, "change", lambda root, bundle: None).problems)
+    assert any("mixes two runs" in said for said in examine(repo.root, "change", lambda folder: None).problems)
 
 
 def test_what_one_side_had_already_is_not_the_merges_fault() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from repos import ROOT
+from places import ROOT
 from safetensors.torch import save
 
 from birdbone.git.pickles import SUFFIXES, pickle_reason

@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from repos import ACCEPTED, NEW, OLD, ROOT, Repo, add_bundle, lock
+from git_repos import ACCEPTED, NEW, OLD, Repo, add_bundle, lock
+from places import ROOT
 
+from birdbone.cli.hook import fault
 from birdbone.git.repository import EMPTY_TREE
-from birdbone.git.review import base_of, rejected, review
+from birdbone.git.review import base_of, examine, rejected
 
 sys.path.append(str(ROOT / "tests/diff"))  # its tiny models, when this folder is run alone
 
 
-def sound(root: Path, bundle: str) -> None:
+def sound(folder: Path) -> None:
     return None
 
 
@@ -38,29 +40,29 @@ def test_the_bundles_of_the_branch_alone_are_shown_and_pass(branch: Repo) -> Non
     add_bundle(branch, "a" * 12)
     branch.commit("longer heal")
     asked = []
-    found = review(branch.root, "main", lambda root, bundle: asked.append(bundle))
-    assert found.problems == []
-    assert found.text == "# Bundle aaaaaaaaaaaa\n"
+    outcome = examine(branch.root, "main", lambda folder: asked.append(folder.name))
+    assert outcome.problems == []
+    assert outcome.text == "# Bundle aaaaaaaaaaaa\n"
     assert asked == ["a" * 12]
 
 
 def test_without_bundles_there_is_nothing_to_stop(branch: Repo) -> None:
     branch.stage("readme.txt", "x")
     branch.commit("words")
-    found = review(branch.root, "main", sound)
-    assert (found.text, found.problems) == ("No bundle is added: the accepted model is the same.\n", [])
+    outcome = examine(branch.root, "main", sound)
+    assert (outcome.text, outcome.problems) == ("No bundle is added: the accepted model is the same.\n", [])
 
 
 def test_a_rejected_model_a_damaged_bundle_and_a_hidden_change_are_stopped(branch: Repo) -> None:
     branch.stage("dvc.lock", lock(NEW))
     branch.commit("past the hooks")
-    (problem,) = review(branch.root, "main", sound).problems
+    (problem,) = examine(branch.root, "main", sound).problems
     assert "birdbone bundle" in problem
 
     add_bundle(branch, "b" * 12, verdict="rejected")
     branch.commit("the bundle")
-    found = review(branch.root, "main", lambda root, bundle: "a byte is wrong")
-    assert found.problems == [
+    outcome = examine(branch.root, "main", lambda folder: "a byte is wrong")
+    assert outcome.problems == [
         f"bundle {'b' * 12}: a byte is wrong",
         f"bundle {'b' * 12}: the guard's verdict is 'rejected': perplexity +5.0% on code, allowed 3.0%",
     ]
@@ -106,9 +108,10 @@ def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> 
     from model_pairs import healed, tiny
 
     from birdbone.diff.bundle import write_bundle
-    from birdbone.diff.records import Records, Tracked
+    from birdbone.diff.records import Records
     from birdbone.diff.revisions import Side
     from birdbone.diff.states import state_of
+    from birdbone.git.lock import Tracked
 
     seed = tiny()
     final = {"accepted": True, "domains": {}, "worst_domain": "code", "worst_change": 0.01, "limit": 0.03}
@@ -120,13 +123,13 @@ def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> 
     branch.git("add", "diffs", ".gitignore")
     branch.stage("dvc.lock", lock(NEW))
     branch.commit("healed")
-    found = review(branch.root, "main")
-    assert found.problems == []
-    assert folder.name in found.text
+    outcome = examine(branch.root, "main", fault)
+    assert outcome.problems == []
+    assert folder.name in outcome.text
 
     patch = folder / "weights.patch"
     content = bytearray(patch.read_bytes())
     content[-1] ^= 1
     patch.write_bytes(content)
-    (problem,) = review(branch.root, "main").problems
+    (problem,) = examine(branch.root, "main", fault).problems
     assert problem.startswith(f"bundle {folder.name}: it does not verify: ") and "weights.patch" in problem

@@ -4,15 +4,14 @@ import json
 
 import pytest
 import torch
+from families import FAMILIES, all_but, checkpoint_of, cut, logits, random_model, shape_of, small, tokens
 from transformers import AutoModelForCausalLM
-from two_layer_models import CONFIGS, all_but, checkpoint_of, logits, random_model, shape_of, small, tokens
 
 from birdbone.errors import ExportError
 from birdbone.model.folder import write_folder
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import remove_nodes
 
-families = pytest.mark.parametrize("name", CONFIGS)
+families = pytest.mark.parametrize("name", FAMILIES)
 
 
 def reloaded(folder):
@@ -32,7 +31,7 @@ def narrowed(name, how):
         "a group gone in one layer": ({0: some}, {1: all_but(groups, 1)}),
         "a group gone in every layer": ({}, {0: all_but(groups, 0), 1: all_but(groups, 1)}),
     }
-    return remove_nodes(checkpoint, *cuts[how])
+    return cut(checkpoint, *cuts[how])
 
 
 @families

@@ -4,15 +4,15 @@ import json
 
 import pytest
 import torch
+from families import random_model
 from transformers import AutoModelForCausalLM
-from two_layer_models import random_model
 
 from birdbone.errors import ArtifactError
 from birdbone.model.device import read_tokenizer
 from birdbone.model.folder import copy_tokenizer, write_folder
-from birdbone.model.judging.evaluate import generate
-from birdbone.sources import load as sources
-from birdbone.sources.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
 CHAT = {"eos_token_id": [0, 2], "do_sample": True, "temperature": 0.6, "top_p": 0.9}
@@ -30,7 +30,7 @@ def seed_folder(tmp_path):
 
 def exported(seed_folder, folder):
     """The folder as the pipeline makes it, by way of the tokenizer's own."""
-    checkpoint, write_tokenizer = sources.load(sources.locate(str(seed_folder), {}), 0, list)
+    checkpoint, write_tokenizer = load(locate(str(seed_folder), {}), 0, list)
     for place in (folder, folder / "tokenizer"):
         place.mkdir()
     write_tokenizer(folder / "tokenizer")
@@ -69,26 +69,4 @@ def test_sampling_and_end_tokens_go_into_a_gguf_files_keys_and_come_back(seed_fo
 def test_a_damaged_file_is_named(seed_folder, content, wanted):
     (seed_folder / FILE).write_text(content)
     with pytest.raises(ArtifactError, match=f"generation_config.json.*{wanted}"):
-        sources.load(sources.locate(str(seed_folder), {}), 0, list)
-
-
-class _Says(torch.nn.Module):
-    """A network that says one token after another, whatever it is given."""
-
-    def __init__(self, words, positions):
-        super().__init__()
-        self.words, self.weight = iter(words), torch.nn.Parameter(torch.zeros(1))
-        self.config = type("Config", (), {"max_position_embeddings": positions})
-
-    def forward(self, ids, use_cache):
-        assert ids.shape[1] <= self.config.max_position_embeddings
-        logits = torch.nn.functional.one_hot(torch.tensor(next(self.words)), 280).view(1, 1, -1)
-        return type("Output", (), {"logits": logits})
-
-
-def test_our_own_texts_stop_at_any_end_token_and_at_the_contexts_end():
-    tokenizer = train_tokenizer(["a few words"], 280)
-    a, b = (tokenizer(letter).input_ids[0] for letter in "ab")
-    for last in (0, 2):
-        assert generate(_Says([a, b, last, a], 64), tokenizer, "a", {0, 2}, 10) == "ab"
-    assert generate(_Says([a] * 10, 4), tokenizer, "a", {0}, 10) == "aaaa"
+        load(locate(str(seed_folder), {}), 0, list)

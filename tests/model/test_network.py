@@ -2,27 +2,20 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
-from two_layer_models import (
-    CONFIGS,
-    all_but,
+from families import (
+    FAMILIES,
     checkpoint_of,
-    family,
     logits,
-    random_masks,
     random_model,
-    shape_of,
-    silenced,
     small,
     tokens,
 )
+from transformers import AutoModelForCausalLM
 
-from birdbone.errors import NumericalError, SourceError, UnsupportedArchitectureError
-from birdbone.model.checkpoint import Checkpoint
+from birdbone.errors import NumericalError, SourceError
 from birdbone.model.network import build, canonical, hf_config, stock_state, weights_of
-from birdbone.model.pruning.removal import remove_nodes
 
-families = pytest.mark.parametrize("name", CONFIGS)
+families = pytest.mark.parametrize("name", FAMILIES)
 
 
 @families
@@ -82,11 +75,11 @@ def test_every_linear_weight_is_out_by_in(name):
     checkpoint = small(name)
     for layer in range(checkpoint.layers):
         hidden = 64
-        for module in family(checkpoint).ffn_inputs(layer):
+        for module in checkpoint.layout.blocks[layer].ffn_inputs:
             assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
-        assert checkpoint.weights[f"{family(checkpoint).ffn_output(layer)}.weight"].shape[0] == hidden
+        assert checkpoint.weights[f"{checkpoint.layout.blocks[layer].ffn_output}.weight"].shape[0] == hidden
         for which in ("query", "key", "value"):
-            assert checkpoint.weights[f"{family(checkpoint).attention_part(layer, which)}.weight"].shape[1] == hidden
+            assert checkpoint.weights[f"{getattr(checkpoint.layout.blocks[layer], which)}.weight"].shape[1] == hidden
 
 
 @families
@@ -97,57 +90,8 @@ def test_weights_read_back_from_a_network_are_the_checkpoints(name):
     assert all(torch.equal(found[n], w) for n, w in checkpoint.weights.items())
 
 
-@families
-@pytest.mark.parametrize("kind", ["neurons", "groups", "both"])
-def test_a_narrow_network_equals_the_full_one_with_its_nodes_silenced(name, kind):
-    checkpoint = small(name)
-    (width, count), _ = shape_of(checkpoint)
-    neurons = {0: all_but(width, *range(7, 39)), 1: all_but(width, *range(0, 64))} if kind != "groups" else {}
-    groups = {1: all_but(count, 0)} if kind != "neurons" else {}
-    narrow = remove_nodes(checkpoint, neurons, groups)
-    assert narrow.parameters < checkpoint.parameters
-    torch.testing.assert_close(
-        logits(build(narrow), tokens()),
-        logits(build(silenced(checkpoint, neurons, groups)), tokens()),
-        atol=1e-5,
-        rtol=0,
-    )
-
-
-def test_masks_keep_the_seeds_numbering_over_two_removals():
-    first = remove_nodes(small(), {0: all_but(128, 3, 5)}, {})
-    second = remove_nodes(first, {0: all_but(126, 3, 4)}, {})
-    gone = torch.nonzero(~second.masks["ffn.0"]).flatten()
-    assert gone.tolist() == [3, 4, 5, 6]
-    kept = second.masks["ffn.0"]
-    assert torch.equal(
-        second.weights["model.layers.0.mlp.up_proj.weight"], small().weights["model.layers.0.mlp.up_proj.weight"][kept]
-    )
-
-
-def test_weight_masks_are_cut_with_their_weights():
-    masked = random_masks(small())
-    narrow = remove_nodes(masked, {0: all_but(128, *range(32))}, {1: all_but(2, 1)})
-    for name, mask in narrow.masks.items():
-        if name.startswith("weight."):
-            weight = narrow.weights[name.removeprefix("weight.")]
-            assert mask.shape == weight.shape and not weight[~mask].any()
-
-
 def test_a_missing_weight_is_named():
     checkpoint = small()
     del checkpoint.weights["model.layers.1.mlp.up_proj.weight"]
     with pytest.raises(SourceError, match=r"layers\.1\.mlp\.up_proj"):
         build(checkpoint)
-
-
-def test_an_unknown_family_names_the_file_that_would_add_it():
-    with pytest.raises(UnsupportedArchitectureError, match=r"architectures/mamba\.yml"):
-        build(Checkpoint({"model_type": "mamba"}, {}))
-
-
-def test_every_known_family_is_one_of_transformers():
-    from birdbone.model.architecture import architectures
-
-    assert all(AutoConfig.for_model(kind) for kind in architectures())
-    assert {c["model_type"] for c in CONFIGS.values()} == set(architectures())

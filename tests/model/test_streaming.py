@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from two_layer_models import CONFIGS, family, logits, small, tokens
+from families import FAMILIES, logits, small, tokens
 
 from birdbone.model.blockwise import walk
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.recipe import Lora, Recipe
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.network import blocks_of, build
 from birdbone.model.observing.gradients import gradients, node_moments
 from birdbone.model.streaming import too_large
@@ -18,12 +19,12 @@ def streamed(monkeypatch):
     monkeypatch.setattr("birdbone.model.network.too_large", lambda *_: True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_logits_and_gradients_are_those_of_the_plain_network(name):
     checkpoint, ids = small(name), tokens()
     plain, other = build(checkpoint, streamed=False), build(checkpoint, streamed=True)
     assert torch.equal(logits(other, ids), logits(plain, ids))
-    modules = [m for layer in range(checkpoint.layers) for m in family(checkpoint).linears(layer)]
+    modules = checkpoint.layout.linears
     wanted, found = gradients(plain, modules, ids[0]), gradients(other, modules, ids[0])
     for module in modules:
         assert all(torch.equal(a, b) for a, b in zip(wanted[module], found[module], strict=True))
@@ -44,7 +45,7 @@ def test_gradients_hold_no_block_that_has_left(monkeypatch):
 
     monkeypatch.setattr(module, "functional_call", call)
     checkpoint = small(num_hidden_layers=4)
-    modules = [m for layer in range(checkpoint.layers) for m in family(checkpoint).linears(layer)]
+    modules = checkpoint.layout.linears
     gradients(build(checkpoint, dtype=torch.bfloat16, streamed=True), modules, tokens()[0])
     assert len(visits) == 2 * checkpoint.layers
 
@@ -52,7 +53,7 @@ def test_gradients_hold_no_block_that_has_left(monkeypatch):
 def test_blocks_stay_the_checkpoints_own_in_its_precision():
     checkpoint = small()
     network = build(checkpoint, dtype=torch.bfloat16, streamed=True)
-    for name, parameter in blocks_of(network, family(checkpoint)).named_parameters():
+    for name, parameter in blocks_of(network, checkpoint.layout).named_parameters():
         assert parameter.data_ptr() == checkpoint.weights[f"model.layers.{name}"].data_ptr()
     assert network.get_input_embeddings().weight.dtype == torch.bfloat16
     assert torch.equal(logits(network, tokens()), logits(build(checkpoint, dtype=torch.bfloat16), tokens()))
@@ -74,14 +75,18 @@ def test_on_the_way_back_only_the_blocks_inputs_wait():
     assert held(build(checkpoint, streamed=True)) == 0
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_healing_a_streamed_network_gives_the_same_weights(method, streamed, monkeypatch):
+@pytest.mark.parametrize("lora", [Lora(rank=4), None], ids=["lora", "full"])
+def test_healing_a_streamed_network_gives_the_same_weights(lora, streamed, monkeypatch):
     seed, windows = small(), tokens(rows=4)
     start = seed.evolve({n: w * 0.9 for n, w in seed.weights.items() if "mlp" in n})
-    settings = HealSettings(3, 2, 4, 1e-3, 0.0, "float32", "weights", "float32", 100, method)
-    healed = heal(start, seed, windows, windows, settings, 0, "cpu")
+    recipe = Recipe(steps=3, batch=2, learning_rate=1e-3, checkpoint_every=100, compute="float32")
+
+    def healing():
+        return heal(student_of(start, lora, 0, "cpu"), seed, windows, windows, recipe)
+
+    healed = healing()
     monkeypatch.setattr("birdbone.model.network.too_large", lambda *_: False)
-    whole = heal(start, seed, windows, windows, settings, 0, "cpu")
+    whole = healing()
     assert [row["loss"] for row in healed.curve] == [row["loss"] for row in whole.curve]
     assert healed.checkpoint.digest == whole.checkpoint.digest != start.digest
 
@@ -89,16 +94,16 @@ def test_healing_a_streamed_network_gives_the_same_weights(method, streamed, mon
 def test_scan_and_walk_take_streamed_networks():
     checkpoint, windows = small(), tokens(rows=2)
     for streamed in (False, True):
-        network, architecture = build(checkpoint, streamed=streamed), family(checkpoint)
-        nodes, fisher, _ = node_moments(network, architecture, checkpoint.config, windows, "scan")
+        network, layout = build(checkpoint, streamed=streamed), checkpoint.layout
+        nodes, fisher, _ = node_moments(network, layout, windows, "scan")
         seen = [
             {n: x.sum() for n, x in batch.items()}
-            for _, batches in walk(network, architecture, windows, "walk")
+            for _, batches in walk(network, layout, windows, "walk")
             for batch in batches
         ]
         if not streamed:
-            wanted = (nodes["ffn.1"].taylor_absolute, fisher, seen)
-    assert torch.equal(nodes["ffn.1"].taylor_absolute, wanted[0])
+            wanted = (nodes["ffn", 1].taylor_absolute, fisher, seen)
+    assert torch.equal(nodes["ffn", 1].taylor_absolute, wanted[0])
     assert all(torch.equal(fisher[n], wanted[1][n]) for n in fisher)
     assert seen == wanted[2]
 

@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from pages import Page
+from html_pages import Page
 
-from birdbone.report.experts_charts import graph_chart, significant
+from birdbone.report.experts_charts import graph_chart
 from birdbone.report.experts_page import experts_page
 
 HOSTILE = '</script><img src=x onerror="alert(1)">&amp;\u2028'
@@ -144,8 +144,3 @@ def test_nothing_to_test_is_said():
 def test_a_model_without_groups_has_a_page_too():
     empty = {**report(), "graph": {"vertices": [], "edges": []}}
     assert "No group of nodes fires together" in Page(experts_page(empty, ablation())).text
-
-
-def test_significant_layers_are_counted_beside_what_chance_gives():
-    rows = report()["persistence"]
-    assert significant(rows, "h1_total") == {"count": 1, "of": 2, "chance": pytest.approx(0.1)}

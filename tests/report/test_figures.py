@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from birdbone.report import charts, figures
-from birdbone.report.chart_style import label_places
 
 
 def test_a_mask_heatmap_holds_the_share_kept_per_bin():
@@ -90,19 +89,6 @@ def test_the_frontier_uses_the_domains_all_files_share():
     assert figures.frontier(files).data[1].y == (pytest.approx(4.0),)
 
 
-def test_labels_of_crowded_points_keep_apart(report):
-    xs = np.log([84.1, 270.9, 98.4, 144.8, 105.4, 91.9, 91.7])
-    offsets = label_places(xs, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8])
-    unit = (xs - xs.min()) / (xs.max() - xs.min())
-    places = [
-        (190 * u + dx, -230 * (p - 34.2) / 8.6 + dy)
-        for u, p, (dx, dy) in zip(unit, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8], offsets, strict=True)
-    ]
-    for i, one in enumerate(places):
-        for other in places[i + 1 :]:
-            assert abs(one[0] - other[0]) >= 92 or abs(one[1] - other[1]) >= 18
-
-
 def test_names_are_escaped_in_charts(report):
     hostile = "<b onclick=x>"
     drawn = [
@@ -114,17 +100,6 @@ def test_names_are_escaped_in_charts(report):
     for figure in drawn:
         assert "<b onclick" not in str(figure.to_dict())
         assert "&lt;b onclick" in str(figure.to_dict())
-
-
-def test_widths_stack_kept_and_removed_up_to_the_seed(report):
-    kept, removed = charts.width_chart(report.layers).data[:2]
-    assert {k + r for k, r in zip(kept.y, removed.y, strict=True)} == {1536}
-
-
-def test_the_change_chart_leaves_out_the_control_where_none_was_run():
-    figure = charts.change_chart([{"domain": "d", "before": 2.0, "after": 2.2, "change": 0.1}])
-    assert [trace.name for trace in figure.data] == ["export against seed"]
-    assert figure.data[0].x == (pytest.approx(10.0),)
 
 
 @pytest.mark.parametrize(

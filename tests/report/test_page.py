@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from pages import Page
+from html_pages import Page
 
 from birdbone.report.data import ReportData
 from birdbone.report.page import absent, cards, flattened, plots, render

@@ -6,7 +6,6 @@ from small_scans import MODULES, scan_file
 
 from birdbone.errors import ArtifactError, ConfigError
 from birdbone.scan import picture as pictures
-from birdbone.scan.montage import montage
 from birdbone.scan.picture import difference, limit, mean_picture, token_picture
 
 
@@ -61,17 +60,6 @@ def test_what_a_scan_has_not_is_named(tmp_path):
         mean_picture(scan, source="talk")
     with pytest.raises(ConfigError, match=r"tokens 0 to 2, no token 3"):
         token_picture(scan, 3)
-
-
-def test_every_block_has_one_place_in_the_montage(tmp_path):
-    found = token_picture(scan_file(tmp_path / "s.mscan", {"code": 1}), 0)
-    plan = montage(found.modules, found.block)
-    canvas = torch.from_numpy(plan.canvas(found))
-    values = torch.cat([found.blocks(m.name).flatten() for m in MODULES])
-    torch.testing.assert_close(canvas[~canvas.isnan()].sort().values, values.sort().values)
-    down = next(t for t in plan.tiles if t.module.name == "layers.1.down_proj")
-    placed = canvas[down.top : down.top + down.height, down.left : down.left + down.width]
-    torch.testing.assert_close(placed, found.blocks("layers.1.down_proj").T)
 
 
 def test_the_colours_bound_is_round_and_holds_nearly_all(tmp_path):

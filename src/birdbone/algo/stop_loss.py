@@ -18,7 +18,7 @@ class Standing(TypedDict):
 START: Standing = {"wave": 0, "status": "accepted", "strikes": 0, "halvings": 0, "stopped": False}
 
 
-def judge(before: Standing, passed: bool) -> Standing:
+def standing_after(before: Standing, passed: bool) -> Standing:
     """The standing after a wave that kept within the guard's limits, or did not.
 
     A first strike leaves the state provisional: the next wave only heals

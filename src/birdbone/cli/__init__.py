@@ -2,8 +2,8 @@
 
 
 def __getattr__(name: str) -> object:
-    if name != "cli":
+    if name not in ("cli", "run"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from birdbone.cli.kedro_run import cli  # Kedro's commands take a second to import, and ours do without
+    from birdbone.cli import kedro_run  # Kedro's commands take a second to import, and ours do without
 
-    return cli
+    return getattr(kedro_run, name)

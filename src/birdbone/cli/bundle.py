@@ -46,8 +46,9 @@ def bundle(base: str | None, no_stage: bool, as_json: bool) -> None:
 
 def _base(root: Path, base: str | None) -> str | None:
     """What to compare with: as asked, or HEAD where it tracks a model."""
-    from birdbone.diff.records import revision, tracked_model
+    from birdbone.diff.records import revision
     from birdbone.errors import SourceError
+    from birdbone.git.lock import LOCK, tracked_model
 
     if base:
         return base
@@ -55,18 +56,19 @@ def _base(root: Path, base: str | None) -> str | None:
         read, _ = revision(root, "HEAD")
     except SourceError:
         return None
-    return "HEAD" if tracked_model(read("dvc.lock")) else None
+    return "HEAD" if tracked_model(read(LOCK)) else None
 
 
 def hand_to_dvc(root: Path) -> None:
     """DVC's record of the accepted model and of all it was made from made that of the workspace: a `kedro run` alone
     leaves the last one. Raises ConfigError where it was not made as ``conf/base`` says."""
-    from birdbone.diff.records import tracked_model, workspace
+    from birdbone.diff.records import workspace
+    from birdbone.git.lock import LOCK, tracked_model
     from birdbone.run.recorded import record, unrecordable
 
     if why := unrecordable(root):
         raise ConfigError(f"{why} (`birdbone bundle --no-stage` writes the folder alone)")
-    tracked = tracked_model(workspace(root)[0]("dvc.lock"))
+    tracked = tracked_model(workspace(root)[0](LOCK))
     if tracked is None:
         raise ConfigError("DVC tracks no model yet: `birdbone record` after a finished run, then `birdbone bundle`")
     record(root, tracked.stage)

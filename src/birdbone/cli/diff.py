@@ -94,7 +94,7 @@ def show(name: str, as_json: bool) -> None:
     """Print the report of a bundle, by its id or by a commit that carries it."""
     from birdbone.diff.bundle import read_bundle, read_metrics
 
-    folder = _found(name)
+    folder = _bundle_folder(name)
     manifest = read_bundle(folder)
     metrics = read_metrics(folder)
     click.echo(json.dumps({**manifest, "metrics": metrics}) if as_json else (folder / "report.md").read_text())
@@ -133,16 +133,11 @@ def list_bundles(as_json: bool) -> None:
 @JSON
 def verify(name: str, as_json: bool) -> None:
     """Check every checksum of a bundle; exit 1 where one is wrong. Needs no model."""
-    from birdbone.diff.apply import verify as verify_patches
-    from birdbone.diff.bundle import read_bundle
+    from birdbone.diff.verified import verify_bundle
 
-    folder = _found(name)
-    manifest, counts = read_bundle(folder), verify_patches(folder)
-    core = manifest["core"]
-    if (counts["old"], counts["new"]) != (core["base"], core["new"]):
-        raise BundleError(f"{folder}: its patches and its manifest are of different models: restore both")
-    message = f"{manifest['id']}: sound; {counts['weights']} tensors and {counts['masks']} masks differ"
-    click.echo(json.dumps({"id": manifest["id"], **counts}) if as_json else message)
+    counts = verify_bundle(_bundle_folder(name))
+    message = f"{counts['id']}: sound; {counts['weights']} tensors and {counts['masks']} masks differ"
+    click.echo(json.dumps(counts) if as_json else message)
 
 
 @diff.command()
@@ -201,7 +196,7 @@ def _patched(
     from birdbone.diff.loadable import write_loadable
     from birdbone.diff.revisions import TOKENIZER, opened, seed_state
 
-    root, folder = project_root(), _found(name)
+    root, folder = project_root(), _bundle_folder(name)
     manifest = read_bundle(folder)
     for option, path in (("--to", target), ("--loadable", loadable)):
         if path and path.exists():
@@ -210,15 +205,15 @@ def _patched(
         digest = apply_patches(side.state, folder, seed_state(root), target, revert, **part)
     if loadable:
         write_loadable(target, root / TOKENIZER, loadable)
-    known = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
-    what = known.get(digest, "a new state, not judged until it is evaluated")
+    judged = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
+    what = judged.get(digest, "a new state, not judged until it is evaluated")
     if as_json:
-        click.echo(json.dumps({"folder": str(target), "digest": digest, "judged": digest in known}))
+        click.echo(json.dumps({"folder": str(target), "digest": digest, "judged": digest in judged}))
     else:
         click.echo(f"{target}: {digest[:12]}, {what}")
 
 
-def _found(name: str) -> Path:
+def _bundle_folder(name: str) -> Path:
     """A bundle's folder by its id, its folder, or the commit that carries it."""
     from birdbone.diff.bundle import find
     from birdbone.diff.revisions import BUNDLES
@@ -228,10 +223,10 @@ def _found(name: str) -> Path:
     try:
         return find(root, name)
     except BundleError as error:
-        known = commit(root, name)
-        if known is None:
+        sha = commit(root, name)
+        if sha is None:
             raise
-        listed = git(root, "show", "--no-renames", "--diff-filter=A", "--name-only", "--format=", known).decode()
+        listed = git(root, "show", "--no-renames", "--diff-filter=A", "--name-only", "--format=", sha).decode()
         added = [p for p in listed.splitlines() if p.startswith(f"{BUNDLES}/") and p.endswith("/manifest.json")]
         if not added:
             raise BundleError(f"{name} is no bundle's id, and as a commit it adds none") from error

@@ -63,17 +63,29 @@ def message(file: Path, rest: tuple[str, ...]) -> None:
 @click.option("--base", default="origin/main", show_default=True, help="The branch to merge into.")
 def review(base: str) -> None:
     """Verify the bundles added since the base, print their reports, and fail where one must not be merged."""
-    from birdbone.git.review import review as examine
+    from birdbone.git.review import examine
 
-    found = examine(_root(), base)
-    click.echo(found.text, nl=False)
-    _refuse(found.problems)
+    review = examine(_root(), base, fault)
+    click.echo(review.text, nl=False)
+    _refuse(review.problems)
+
+
+def fault(folder: Path) -> str | None:
+    """What is wrong with the bundle in a folder; None where nothing is."""
+    from birdbone.diff.verified import verify_bundle
+    from birdbone.errors import BirdboneError
+
+    try:
+        verify_bundle(folder)
+    except BirdboneError as error:
+        return f"it does not verify: {error}"
+    return None
 
 
 def _misnamed(root: Path) -> list[str]:
     """What a dvc.lock under way says that was not run; asked only where there is a ledger to tell."""
     from birdbone.git import repository
-    from birdbone.git.merges import LOCK
+    from birdbone.git.lock import LOCK
 
     before, after = (repository.read(root, side, LOCK) for side in ("HEAD", repository.INDEX))
     if before == after or not (root / ".birdbone").is_dir():

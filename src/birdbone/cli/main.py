@@ -89,15 +89,15 @@ def dvc(only_check: bool) -> None:
 
     Run it after adding a node, a dataset, or waves. Folders of waves that are gone are deleted.
     """
-    from birdbone.cli import dvc as generator
+    from birdbone.run.dvc_yaml import check, write
 
     root = project_root()
     if only_check:
-        if not generator.check(root):
+        if not check(root):
             raise ConfigError("dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it")
         click.echo("dvc.yaml is up to date")
         return
-    for path in generator.write(root):
+    for path in write(root):
         click.echo(f"removed {path}")
     click.echo("dvc.yaml written")
 

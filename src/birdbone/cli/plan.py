@@ -15,14 +15,14 @@ import torch
 
 from birdbone.algo.budget import bytes_allowed, needed_sparsity
 from birdbone.algo.grids import GRIDS, fewest_bits, fitting
-from birdbone.cli.shapes import Shape, shape_of
-from birdbone.gguf.families import family_of, supports_uneven
+from birdbone.cli.shapes import ModelShape, model_shape
 from birdbone.gguf.keys import shorter_context
+from birdbone.model.family import family_of, supports_uneven
 from birdbone.model.network import hf_config
 from birdbone.model.rounding.embedding import COMPENSATED_BITS, PRICED_TOKENS, outer_types
 from birdbone.parameters import Parameters
 from birdbone.run.checks import check_model, check_outside, quick_tokenizer
-from birdbone.sources import load as sources
+from birdbone.sources.locate import locate
 
 EFFICIENCY = 0.42
 """Share of the matrix product's speed that a whole forward pass reaches."""
@@ -44,7 +44,7 @@ class Plan:
     """Predictions: minutes per stage, memory and disk in bytes, the export's bytes, and warnings."""
 
     name: str
-    shape: Shape
+    shape: ModelShape
     minutes: dict[str, float]
     memory: int
     disk: int
@@ -58,8 +58,8 @@ def make_plan(parameters: Parameters) -> Plan:
     presets = {n: p.model_dump(exclude_none=True) for n, p in parameters.models.items()}
     tree = {**parameters.model_dump(), "models": presets}
     check_outside(tree)
-    source = sources.locate(parameters.model, presets)
-    shape = shape_of(source)
+    source = locate(parameters.model, presets)
+    shape = model_shape(source)
     check_model(tree, (), shape.config, quick_tokenizer(source))
     rate = _tokens_per_second(shape)
     return Plan(
@@ -74,7 +74,7 @@ def make_plan(parameters: Parameters) -> Plan:
     )
 
 
-def _forward_tokens(p: Parameters, shape: Shape) -> dict[str, float]:
+def _forward_tokens(p: Parameters, shape: ModelShape) -> dict[str, float]:
     """Work of each stage in tokens passed forward through the model once."""
     text, domains = p.text, len(p.text.guard_domains)
     guard, test = domains * text.guard_tokens, domains * text.test_tokens
@@ -109,7 +109,7 @@ def _coarse(types: list[str], columns: int) -> int:
     return sum(GRIDS[t].bits_per_weight <= COMPENSATED_BITS for t in fitting(types, columns))
 
 
-def _tokens_per_second(shape: Shape) -> float:
+def _tokens_per_second(shape: ModelShape) -> float:
     """Forward speed on this machine, from a matrix product of the model's own kind of size."""
     a, b = torch.randn(512, 1024), torch.randn(1024, 1024)
     for _ in range(3):
@@ -124,7 +124,7 @@ def _tokens_per_second(shape: Shape) -> float:
     return EFFICIENCY * flops / (2 * (shape.block + shape.outer))
 
 
-def _memory(p: Parameters, shape: Shape) -> int:
+def _memory(p: Parameters, shape: ModelShape) -> int:
     """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a layer's moments."""
     step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * _hidden(shape)
     if p.micro_heal.steps * p.micro_heal.batch * p.text.window >= 2 * p.text.heal_tokens:
@@ -140,13 +140,13 @@ def _memory(p: Parameters, shape: Shape) -> int:
     return int(1950e6 + 3 * 4 * shape.parameters + max(step, moments, offered))
 
 
-def _disk(p: Parameters, shape: Shape) -> int:
+def _disk(p: Parameters, shape: ModelShape) -> int:
     """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second moments."""
     files = 4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters
     return files + 2 * 4 * shape.square
 
 
-def _export_bytes(p: Parameters, shape: Shape) -> tuple[int, int]:
+def _export_bytes(p: Parameters, shape: ModelShape) -> tuple[int, int]:
     """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
     left = 1 - min(_target(p, shape), reachable(p, shape))
     low, high = _least_outer(p, shape), shape.outer * _most_bits(_outer_types(p), _hidden(shape)) / 8
@@ -160,7 +160,7 @@ def _most_bits(types: list[str], columns: int) -> float:
     return max((GRIDS[t].bits_per_weight for t in fitting(types, columns)), default=16.0)
 
 
-def _target(p: Parameters, shape: Shape) -> float:
+def _target(p: Parameters, shape: ModelShape) -> float:
     """Share of the block weights to remove: what is asked, or what ``target_bytes`` takes."""
     allowed = bytes_allowed(p.target_bytes, shape.bytes_f16)
     if allowed is None:
@@ -173,7 +173,7 @@ def _target(p: Parameters, shape: Shape) -> float:
     return max(p.target_sparsity, needed)
 
 
-def _least_outer(p: Parameters, shape: Shape) -> int:
+def _least_outer(p: Parameters, shape: ModelShape) -> int:
     """Bytes of embedding and head at the fewest bits they may have."""
     return int(shape.outer * fewest_bits(_outer_types(p), _hidden(shape)) / 8)
 
@@ -182,13 +182,13 @@ def _outer_types(p: Parameters) -> list[str]:
     return outer_types(p.quantize.types, p.quantize.embedding)
 
 
-def reachable(p: Parameters, shape: Shape) -> float:
+def reachable(p: Parameters, shape: ModelShape) -> float:
     """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each within the cap."""
     capped = 1 - (1 - p.prune_wave.cluster_cap) ** p.waves
     return min(p.waves * p.prune_wave.step, capped * shape.neurons / shape.block)
 
 
-def _warnings(p: Parameters, shape: Shape) -> list[str]:
+def _warnings(p: Parameters, shape: ModelShape) -> list[str]:
     found = []
     target, most = _target(p, shape), reachable(p, shape)
     if p.target_bytes is not None and target >= 1:
@@ -223,12 +223,12 @@ def _warnings(p: Parameters, shape: Shape) -> list[str]:
         )
     if p.widths == "uneven" and not supports_uneven(shape.config):
         found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
-    if shorter := shorter_context(family_of(shape.config), hf_config(shape.config)):
+    if shorter := shorter_context(family_of(shape.config).gguf, hf_config(shape.config)):
         found.append(shorter)
     return found
 
 
-def _hidden(shape: Shape) -> int:
+def _hidden(shape: ModelShape) -> int:
     return int(shape.config.get("hidden_size") or shape.config.get("n_embd") or min(shape.rows))
 
 

@@ -38,7 +38,7 @@ def scan(prompt: str, model: str | None, out: Path | None, env: str | None) -> N
       birdbone scan "3+5=?"
       birdbone scan "3+5=?" --model models/default/wave_2/accepted --out scans/healed
     """
-    from birdbone.datasets.mscan import Scan
+    from birdbone.datasets.mscan_open import open_scan
     from birdbone.model.device import resolve_device
     from birdbone.run.config import make_loader, project_root
     from birdbone.scan.files import write_pictures
@@ -66,11 +66,11 @@ def scan(prompt: str, model: str | None, out: Path | None, env: str | None) -> N
             device=resolve_device(settings.device),
             block=settings.sps_scan.block,
         )
-        write_pictures(Scan.open(place / "scan.mscan"), place, prompt)
+        write_pictures(open_scan(place / "scan.mscan"), place, prompt)
         return {"scan": prompt}
 
     files = _written(folder, fill)
-    done = Scan.open(folder / "scan.mscan")
+    done = open_scan(folder / "scan.mscan")
     _show(Console(), mean_picture(done), done.tokens, None)
     _say(folder, files)
 
@@ -147,9 +147,9 @@ def image(
 
 def _open(file: Path, model: Path | None, partial: bool):
     from birdbone.datasets.atomic import read_manifest
-    from birdbone.datasets.mscan import Scan
+    from birdbone.datasets.mscan_open import open_scan
 
-    found = Scan.open(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
+    found = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
     if not len(found):
         raise ConfigError(f"{file} holds no token: scan again")
     for fault in found.faults:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from birdbone.model.architecture import architecture_of
+from birdbone.model.layout import Layout
 from birdbone.model.network import stock_network
 from birdbone.sources.load import config_of
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; square: of the input
     widths of all block matrices, summed; neurons: weights in FFNs.
     """
@@ -34,22 +34,22 @@ class Shape:
         return 2 * self.parameters
 
 
-def shape_of(source: dict) -> Shape:
+def model_shape(source: dict) -> ModelShape:
     """Shapes of a model without its weights. Raises what ``sources.load`` would, where it can be known so early."""
     config = config_of(source)
-    architecture = architecture_of(config)
+    layout = Layout(config)
     with torch.device("meta"):
         model = stock_network(config)
     named = dict(model.named_parameters())
-    turned = tuple(f"{name}.weight" for name in architecture.transposed)  # no name ends with an empty tuple's
-    matrices = {n: tuple(p.shape)[:: -1 if n.endswith(turned) else 1] for n, p in named.items() if p.dim() == 2}
+    turned = {f"{name}.weight" for name in layout.transposed}
+    matrices = {n: tuple(p.shape)[:: -1 if n in turned else 1] for n, p in named.items() if p.dim() == 2}
     vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
-    layers, inner = len(model.get_submodule(architecture.blocks)), lambda name: name.startswith(architecture.blocks)
-    block = {n: s for n, s in matrices.items() if inner(n)}
+    layers = layout.layers
+    block = {n: s for n, s in matrices.items() if n.startswith(f"{layout.family.blocks}.")}
     rows, within = Counter(shape[1] for shape in matrices.values()), Counter()
     for shape in block.values():
         within[shape[1]] += shape[0] * shape[1]
     size, blocks = sum(a * b for a, b in matrices.values()), within.total()
     neurons = sum(a * b for n, (a, b) in block.items() if "mlp" in n)
     square = sum(columns * columns for _, columns in block.values())
-    return Shape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within), square, neurons)
+    return ModelShape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within), square, neurons)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from birdbone.run.ledger import is_parameter
+from birdbone.datasets.place import place_of
+from birdbone.run.ledger import dataset_digest, is_parameter
 
 DAMAGED = "DAMAGED"
 
@@ -24,10 +25,12 @@ def artifacts(root: Path, env: str | None) -> dict[str, str]:
         from kedro.framework.project import pipelines
 
         for name in sorted(pipelines["__default__"].datasets()):
-            if is_parameter(name) or not hasattr(dataset := catalog.get(name), "_filepath"):
-                continue
-            path = Path(dataset._filepath)
-            states[name] = "absent" if not path.exists() else "ok" if dataset.digest() else DAMAGED
+            dataset = None if is_parameter(name) else catalog.get(name)
+            place = place_of(dataset)
+            if place and place.exists():
+                states[name] = "ok" if dataset_digest(dataset) else DAMAGED
+            elif place:
+                states[name] = "absent"
     return states
 
 

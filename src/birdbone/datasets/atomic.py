@@ -50,13 +50,13 @@ def write_file(path: Path, content: bytes | str) -> None:
     Raises ArtifactError when the disk is full or may not be written to; the old file is then untouched.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with _disk(path):
+    with whole_or_nothing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -69,7 +69,7 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
     """
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     retired = folder.with_name(f".{folder.name}.tmp-old-{os.getpid()}")
-    with _disk(folder):
+    with whole_or_nothing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -82,7 +82,7 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             )
             for name in names:
                 (temporary / name).chmod(0o644)
-                _sync(temporary / name)
+                sync(temporary / name)
             known = extra.pop("files", {})
             files = {
                 n: known.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
@@ -90,11 +90,11 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             }
             manifest = {**extra, "files": files}
             (temporary / MANIFEST).write_text(signed(manifest))
-            _sync(temporary / MANIFEST)
+            sync(temporary / MANIFEST)
             if folder.exists():
                 os.rename(folder, retired)
             os.rename(temporary, folder)
-            _sync(folder.parent)
+            sync(folder.parent)
         finally:
             if retired.exists() and not folder.exists():
                 os.rename(retired, folder)
@@ -151,7 +151,7 @@ def link_tree(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def whole_or_nothing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -171,7 +171,7 @@ def _is_full(error: OSError | SafetensorError) -> bool:
     return any(f"(os error {code})" in str(error) for code in codes)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,6 +7,7 @@ it is absent or damaged. The resume ledger and DVC-independent verification rest
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -27,23 +28,25 @@ from birdbone.datasets.atomic import (
 from birdbone.datasets.tensors import load_tensors, save_tensors
 from birdbone.errors import ArtifactError
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.masks import Masks
+from birdbone.model.observing.moments import SecondMoments
 
 WEIGHTS, MASKS = "model.safetensors", "masks.safetensors"
 
 
-class _Stored(AbstractDataset):
+class Stored(AbstractDataset):
     """What all share: a path, existence by a valid manifest, a digest that re-hashes."""
 
     def __init__(self, filepath: str, metadata: dict | None = None) -> None:
-        self._filepath = Path(filepath)
+        self.filepath = Path(filepath)
         self.metadata = metadata
 
     def _describe(self) -> dict:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self.filepath)}
 
     def _exists(self) -> bool:
         try:
-            read_manifest(self._filepath)
+            read_manifest(self.filepath)
         except ArtifactError:
             return False
         return True
@@ -51,12 +54,12 @@ class _Stored(AbstractDataset):
     def digest(self) -> str | None:
         """Content digest after re-hashing every byte, or None when absent or damaged."""
         try:
-            return verify_folder(self._filepath)["sha256"]
+            return verify_folder(self.filepath)["sha256"]
         except ArtifactError:
             return None
 
 
-class FileFolder(_Stored):
+class FileFolder(Stored):
     """Any files. Saves a function ``write(folder)``, which may return entries for the manifest;
     loads the path of the verified folder.
     """
@@ -66,14 +69,14 @@ class FileFolder(_Stored):
             extra = write(folder)
             return extra if isinstance(extra, dict) else None
 
-        write_folder(self._filepath, fill)
+        write_folder(self.filepath, fill)
 
     def load(self) -> Path:
-        verify_folder(self._filepath)
-        return self._filepath
+        verify_folder(self.filepath)
+        return self.filepath
 
 
-class TensorFolder(_Stored):
+class TensorFolder(Stored):
     """Tensors with a JSON-able description: saves and loads ``(tensors, meta)``."""
 
     def save(self, content: tuple[dict[str, Tensor], dict]) -> None:
@@ -82,11 +85,11 @@ class TensorFolder(_Stored):
         def fill(folder: Path) -> dict:
             return {"tensors": save_tensors(tensors, folder / "tensors.safetensors"), "meta": meta}
 
-        write_folder(self._filepath, fill)
+        write_folder(self.filepath, fill)
 
     def load(self) -> tuple[dict[str, Tensor], dict]:
-        manifest = verify_folder(self._filepath)
-        return load_tensors(self._filepath / "tensors.safetensors", manifest["tensors"]), manifest["meta"]
+        manifest = verify_folder(self.filepath)
+        return load_tensors(self.filepath / "tensors.safetensors", manifest["tensors"]), manifest["meta"]
 
 
 class ObjectFolder(TensorFolder):
@@ -108,7 +111,7 @@ class ObjectFolder(TensorFolder):
         return getattr(import_module(module), name).from_tensors(*super().load())
 
 
-class ModelFolder(_Stored):
+class ModelFolder(Stored):
     """A Checkpoint: ``model.safetensors``, ``masks.safetensors``, ``manifest.json``.
 
     A checkpoint that was loaded and not changed is handed on by hard links.
@@ -123,44 +126,66 @@ class ModelFolder(_Stored):
             return {
                 "config": checkpoint.config,
                 "weights": save_tensors(checkpoint.weights, folder / WEIGHTS),
-                "masks": save_tensors(checkpoint.masks, folder / MASKS),
+                "masks": save_tensors(checkpoint.masks.to_tensors(), folder / MASKS),
                 "digest": checkpoint.digest,
             }
 
-        write_folder(self._filepath, fill)
+        write_folder(self.filepath, fill)
 
     def load(self) -> Checkpoint:
-        manifest = read_manifest(self._filepath)
+        manifest = read_manifest(self.filepath)
         return Checkpoint(
             manifest["config"],
-            load_tensors(self._filepath / WEIGHTS, manifest["weights"]),
-            load_tensors(self._filepath / MASKS, manifest["masks"]),
-            source=self._filepath,
+            load_tensors(self.filepath / WEIGHTS, manifest["weights"]),
+            Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])),
+            source=self.filepath,
         )
 
 
-class JSONFile(_Stored):
+class MomentsFolder(Stored):
+    """Second moments, which a node wrote into a folder of its own: saves that folder, loads ``SecondMoments``.
+
+    What is missing or of another model is computed anew to the same bits, so nothing depends on what is here: the
+    digest is always the same.
+    """
+
+    def save(self, folder: Path) -> None:
+        shutil.rmtree(self.filepath, ignore_errors=True)
+        self.filepath.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(folder, self.filepath)
+
+    def load(self) -> SecondMoments:
+        return SecondMoments(self.filepath)
+
+    def _exists(self) -> bool:
+        return True
+
+    def digest(self) -> str:
+        return "not looked at"
+
+
+class JSONFile(Stored):
     """A JSON object that carries the SHA-256 of its own content under ``sha256``."""
 
     def save(self, value: dict) -> None:
         body = {k: v for k, v in value.items() if k != "sha256"}
         text = json.dumps({"sha256": json_digest(body), **body}, indent=1, ensure_ascii=False)
-        write_file(self._filepath, text + "\n")
+        write_file(self.filepath, text + "\n")
 
     def load(self) -> dict:
         return self._verified()
 
     def _verified(self) -> dict:
         try:
-            value = json.loads(self._filepath.read_text())
+            value = json.loads(self.filepath.read_text())
             body = {k: v for k, v in value.items() if k != "sha256"}
             good = value["sha256"] == json_digest(body)
         except FileNotFoundError as error:
-            raise ArtifactError(f"{self._filepath} is missing: run the stage that makes it") from error
+            raise ArtifactError(f"{self.filepath} is missing: run the stage that makes it") from error
         except (ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"{self._filepath} is corrupted: delete it and run again") from error
+            raise ArtifactError(f"{self.filepath} is corrupted: delete it and run again") from error
         if not good:
-            raise ArtifactError(f"{self._filepath} was changed since it was written: delete it and run again")
+            raise ArtifactError(f"{self.filepath} was changed since it was written: delete it and run again")
         return body
 
     def _exists(self) -> bool:
@@ -173,17 +198,17 @@ class JSONFile(_Stored):
             return None
 
 
-class TextFile(_Stored):
+class TextFile(Stored):
     """A text for people or other tools (CSV, HTML, Markdown, GraphML): nothing here depends on it."""
 
     def save(self, text: str) -> None:
-        write_file(self._filepath, text)
+        write_file(self.filepath, text)
 
     def load(self) -> str:
-        return self._filepath.read_text()
+        return self.filepath.read_text()
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self.filepath.is_file()
 
     def digest(self) -> str | None:
-        return file_digest(self._filepath) if self._filepath.is_file() else None
+        return file_digest(self.filepath) if self.filepath.is_file() else None

@@ -1,6 +1,6 @@
 """``.mscan`` files: A and G norms of every scanned token, streamed to disk and replayed from it.
 
-Made by ``ScanWriter``, read by ``Scan.open``, kept in the catalog as ``MscanFile``. Version 2 is
+Made by ``ScanWriter``, read by ``open_scan``, kept in the catalog as ``MscanFile``. Version 2 is
 defined in docs/mscan.md; version 1 is read too.
 """
 
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from birdbone.datasets.atomic import _disk, _sync, canonical_json, file_digest
-from birdbone.datasets.folders import _Stored
+from birdbone.datasets.atomic import canonical_json, file_digest, sync, whole_or_nothing
+from birdbone.datasets.folders import Stored
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.datasets.mscan_reader import (
     CHUNK,
     END,
@@ -42,7 +43,7 @@ class ScanWriter:
     """Writes a scan chunk by chunk, each on disk before ``append`` returns.
 
     A context manager: leaving it in good order writes the end mark. After an error or a kill the
-    file is readable with ``Scan.open(path, partial=True)`` up to its last whole chunk, and
+    file is readable with ``open_scan(path, partial=True)`` up to its last whole chunk, and
     ``ScanWriter.extend(path)`` goes on from there.
     """
 
@@ -66,15 +67,15 @@ class ScanWriter:
 
         Raises ArtifactError when it cannot be read or is of version 1.
         """
-        scan = Scan.open(path, partial=True)
+        scan = open_scan(path, partial=True)
         if scan.version != VERSION:
             raise ArtifactError(f"{path} is .mscan version {scan.version}: only {VERSION} can be extended")
         self = cls.__new__(cls)
         self._begin(Path(path), scan.modules, scan.block)
-        self._heads, self._tokens = [c.head for c in scan._chunks], len(scan)
+        self._heads, self._tokens = scan.heads, len(scan)
         self._file = self._path.open("r+b")
-        self._file.truncate(scan._end)
-        self._file.seek(scan._end)
+        self._file.truncate(scan.end)
+        self._file.seek(scan.end)
         return self
 
     def append(self, a: dict[str, Tensor], g: dict[str, Tensor], tokens: list[str], source: str = "") -> None:
@@ -128,32 +129,32 @@ class ScanWriter:
         self._tokens = 0
 
     def _write(self, content: bytes) -> None:
-        with _disk(self._path):
+        with whole_or_nothing(self._path):
             self._file.write(_padded(content))
             self._file.flush()
             os.fsync(self._file.fileno())
 
 
-class MscanFile(_Stored):
+class MscanFile(Stored):
     """A scan in the catalog. Saves a function ``write(path)``, or the path of a written scan, which
     is linked in; loads a ``Scan`` whose every checksum was compared."""
 
     def save(self, scan: Callable[[Path], None] | Path) -> None:
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._filepath.with_name(f".{self._filepath.name}.tmp-{os.getpid()}")
-        with _disk(self._filepath):
+        self.filepath.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.filepath.with_name(f".{self.filepath.name}.tmp-{os.getpid()}")
+        with whole_or_nothing(self.filepath):
             try:
                 temporary.unlink(missing_ok=True)
                 scan(temporary) if callable(scan) else _link(Path(scan), temporary)
-                Scan.open(temporary).verify()
-                _sync(temporary)
-                os.replace(temporary, self._filepath)
-                _sync(self._filepath.parent)
+                open_scan(temporary).verify()
+                sync(temporary)
+                os.replace(temporary, self.filepath)
+                sync(self.filepath.parent)
             finally:
                 temporary.unlink(missing_ok=True)
 
     def load(self) -> Scan:
-        scan = Scan.open(self._filepath)
+        scan = open_scan(self.filepath)
         scan.verify()
         return scan
 
@@ -162,10 +163,10 @@ class MscanFile(_Stored):
 
     def digest(self) -> str | None:
         try:
-            Scan.open(self._filepath).verify()
+            open_scan(self.filepath).verify()
         except ArtifactError:
             return None
-        return file_digest(self._filepath)
+        return file_digest(self.filepath)
 
 
 def _array(norms: Tensor | np.ndarray) -> np.ndarray:

@@ -44,43 +44,12 @@ class Scan:
     """A memory-mapped scan; ``len(scan)`` is its number of tokens.
 
     version, model, model_digest, block, modules: as written. tokens, sources: text and text set of
-    each token. complete: False when the writer was cut off. faults: what is wrong with it, in words.
+    each token. complete: False when the writer was cut off. end: byte behind the last whole frame.
+    faults: what is wrong with it, in words.
     """
 
     version = VERSION
     faults: tuple[str, ...] = ()
-
-    @staticmethod
-    def open(path: str | Path, *, model_digest: str | None = None, partial: bool = False) -> Scan:
-        """Open a scan of version 2 or 1. ``partial``: accept one whose writer was cut off, so that
-        it has no end mark, up to its last whole chunk. A chunk's values are checked when first
-        read, or by ``verify``.
-
-        Raises ArtifactError when the file is missing, no scan, of an unknown version, truncated,
-        corrupted, or of a model other than ``model_digest``.
-        """
-        path = Path(path)
-        try:
-            data = np.memmap(path, np.uint8, "r").view(np.ndarray) if path.stat().st_size else np.empty(0)
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read ({error.strerror}): run the scan first") from error
-        if len(data) < 7 or data[:5].tobytes() != MAGIC:
-            raise ArtifactError(f"{path} is not an .mscan file: it does not begin with {MAGIC.decode()}")
-        version = int.from_bytes(data[5:7].tobytes(), "little")
-        if version == 1:
-            from birdbone.datasets.mscan_v1 import ScanV1
-
-            scan = ScanV1(path, data)
-        elif version == VERSION:
-            scan = Scan(path, data, partial)
-        else:
-            raise ArtifactError(f"{path} is .mscan version {version}; versions 1 and 2 can be read")
-        if model_digest not in (None, scan.model_digest):
-            raise ArtifactError(
-                f"{path} is a scan of another model (digest {scan.model_digest or 'none'}, "
-                f"expected {model_digest}): scan this model"
-            )
-        return scan
 
     def __init__(self, path: Path, data: np.ndarray, partial: bool) -> None:
         self.path, self.complete = path, False
@@ -95,7 +64,7 @@ class Scan:
             if not partial:
                 raise self._corrupted(
                     f"{torn}; {len(self)} tokens in {len(self._chunks)} chunks are whole: "
-                    "read them with --partial (Scan.open(path, partial=True)), or scan again"
+                    "read them with --partial (open_scan(path, partial=True)), or scan again"
                 ) from torn
             self._drop_torn_chunk()
         if self.complete and at != len(data):
@@ -116,6 +85,11 @@ class Scan:
     def chunks(self) -> list[tuple[str, list[str]]]:
         """Text set and token texts of each chunk, as the scanner handed them over."""
         return [(chunk.source, chunk.tokens) for chunk in self._chunks]
+
+    @property
+    def heads(self) -> list[bytes]:
+        """The frame head of each chunk."""
+        return [chunk.head for chunk in self._chunks]
 
     def token(self, i: int) -> dict[str, Norms]:
         """Norms of one token by module name: a [in/64], g [out/64]."""
@@ -181,8 +155,8 @@ class Scan:
         if table.tobytes() != body[text_size:] or self._data[size : aligned(size)].any():
             raise self._corrupted("its block table does not fit its modules")
         self._columns = column_slices(self.modules, self.block)
-        self._end = aligned(size)
-        return self._end
+        self.end = aligned(size)
+        return self.end
 
     def _read_frame(self, at: int) -> int:
         """Take in the frame at an offset; return where the next one begins."""
@@ -224,7 +198,7 @@ class Scan:
                 head,
             )
         )
-        self._end = end
+        self.end = end
         return end
 
     def _has_end_mark(self) -> bool:
@@ -236,7 +210,7 @@ class Scan:
         try:
             self._check(self._chunks[-1]) if self._chunks else None
         except ArtifactError:
-            self._end = self._chunks.pop().at
+            self.end = self._chunks.pop().at
 
     def _corrupted(self, what: str) -> ArtifactError:
         return ArtifactError(f"{self.path} is truncated or corrupted: {what}")

@@ -106,7 +106,7 @@ def patched(
     whole = State(getattr(bundle.masks.header.config, want), weights, masks)
     if layers is None and not masks_only:
         return whole
-    axes = {n: e.axis.nodes for n, e in bundle.weights.entries.items() if e.axis}
+    axes = {n: e.axis.axis for n, e in bundle.weights.entries.items() if e.axis}
     return mixed(base, whole, axes, layers, masks_only)
 
 
@@ -151,10 +151,10 @@ def _xored(
     full = Spec(have.spec.dtype, entry.shape)
     fit = base.weights.specs[entry.name] == have.spec
     if entry.axis:
-        axis = entry.axis.nodes
-        fit &= axis.mask in base.masks or axis.mask in masks
+        axis = entry.axis.axis
+        fit &= axis.nodes.name in base.masks or axis.nodes.name in masks
         fit &= entry.name in seed.weights and seed.weights.specs[entry.name] == full
-        before, after = node_pair(base.masks, masks, axis.mask) if fit else (None, None)
+        before, after = node_pair(base.masks, masks, axis.nodes.name) if fit else (None, None)
         fit = fit and fits(have.spec, full, axis, before) and fits(want.spec, full, axis, after)
     if not fit:
         raise ArtifactError(f"{patch.path}: tensor {entry.name} does not fit the model's masks and seed. Make it again")

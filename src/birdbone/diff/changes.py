@@ -9,20 +9,19 @@ import torch
 from torch import Tensor
 
 from birdbone.diff.bits import bits
-from birdbone.diff.coordinates import NODES, node_pair, shifted_axes
+from birdbone.diff.coordinates import node_pair, shifted_axes
 from birdbone.diff.states import State, Tensors
-
-KINDS = {"ffn": ("FFN neuron", "FFN neurons"), "kv": ("key-value group", "key-value groups")}
+from birdbone.model.layout import UNITS, Nodes
+from birdbone.model.masks import masked_tensor
 
 
 class NodeChange(NamedTuple):
-    """One layer's nodes of a kind (``ffn`` or ``kv``), bool over the seed's nodes.
+    """One layer's nodes of a unit, bool over the seed's nodes.
 
     What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown`` where they are not.
     """
 
-    layer: int
-    kind: str
+    nodes: Nodes
     kept: Tensor
     removed: Tensor
     regrown: Tensor
@@ -44,22 +43,22 @@ def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]
 
     Without the seed all that came back counts as regrown.
     """
-    found = []
+    changes = []
     for name in {*old.masks, *new.masks}:
-        if match := NODES.fullmatch(name):
+        if nodes := Nodes.parse(name):
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
                 back = ~before & after
                 as_before = back & _as_seed(new, seed, name, after) if seed and back.any() else torch.zeros_like(back)
                 kept, gone = before & after, before & ~after
-                found.append(NodeChange(int(match[2]), match[1], kept, gone, back & ~as_before, as_before))
-    return sorted(found, key=lambda c: (c.layer, c.kind))
+                changes.append(NodeChange(nodes, kept, gone, back & ~as_before, as_before))
+    return sorted(changes, key=lambda change: (change.nodes.layer, change.nodes.unit))
 
 
 def weight_changes(old: State, new: State) -> list[WeightChange]:
     """Every tensor whose weight mask differs, by name; where nodes went too, its bits are not paired."""
-    found = []
-    for name in sorted({n for n in (*old.masks, *new.masks) if n.startswith("weight.")}):
+    changes = []
+    for name in sorted({n for n in (*old.masks, *new.masks) if masked_tensor(n)}):
         if name in old.masks and name in new.masks and old.masks.digest(name) == new.masks.digest(name):
             continue
         before, after = (_masked(masks, name) for masks in (old.masks, new.masks))
@@ -67,15 +66,15 @@ def weight_changes(old: State, new: State) -> list[WeightChange]:
         if before.kept is None or after.kept is None or before.kept.shape == after.kept.shape:
             a, b = (m.kept if m.kept is not None else torch.ones((), dtype=torch.bool) for m in (before, after))
             gone, back = int((a & ~b).sum()), int((~a & b).sum())
-        found.append(WeightChange(name.removeprefix("weight."), before.share, after.share, gone, back))
-    return found
+        changes.append(WeightChange(masked_tensor(name), before.share, after.share, gone, back))
+    return changes
 
 
 def node_words(changes: Iterable[NodeChange]) -> list[str]:
     """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 regrown``."""
     lines: dict[int, list[str]] = {}
     for change in changes:
-        lines.setdefault(change.layer, []).append(_words(change))
+        lines.setdefault(change.nodes.layer, []).append(_words(change))
     return [f"layer {layer}: {'; '.join(parts)}" for layer, parts in sorted(lines.items())]
 
 
@@ -85,13 +84,14 @@ def _words(change: NodeChange) -> str:
         numbers = mask.nonzero().flatten().tolist()
         if not numbers:
             continue
-        one, many = KINDS[change.kind]
-        if change.kind == "kv":
-            parts.append(f"{one if len(numbers) == 1 else many} {', '.join(map(str, numbers))} {what}")
+        unit = UNITS[change.nodes.unit]
+        name = unit.one if len(numbers) == 1 else unit.many
+        if unit.few:
+            parts.append(f"{name} {', '.join(map(str, numbers))} {what}")
         elif parts:
             parts.append(f"{len(numbers)} {what}")
         else:
-            parts.append(f"{len(numbers)} {one if len(numbers) == 1 else many} {what}")
+            parts.append(f"{len(numbers)} {name} {what}")
     return ", ".join(parts)
 
 

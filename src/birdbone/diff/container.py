@@ -21,7 +21,7 @@ import torch
 import zstandard
 from pydantic import ValidationError
 
-from birdbone.datasets.atomic import _disk, _sync, canonical_json
+from birdbone.datasets.atomic import canonical_json, sync, whole_or_nothing
 from birdbone.diff.bits import Spec
 from birdbone.diff.header import Frame, Header, cuts, width
 from birdbone.errors import ArtifactError
@@ -43,7 +43,7 @@ class PatchWriter:
         with ExitStack() as stack:
             for file in (self._temporary, self._body):
                 stack.callback(file.unlink, missing_ok=True)
-            stack.enter_context(_disk(self.path))
+            stack.enter_context(whole_or_nothing(self.path))
             self.pool = stack.enter_context(ThreadPoolExecutor(WORKERS))
             self._frames = stack.enter_context(self._body.open("wb"))
             self._stack = stack.pop_all()
@@ -84,9 +84,9 @@ class PatchWriter:
             file.write(head + hashlib.sha256(head).digest())
             shutil.copyfileobj(frames, file, 1 << 20)
             size = file.tell()
-        _sync(self._temporary)
+        sync(self._temporary)
         os.replace(self._temporary, self.path)
-        _sync(self.path.parent)
+        sync(self.path.parent)
         return size
 
 

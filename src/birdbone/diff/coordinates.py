@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor
 
 from birdbone.diff.bits import Spec, bits
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError
-from birdbone.model.pruning.removal import NodeAxis, node_axes
-
-NODES = re.compile(r"(ffn|kv)\.(\d{1,9})")
+from birdbone.model.layout import Axis, Layout, Nodes
 
 
 def shifted_masks(old: State, new: State) -> dict[str, tuple[Tensor, Tensor]]:
     """The node masks that keep other nodes in ``new`` than in ``old``, by name."""
     found = {}
     for name in sorted({*old.masks, *new.masks}):
-        if NODES.fullmatch(name):
+        if Nodes.parse(name):
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
                 found[name] = (before, after)
@@ -33,20 +29,21 @@ def node_pair(old: Tensors, new: Tensors, name: str) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-def shifted_axes(config: dict, masks: set[str]) -> dict[str, NodeAxis]:
+def shifted_axes(config: dict, masks: set[str]) -> dict[str, Axis]:
     """Every tensor that these node masks cut, by name, present or not.
 
     Raises UnsupportedArchitectureError, or ArtifactError when the configuration lacks a width.
     """
-    layers = sorted({int(NODES.fullmatch(name)[2]) for name in masks})
+    layers = sorted({Nodes.parse(name).layer for name in masks})
     try:
-        axes = [node_axes(config, layer) for layer in layers]
+        blocks = Layout(config).blocks
+        axes = [blocks[layer].axes for layer in layers if layer < len(blocks)]
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ArtifactError(f"the model's configuration does not tell the widths of its nodes ({error!r})") from error
-    return {name: axis for found in axes for name, axis in found.items() if axis.mask in masks}
+    return {name: axis for block in axes for name, axis in block.items() if axis.nodes.name in masks}
 
 
-def fits(narrow: Spec, whole: Spec, axis: NodeAxis, mask: Tensor) -> bool:
+def fits(narrow: Spec, whole: Spec, axis: Axis, mask: Tensor) -> bool:
     """Whether cutting ``whole`` by the mask gives a tensor like ``narrow``."""
     if axis.dim >= len(whole.shape) or whole.shape[axis.dim] != mask.numel() * axis.entries:
         return False
@@ -55,13 +52,13 @@ def fits(narrow: Spec, whole: Spec, axis: NodeAxis, mask: Tensor) -> bool:
     return narrow == Spec(whole.dtype, tuple(shape))
 
 
-def widened(tensor: Tensor, axis: NodeAxis, mask: Tensor, seed: Tensors, name: str) -> Tensor:
+def widened(tensor: Tensor, axis: Axis, mask: Tensor, seed: Tensors, name: str) -> Tensor:
     """The tensor at the seed's width, the seed's values where nodes are missing."""
     if bool(mask.all()):
         return tensor
     return axis.paste(bits(tensor), mask, bits(seed[name])).view(tensor.dtype)
 
 
-def narrowed(tensor: Tensor, axis: NodeAxis, mask: Tensor) -> Tensor:
+def narrowed(tensor: Tensor, axis: Axis, mask: Tensor) -> Tensor:
     """The tensor without the nodes that are False in the mask."""
     return axis.cut(bits(tensor), mask).view(tensor.dtype)

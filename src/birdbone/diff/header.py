@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from birdbone.diff.bits import DTYPES, Spec
-from birdbone.model.pruning.removal import NodeAxis
+from birdbone.model.layout import Axis, Nodes
 
 FRAME = 1 << 24
 """Bytes of a payload that are compressed together; a multiple of every element's width."""
@@ -30,6 +30,12 @@ def width(at: int, size: int) -> int:
 def _plain(name: str) -> str:
     if not name or name == "__metadata__" or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         raise ValueError(f"{name!r} cannot name a tensor")
+    return name
+
+
+def _node_mask(name: str) -> str:
+    if Nodes.parse(name) is None:
+        raise ValueError(f"{name!r} is the name of no node mask")
     return name
 
 
@@ -64,16 +70,16 @@ class Side(_Strict):
         return Spec(DTYPES[self.dtype], self.shape)
 
 
-class Axis(_Strict):
-    """A ``NodeAxis``: the XOR is in the seed's coordinates along ``dim``."""
+class StoredAxis(_Strict):
+    """An ``Axis``: the XOR is in the seed's coordinates along ``dim``; ``mask`` is that of its nodes."""
 
-    mask: Name
+    mask: Annotated[str, AfterValidator(_node_mask)]
     dim: Count
     entries: Annotated[int, Field(ge=1, le=LARGEST)]
 
     @property
-    def nodes(self) -> NodeAxis:
-        return NodeAxis(self.mask, self.dim, self.entries)
+    def axis(self) -> Axis:
+        return Axis(Nodes.parse(self.mask), self.dim, self.entries)
 
 
 class Entry(_Strict):
@@ -84,7 +90,7 @@ class Entry(_Strict):
     old: Side | None
     new: Side | None
     shape: Shape | None = None
-    axis: Axis | None = None
+    axis: StoredAxis | None = None
     frames: tuple[Frame, ...] = ()
 
     @property

@@ -6,7 +6,8 @@ import math
 
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import State
-from birdbone.model.architecture import architecture_of
+from birdbone.model.layout import Layout
+from birdbone.model.masks import weight_name
 
 NOT_JUDGED = "not judged"
 
@@ -47,29 +48,25 @@ def parameters(state: State) -> int:
 
 
 def macs_per_token(state: State) -> int:
-    """Multiply-accumulates per token in linear layers and the output head, as ``model.shrink`` counts them."""
-    specs, names = state.weights.specs, linear_weights(state)
-    embedding = specs[f"{architecture_of(state.config).embedding}.weight"]
-    masked = sum(int((~state.masks[f"weight.{n}"]).sum()) for n in names if f"weight.{n}" in state.masks)
-    return sum(math.prod(specs[n].shape) for n in names) + math.prod(embedding.shape) - masked
-
-
-def linear_weights(state: State) -> dict[str, int]:
-    """Weight of every linear layer inside the decoder blocks -> the number of its block."""
-    architecture = architecture_of(state.config)
-    layers = int(state.config.get("num_hidden_layers") or state.config["n_layer"])
-    return {f"{name}.weight": layer for layer in range(layers) for name in architecture.linears(layer)}
+    """Multiply-accumulates per token in linear layers and the output head, as ``Checkpoint`` counts them."""
+    shapes = {name: spec.shape for name, spec in state.weights.specs.items()}
+    layout = Layout(state.config)
+    return layout.macs_per_token(shapes, sum(_masked(state, f"{module}.weight") for module in layout.linears))
 
 
 def sparsity(state: State) -> dict[int, float]:
     """Layer -> share of its linear layers' weights that weight masks set to zero; layers without any are left out."""
-    masked: dict[int, int] = {}
-    total: dict[int, int] = {}
-    for name, layer in linear_weights(state).items():
-        total[layer] = total.get(layer, 0) + math.prod(state.weights.specs[name].shape)
-        if f"weight.{name}" in state.masks:
-            masked[layer] = masked.get(layer, 0) + int((~state.masks[f"weight.{name}"]).sum())
-    return {layer: count / total[layer] for layer, count in masked.items() if count}
+    shares = {}
+    for block in Layout(state.config).blocks:
+        names = [f"{module}.weight" for module in block.linears]
+        total = sum(math.prod(state.weights.specs[name].shape) for name in names)
+        shares[block.layer] = sum(_masked(state, name) for name in names) / total
+    return {layer: share for layer, share in shares.items() if share}
+
+
+def _masked(state: State, tensor: str) -> int:
+    mask = weight_name(tensor)
+    return int((~state.masks[mask]).sum()) if mask in state.masks else 0
 
 
 def answered(canaries: dict | None) -> float | None:

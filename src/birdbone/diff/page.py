@@ -11,7 +11,7 @@ from birdbone.report.embed import environment
 
 def page(story: Story, config: str, notebooks: str) -> str:
     """The page; equal stories give equal text."""
-    neurons = [c for c in story.nodes if c.kind == "ffn"]
+    neurons = [c for c in story.nodes if c.nodes.unit == "ffn"]
     curves = {
         f"{side.label}, wave {number}": rows
         for side in (story.old, story.new)

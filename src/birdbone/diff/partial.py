@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 from birdbone.diff.bits import bits
-from birdbone.diff.coordinates import NODES, node_pair, shifted_axes, shifted_masks
+from birdbone.diff.coordinates import node_pair, shifted_axes, shifted_masks
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import BundleError
-from birdbone.model.architecture import architecture_of
-from birdbone.model.pruning.removal import NodeAxis
-
-WEIGHT = "weight."
+from birdbone.model.layout import Axis, Layout, Nodes
+from birdbone.model.masks import masked_tensor, weight_name
 
 
-def mixed(x: State, y: State, axes: dict[str, NodeAxis], layers: set[int] | None, masks_only: bool) -> State:
+def mixed(x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, masks_only: bool) -> State:
     """The state between x and y; ``axes`` are those of the tensors whose nodes differ.
 
     Raises BundleError when the model has no such layer, or when masks alone would not fit the weights.
@@ -37,7 +35,7 @@ def mixed(x: State, y: State, axes: dict[str, NodeAxis], layers: set[int] | None
         return State(x.config, _chosen(x.weights, y.weights, inside), masks)
     shifted = set(shifted_masks(x, State(x.config, x.weights, masks)))
     cut = {n for n in shifted_axes(x.config, shifted) if n in x.weights}
-    touched = cut | {n for n in x.weights if _differ(x.masks, masks, WEIGHT + n)}
+    touched = cut | {n for n in x.weights if _differ(x.masks, masks, weight_name(n))}
     for name in sorted(touched):
         _check(name, x, y, masks, axes.get(name) if name in cut else None, name in cut)
 
@@ -49,15 +47,15 @@ def mixed(x: State, y: State, axes: dict[str, NodeAxis], layers: set[int] | None
     return State(x.config, Tensors(f"masks of {y.weights.origin}", specs, read, known), masks)
 
 
-def _mix(name: str, x: State, y: State, masks: Tensors, axis: NodeAxis | None) -> Tensor:
+def _mix(name: str, x: State, y: State, masks: Tensors, axis: Axis | None) -> Tensor:
     """y's values where only one of x and the masks keeps them, x's elsewhere."""
     ours, theirs = x.weights[name], y.weights[name]
     a, b = bits(ours), bits(theirs)
-    kept_a = _mask(x.masks, WEIGHT + name, ours.shape)
-    kept_b = _mask(masks, WEIGHT + name, theirs.shape)
+    kept_a = _mask(x.masks, weight_name(name), ours.shape)
+    kept_b = _mask(masks, weight_name(name), theirs.shape)
     if axis is None:
         return torch.where(kept_a == kept_b, a, b).view(ours.dtype)
-    before, after = node_pair(x.masks, masks, axis.mask)
+    before, after = node_pair(x.masks, masks, axis.nodes.name)
     both = before & after
     left, right = both[before], both[after]
     same = axis.cut(kept_a, left) == axis.cut(kept_b, right)
@@ -75,11 +73,13 @@ def _differ(a: Tensors, b: Tensors, name: str) -> bool:
     return name in a or name in b
 
 
-def _check(name: str, x: State, y: State, masks: Tensors, axis: NodeAxis | None, cut: bool) -> None:
+def _check(name: str, x: State, y: State, masks: Tensors, axis: Axis | None, cut: bool) -> None:
     """Raises BundleError where a tensor of x and y differs in more than what masks tell of."""
     a, b = (s.weights.specs.get(name) for s in (x, y))
     sound = a and b and a.dtype == b.dtype and (axis if cut else a == b)
-    if not sound or any(m.specs.get(WEIGHT + name, spec).shape != spec.shape for m, spec in ((x.masks, a), (masks, b))):
+    if not sound or any(
+        m.specs.get(weight_name(name), spec).shape != spec.shape for m, spec in ((x.masks, a), (masks, b))
+    ):
         raise BundleError(f"masks alone do not fit tensor {name}, which changed in more than its masks: take both")
 
 
@@ -87,8 +87,8 @@ def _within(x: State, layers: set[int] | None):
     """Whether a tensor belongs to one of the layers."""
     if layers is None:
         return lambda name: True
-    block = architecture_of(x.config).block
-    prefixes = tuple(block.format(layer=layer) + "." for layer in sorted(layers))
+    family = Layout(x.config).family
+    prefixes = tuple(f"{family.blocks}.{layer}." for layer in sorted(layers))
     for layer, prefix in zip(sorted(layers), prefixes, strict=True):
         if not any(n.startswith(prefix) for n in x.weights):
             raise BundleError(f"{x.weights.origin} has no layer {layer}: none of its tensors begins with {prefix}")
@@ -97,9 +97,9 @@ def _within(x: State, layers: set[int] | None):
 
 def _tensor_of(x: State, mask: str) -> str:
     """The tensor, or the beginning of its name, that tells which layer a mask belongs to."""
-    if found := NODES.fullmatch(mask):
-        return architecture_of(x.config).block.format(layer=int(found[2])) + "."
-    return mask.removeprefix(WEIGHT)
+    if nodes := Nodes.parse(mask):
+        return f"{Layout(x.config).family.blocks}.{nodes.layer}."
+    return masked_tensor(mask) or mask
 
 
 def _chosen(x: Tensors, y: Tensors, inside) -> Tensors:

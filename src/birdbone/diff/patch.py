@@ -19,10 +19,10 @@ from torch import Tensor
 from birdbone.diff.bits import raw, spec_of
 from birdbone.diff.container import PatchWriter
 from birdbone.diff.coordinates import fits, shifted_axes, shifted_masks, widened
-from birdbone.diff.header import Axis, Configs, Entry, Header, Side
+from birdbone.diff.header import Configs, Entry, Header, Side, StoredAxis
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.pruning.removal import NodeAxis
+from birdbone.model.layout import Axis
 
 WEIGHTS_PATCH, MASKS_PATCH = "weights.patch", "masks.patch"
 
@@ -45,7 +45,7 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
     def widen(side: int) -> Widen:
         def at_full_width(tensor: Tensor, name: str) -> Tensor:
             axis = axes.get(name)
-            return widened(tensor, axis, masks[axis.mask][side], seed.weights, name) if axis else tensor
+            return widened(tensor, axis, masks[axis.nodes.name][side], seed.weights, name) if axis else tensor
 
         return at_full_width
 
@@ -66,7 +66,7 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
     return {**about, "bytes": sizes, "weights": weights, "masks": changed}
 
 
-def _axes(old: State, new: State, seed: State | None, masks: dict[str, tuple[Tensor, Tensor]]) -> dict[str, NodeAxis]:
+def _axes(old: State, new: State, seed: State | None, masks: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Axis]:
     """The tensors whose difference in shape the node masks explain, with the axis of their nodes."""
     axes = {n: a for n, a in shifted_axes(new.config, set(masks)).items() if n in old.weights and n in new.weights}
     if axes and seed is None:
@@ -76,13 +76,13 @@ def _axes(old: State, new: State, seed: State | None, masks: dict[str, tuple[Ten
         )
     found = {}
     for name, axis in axes.items():
-        whole, kept = seed.weights.specs.get(name), masks[axis.mask]
+        whole, kept = seed.weights.specs.get(name), masks[axis.nodes.name]
         specs = [state.weights.specs[name] for state in (old, new)]
         wide = [whole and fits(s._replace(dtype=whole.dtype), whole, axis, m) for s, m in zip(specs, kept, strict=True)]
         if not any(wide):
             raise BundleError(
-                f"tensor {name} of the seed {seed.weights.origin} has not the width that mask {axis.mask} tells of: "
-                "give the model that the masks are about"
+                f"tensor {name} of the seed {seed.weights.origin} has not the width that mask {axis.nodes.name} tells "
+                "of: give the model that the masks are about"
             )
         if all(wide) and {s.dtype for s in specs} == {whole.dtype}:
             found[name] = axis
@@ -90,7 +90,7 @@ def _axes(old: State, new: State, seed: State | None, masks: dict[str, tuple[Ten
 
 
 def _differences(
-    writer: PatchWriter, old: Tensors, new: Tensors, axes: dict[str, NodeAxis], widen: tuple[Widen, Widen] | None
+    writer: PatchWriter, old: Tensors, new: Tensors, axes: dict[str, Axis], widen: tuple[Widen, Widen] | None
 ) -> tuple[dict, dict]:
     """Store what differs; returns the header's ``tensors`` and ``unchanged``, and the summary. No XOR without widen."""
     entries, unchanged, summary = [], {}, {}
@@ -115,14 +115,14 @@ def _differences(
 
 
 def _xor(
-    writer: PatchWriter, name: str, old: Tensors, new: Tensors, axis: NodeAxis | None, widen: tuple[Widen, Widen]
+    writer: PatchWriter, name: str, old: Tensors, new: Tensors, axis: Axis | None, widen: tuple[Widen, Widen]
 ) -> tuple[Entry, int]:
     pairs = list(writer.pool.map(lambda tensors: tensors.verified(name), (old, new)))
     sides = [Side(dtype=spec_of(t).word, shape=spec_of(t).shape, sha256=digest) for t, digest in pairs]
     full = [lay(tensor, name) for lay, (tensor, _) in zip(widen, pairs, strict=True)]
     a, b = raw(full[0]), raw(full[1])
     frames, changed = writer.store(spec_of(full[0]), lambda start, stop: a[start:stop] ^ b[start:stop], sparse=True)
-    where = Axis(mask=axis.mask, dim=axis.dim, entries=axis.entries) if axis else None
+    where = StoredAxis(mask=axis.nodes.name, dim=axis.dim, entries=axis.entries) if axis else None
     shape = tuple(full[0].shape)
     entry = Entry(name=name, kind="xor", old=sides[0], new=sides[1], shape=shape, axis=where, frames=frames)
     return entry, changed

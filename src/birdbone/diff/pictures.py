@@ -33,7 +33,7 @@ def node_map(changes: list[NodeChange]) -> Markup:
     figure, axes = _figure(1.0 + 0.2 * len(rows))
     colours = ListedColormap([colour for _, colour in STATES])
     axes.imshow(rows, colours, aspect="auto", vmin=-0.5, vmax=len(STATES) - 0.5, extent=(0, 100, len(rows), 0))
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [f"layer {change.layer}" for change in changes])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [f"layer {change.nodes.layer}" for change in changes])
     axes.set_xlabel("position in the layer (%)")
     axes.hlines(np.arange(1, len(rows)), 0, 100, colors="white", linewidth=2)
     return _svg(figure)

@@ -9,55 +9,29 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-
-import yaml
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.git import repository
 
 REPORTS = "data/08_reporting"
-MODELS = "models/default/wave_"
 PATTERNS = (f"{REPORTS}/wave_*/*", "notebooks/*.ipynb")
 Read = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
 class Records:
-    """Figures of one model. ``waves``: number -> the wave's reports; ``curves``: number -> rows of its healing."""
+    """Figures of one model. ``waves``: number -> the wave's report; ``curves``: number -> rows of its healing."""
 
     figures: dict = field(default_factory=dict)
-    waves: dict[int, dict[str, dict]] = field(default_factory=dict)
+    waves: dict[int, dict] = field(default_factory=dict)
     curves: dict[int, list[dict]] = field(default_factory=dict)
     notebooks: dict[str, str] = field(default_factory=dict)
-
-
-class Tracked(NamedTuple):
-    """A model as DVC holds it: its path, its hash, and the stage that makes it."""
-
-    path: str
-    md5: str
-    stage: str
-
-
-def tracked_model(lock: str | None) -> Tracked | None:
-    """The last wave's accepted model in a ``dvc.lock``'s text; None where it holds none."""
-    if not lock:
-        return None
-    stages = (yaml.safe_load(lock) or {}).get("stages") or {}
-    found = {
-        int(out["path"].removeprefix(MODELS).partition("/")[0]): Tracked(out["path"], out["md5"], name)
-        for name, stage in stages.items()
-        for out in stage.get("outs", [])
-        if out["path"].startswith(MODELS) and out["path"].endswith("/accepted")
-    }
-    return found[max(found)] if found else None
 
 
 def read_records(read: Read, names: list[str]) -> Records:
     """The records among these repository paths; what is missing is left out."""
     headline, final, seed = (_json(read, f"{REPORTS}/{n}.json") for n in ("metrics", "final_metrics", "seed_metrics"))
-    waves: dict[int, dict[str, dict]] = {}
+    waves: dict[int, dict] = {}
     curves: dict[int, list[dict]] = {}
     for name in names:
         path = PurePosixPath(name)
@@ -66,8 +40,8 @@ def read_records(read: Read, names: list[str]) -> Records:
         number = int(path.parent.name.removeprefix("wave_"))
         if path.name == "healing.csv":
             curves[number] = _rows(read(name) or "")
-        elif path.suffix == ".json":
-            waves.setdefault(number, {})[path.stem] = _json(read, name)
+        elif path.name == "report.json":
+            waves[number] = _json(read, name)
     notebooks = {n: text for n in names if n.startswith("notebooks/") and n.endswith(".ipynb") and (text := read(n))}
     figures = {"headline": headline, "final": final, "seed": seed, "quantize": _json(read, f"{REPORTS}/quantize.json")}
     return Records(figures, dict(sorted(waves.items())), dict(sorted(curves.items())), notebooks)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from birdbone.diff.changes import NodeChange, WeightChange, node_changes, weight_changes
-from birdbone.diff.metrics import linear_weights, metrics, sparsity
+from birdbone.diff.metrics import metrics, sparsity
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import State
+from birdbone.model.layout import Layout
 
 EDGES = np.linspace(-5, 0, 41)
 """Of log10 |change| / rms of the tensor, in the histograms."""
@@ -50,14 +51,15 @@ def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict)
 
 def deltas(old: Side, new: Side) -> dict[int, np.ndarray]:
     """Histograms of how much the linear layers' weights changed, per layer, where their shapes are still the same."""
-    found: dict[int, np.ndarray] = {}
+    histograms: dict[int, np.ndarray] = {}
     a, b = old.state.weights, new.state.weights
-    for name, layer in linear_weights(new.state).items():
+    blocks = Layout(new.state.config).blocks
+    for layer, name in ((block.layer, f"{module}.weight") for block in blocks for module in block.linears):
         if name not in a or a.specs[name] != b.specs[name] or a.digest(name) == b.digest(name):
             continue
         before, change = a[name].float(), b[name].float()
         scale = before.square().mean().sqrt().clamp_min(1e-30)
         change = (change - before)[change != before].abs() / scale
         logs = torch.log10(change.clamp_min(1e-30)).clamp(EDGES[0], EDGES[-1]).numpy()
-        found[layer] = found.get(layer, 0) + np.histogram(logs, EDGES)[0]
-    return found
+        histograms[layer] = histograms.get(layer, 0) + np.histogram(logs, EDGES)[0]
+    return histograms

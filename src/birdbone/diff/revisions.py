@@ -8,10 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from birdbone.diff.records import Records, Tracked, read_records, revision, tracked_model, workspace
+from birdbone.diff.records import Records, read_records, revision, workspace
 from birdbone.diff.states import State, open_state
 from birdbone.errors import BundleError, SourceError
 from birdbone.git.config_diff import resolved
+from birdbone.git.lock import LOCK, Tracked, tracked_model
 from birdbone.git.repository import git
 
 SEED, TOKENIZER = "models/default/seed", "models/default/tokenizer"
@@ -70,7 +71,7 @@ def commit_of(root: Path, bundle: str) -> str:
 def _side(root: Path, name: str, place: Path) -> Side:
     if name == HERE:
         read, names = workspace(root)
-        tracked = tracked_model(read("dvc.lock"))
+        tracked = tracked_model(read(LOCK))
         path = _latest(root) if tracked is None else root / tracked.path
         return Side("workspace", open_state(path), read_records(read, names), resolved(root), tracked)
     if Path(name).is_dir() and any((Path(name) / f).is_file() for f in ("config.json", "model.safetensors")):
@@ -81,7 +82,7 @@ def _side(root: Path, name: str, place: Path) -> Side:
         read, names = revision(root, rev)
     except SourceError as error:
         raise SourceError(f"{name} is neither a model's folder nor a bundle nor a git revision") from error
-    tracked = tracked_model(read("dvc.lock"))
+    tracked = tracked_model(read(LOCK))
     if tracked is None:
         raise SourceError(f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one")
     _fetch(root, rev, tracked.path, place)

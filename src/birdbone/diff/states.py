@@ -87,7 +87,11 @@ def state_digest(config: dict, weights: Iterable[tuple[str, str]], masks: Iterab
 def state_of(checkpoint: Checkpoint) -> State:
     """The state of a model in memory."""
     config = json.loads(json.dumps(checkpoint.config, default=str))
-    return State(config, _held("the model's weights", checkpoint.weights), _held("the model's masks", checkpoint.masks))
+    return State(
+        config,
+        _held("the model's weights", checkpoint.weights),
+        _held("the model's masks", checkpoint.masks.to_tensors()),
+    )
 
 
 def open_state(folder: Path) -> State:

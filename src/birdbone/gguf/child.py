@@ -26,7 +26,7 @@ import numpy as np
 
 from birdbone.errors import ExportError
 from birdbone.gguf.header import read_gguf_header
-from birdbone.run.processes import die_with_parent
+from birdbone.processes import die_with_parent
 
 LINES_SHOWN = 6
 TAIL = 65_536

@@ -11,15 +11,14 @@ from transformers import PretrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from birdbone.errors import ExportError
-from birdbone.gguf.families import PAIRED, Family
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import GgufForm
 
 LAYERS_OF_GEMMA3_27B = 62
 
 
 @dataclass(frozen=True)
-class Shape:
+class GgufShape:
     """What the layers of a narrow model look like. widths, groups: per layer."""
 
     widths: list[int]
@@ -31,7 +30,7 @@ class Shape:
     @property
     def heads(self) -> list[int]:
         """Query heads per layer."""
-        return [g * self.heads_per_group for g in self.groups]
+        return [groups * self.heads_per_group for groups in self.groups]
 
     @property
     def even(self) -> bool:
@@ -39,52 +38,52 @@ class Shape:
         return len(set(self.widths)) == len(set(self.groups)) == 1
 
 
-def shape_of(checkpoint: Checkpoint) -> Shape:
+def gguf_shape(checkpoint: Checkpoint) -> GgufShape:
     """Widths and key-value groups of every layer, read off the weights.
 
     Raises ExportError for a layer with no neuron or no group left, which llama.cpp gets wrong.
     """
-    arch: Architecture = architecture_of(checkpoint.config)
-    config, weights = checkpoint.config, checkpoint.weights
-    head_size, layers = arch.head_size(config), range(checkpoint.layers)
-    widths = [weights[f"{arch.ffn_output(i)}.weight"].shape[1] for i in layers]
-    groups = [weights[f"{arch.attention_part(i, 'key')}.weight"].shape[0] // head_size for i in layers]
-    for layer in layers:
+    widths = checkpoint.counts("ffn")
+    groups = checkpoint.counts("kv")
+    for layer in range(checkpoint.layers):
         if not widths[layer] or not groups[layer]:
             raise ExportError(
                 f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value "
                 "groups: llama.cpp mistreats empty layers, keep 32 neurons and one group"
             )
-    hidden = weights[f"{arch.embedding}.weight"].shape[1]
-    return Shape(widths, groups, arch.heads(config) // arch.kv_heads(config), head_size, hidden)
+    block = checkpoint.layout.blocks[0]
+    hidden = checkpoint.weights[checkpoint.layout.embedding].shape[1]
+    return GgufShape(widths, groups, block.heads // block.kv_heads, block.head_size, hidden)
 
 
-def architecture_name(family: Family, shape: Shape, heads: int) -> str:
+def architecture_name(form: GgufForm, shape: GgufShape, heads: int) -> str:
     """llama.cpp's architecture for this shape. heads: query heads per layer of the seed.
 
     Raises ExportError when stock llama.cpp has none.
     """
-    if shape.even and not (family.fixed_heads and shape.heads[0] != heads):
-        return family.arch
-    if family.uneven is None:
+    if shape.even and not (form.fixed_heads and shape.heads[0] != heads):
+        return form.arch
+    if form.uneven is None:
         missing = "uneven widths" if not shape.even else "fewer heads"
         raise ExportError(
-            f"stock llama.cpp has no {family.arch} with {missing}: "
-            "prune with even widths (widths: even) and, for gpt2, leave the heads whole"
+            f"stock llama.cpp has no {form.arch} with {missing}: "
+            "prune with even widths (widths: even) and leave the heads whole (prune_wave.attention: false)"
         )
-    return family.uneven
+    return form.uneven
 
 
-def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape, vocabulary: int) -> dict[str, Any]:
+def model_keys(
+    arch: str, form: GgufForm, config: PretrainedConfig, shape: GgufShape, vocabulary: int
+) -> dict[str, Any]:
     """Every ``<arch>.*`` key of a model; lists are per layer.
 
-    Raises ExportError for settings that llama.cpp does not compute for this family.
+    Raises ExportError for settings that llama.cpp does not compute for this form.
     """
-    check_settings(family, config)
-    uneven = not shape.even or arch != family.arch
+    check_settings(form, config)
+    uneven = not shape.even or arch != form.arch
     keys: dict[str, Any] = {
         "block_count": len(shape.widths),
-        "context_length": context_length(family, config),
+        "context_length": context_length(form, config),
         "embedding_length": shape.hidden,
         "feed_forward_length": shape.widths if uneven else shape.widths[0],
         "attention.head_count": shape.heads if uneven else shape.heads[0],
@@ -93,12 +92,12 @@ def model_keys(arch: str, family: Family, config: PretrainedConfig, shape: Shape
         "attention.value_length": shape.head_size,
         "vocab_size": vocabulary,
     }
-    keys |= {key: float(getattr(config, name)) for key, name in family.floats.items()}
-    if family.rope:
+    keys |= {key: float(getattr(config, name)) for key, name in form.floats.items()}
+    if form.rope:
         keys |= {"rope.dimension_count": shape.head_size, **rope_keys(config)}
-    if family.windowed:
+    if form.windowed:
         keys |= _window_keys(config)
-    if family.softcap and config.final_logit_softcapping:
+    if form.softcap and config.final_logit_softcapping:
         keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
     return keys
 
@@ -113,7 +112,7 @@ def rope_factors(config: PretrainedConfig, head_size: int) -> Tensor | None:
     return plain / scaled
 
 
-def query_factor(config: PretrainedConfig, shape: Shape) -> float:
+def query_factor(config: PretrainedConfig, shape: GgufShape) -> float:
     """What Gemma 3's query norm is multiplied by, where its softmax scale is not llama.cpp's own."""
     scalar = getattr(config, "query_pre_attn_scalar", None)
     if scalar is None:
@@ -123,12 +122,12 @@ def query_factor(config: PretrainedConfig, shape: Shape) -> float:
     return (assumed / scalar) ** 0.5
 
 
-def check_settings(family: Family, config: PretrainedConfig) -> None:
+def check_settings(form: GgufForm, config: PretrainedConfig) -> None:
     """Raises ExportError for a setting, known from ``config.json`` alone, that llama.cpp does not compute."""
-    activation = getattr(config, family.activation["key"])
+    activation = getattr(config, form.activation.key)
     refused = {
-        f"{family.activation['key']} is {activation!r}, not {family.activation['value']!r}": (
-            activation != family.activation["value"]
+        f"{form.activation.key} is {activation!r}, not {form.activation.value!r}": (
+            activation != form.activation.value
         ),
         "attn_logit_softcapping is set": getattr(config, "attn_logit_softcapping", None),
         "scale_attn_by_inverse_layer_idx is set": getattr(config, "scale_attn_by_inverse_layer_idx", False),
@@ -136,30 +135,41 @@ def check_settings(family: Family, config: PretrainedConfig) -> None:
         "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", False),
     }
     if found := [fault for fault, is_so in refused.items() if is_so]:
-        raise ExportError(f"config.json: {found[0]}: llama.cpp's {family.arch} does not compute it")
-    if family.rope:
+        raise ExportError(f"config.json: {found[0]}: llama.cpp's {form.arch} does not compute it")
+    if form.rope:
         rope_keys(config)
-        if _full_rope(config).get("rope_type") == "llama3" and family.arch not in PAIRED:
-            raise ExportError(f"config.json: rope_type 'llama3' is not computed by llama.cpp's {family.arch}")
-    if family.windowed:
+        if _full_rope(config).get("rope_type") == "llama3" and not form.rope_factors:
+            raise ExportError(f"config.json: rope_type 'llama3' is not computed by llama.cpp's {form.arch}")
+    if form.unrotated:
+        _check_unrotated(form, getattr(config, form.unrotated.key))
+    if form.windowed:
         _window_keys(config)
 
 
-def context_length(family: Family, config: PretrainedConfig) -> int:
+def _check_unrotated(form: GgufForm, rotated: list[int]) -> None:
+    every = form.unrotated.every
+    if rotated != [int((layer + 1) % every != 0) for layer in range(len(rotated))]:
+        raise ExportError(
+            f"config.json: {form.unrotated.key} is {rotated}: llama.cpp's {form.arch} leaves rotary positions out of "
+            f"every layer {every} and of no other"
+        )
+
+
+def context_length(form: GgufForm, config: PretrainedConfig) -> int:
     """Positions that behave as in PyTorch: a window that llama.cpp does not know ends them."""
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
-    windowed = window and not family.windowed and (kinds is None or "sliding_attention" in kinds)
+    windowed = window and not form.windowed and (kinds is None or "sliding_attention" in kinds)
     return min(config.max_position_embeddings, window) if windowed else config.max_position_embeddings
 
 
-def shorter_context(family: Family, config: PretrainedConfig) -> str | None:
+def shorter_context(form: GgufForm, config: PretrainedConfig) -> str | None:
     """What to say where the file's context is shorter than the model's."""
-    length = context_length(family, config)
+    length = context_length(form, config)
     if length == config.max_position_embeddings:
         return None
     return (
-        f"llama.cpp's {family.arch} has no sliding window: the GGUF file's context ends with the window, at {length} "
+        f"llama.cpp's {form.arch} has no sliding window: the GGUF file's context ends with the window, at {length} "
         f"tokens (the folder's at {config.max_position_embeddings}), and files are compared within it"
     )
 

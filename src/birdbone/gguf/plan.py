@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +15,18 @@ from transformers import PretrainedConfig
 from birdbone.algo.budget import Option, summed
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
-from birdbone.gguf.families import PAIRED, Family, family_of
-from birdbone.gguf.keys import Shape, architecture_name, model_keys, query_factor, rope_factors, shape_of
-from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.gguf.keys import GgufShape, architecture_name, gguf_shape, model_keys, query_factor, rope_factors
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import Family
 from birdbone.model.folder import beyond
+from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
 
 FLOATS = {"F32": torch.float32, "F16": torch.float16}
 
 
 @dataclass
-class Plan:
+class FilePlan:
     """What goes into a file: names, types and bytes of every tensor."""
 
     checkpoint: Checkpoint
@@ -32,18 +34,15 @@ class Plan:
     packed: dict[str, tuple[str, Any]]
     default_type: str
     family: Family = field(init=False)
-    architecture: Architecture = field(init=False)
     config: PretrainedConfig = field(init=False)
-    shape: Shape = field(init=False)
+    shape: GgufShape = field(init=False)
     arch: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.family = family_of(self.checkpoint.config)
-        self.architecture = architecture_of(self.checkpoint.config)
+        self.family = self.checkpoint.layout.family
         self.config = hf_config(self.checkpoint.config)
-        self.shape = shape_of(self.checkpoint)
-        heads = self.architecture.heads(self.checkpoint.config)
-        self.arch = architecture_name(self.family, self.shape, heads)
+        self.shape = gguf_shape(self.checkpoint)
+        self.arch = architecture_name(self.family.gguf, self.shape, self.checkpoint.layout.blocks[0].heads)
         unknown = sorted((self.types.keys() | self.packed.keys()) - self.checkpoint.weights.keys())
         if unknown:
             raise ExportError(f"types or packed name {unknown[0]}, which the model does not have")
@@ -54,33 +53,23 @@ class Plan:
     @property
     def vocabulary(self) -> int:
         """Rows of the embedding."""
-        return self.checkpoint.weights[f"{self.architecture.embedding}.weight"].shape[0]
+        return self.checkpoint.weights[self.checkpoint.layout.embedding].shape[0]
 
     def keys(self) -> dict[str, Any]:
         """Every key of the architecture."""
-        return model_keys(self.arch, self.family, self.config, self.shape, self.vocabulary)
+        return model_keys(self.arch, self.family.gguf, self.config, self.shape, self.vocabulary)
 
     def factors(self) -> Tensor | None:
         """Divisors of the rotary frequencies, where the model has any."""
-        return rope_factors(self.config, self.shape.head_size) if self.family.rope else None
+        return rope_factors(self.config, self.shape.head_size) if self.family.gguf.rope else None
 
     def names(self) -> dict[str, list[str]]:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
-        modules = dict(self.family.modules)
-        for layer in range(self.checkpoint.layers):
-            modules |= {
-                self.architecture.part(layer, part): f"blk.{layer}.{name}" for part, name in self.family.block.items()
-            }
-        names: dict[str, list[str]] = {}
-        for module, name in modules.items():
-            for suffix in ("weight", "bias"):
-                if f"{module}.{suffix}" in self.checkpoint.weights:
-                    names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+        names = tensor_names(self.checkpoint.layout, self.checkpoint.weights, self.arch)
         lost = sorted(self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts})
         if lost:
             raise ExportError(
-                f"{lost[0]} has no name in llama.cpp's {self.arch}: "
-                f"describe it in src/birdbone/gguf/{self.family.name}.yml"
+                f"{lost[0]} has no name in llama.cpp's {self.arch}: describe it under gguf in {self.family.file}"
             )
         return names
 
@@ -89,7 +78,7 @@ class Plan:
         asked = {self._kind(part) for part in parts}
         if len(asked) > 1:
             raise ExportError(f"{name} joins {', '.join(parts)}, which need one type, not {sorted(asked)}")
-        if name.removesuffix(".weight") in self.family.float32 and parts[0] not in self.packed:
+        if name.removesuffix(".weight") in self.family.gguf.float32 and parts[0] not in self.packed:
             return "F32"
         return asked.pop()
 
@@ -122,22 +111,44 @@ class Plan:
 
     def _permuted(self, part: str, rows: Tensor) -> Tensor:
         """Rotary pairs side by side, where this architecture wants them: each head's rows reordered."""
-        turned = tuple(self.architecture.attention[which] for which in ("query", "key"))
-        if self.arch not in PAIRED or not part.rpartition(".")[0].endswith(turned):
+        turned = (self.family.attention.query, self.family.attention.key)
+        if not self.family.gguf.pairs(self.arch) or not part.rpartition(".")[0].endswith(turned):
             return rows
         heads = rows.shape[0] // self.shape.head_size
         return rows.reshape(heads, 2, self.shape.head_size // 2, -1).transpose(1, 2).reshape(rows.shape)
 
     def _shifted(self, part: str, weight: Tensor) -> Tensor:
-        if not self.family.norm_shift or not part.endswith("norm.weight"):
+        offset = self.family.norms.offset
+        if not offset or not part.endswith("norm.weight"):
             return weight
         factor = query_factor(self.config, self.shape) if part.endswith("q_norm.weight") else 1.0
-        return (weight + self.family.norm_shift) * factor
+        return (weight + offset) * factor
+
+
+def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = None) -> dict[str, list[str]]:
+    """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order.
+
+    arch: llama.cpp's architecture; the family's own where none is given.
+    """
+    form = layout.family.gguf
+    modules = dict(form.modules)
+    for block in layout.blocks:
+        parts = form.names(arch or form.arch)
+        modules |= {block.part(part): f"blk.{block.layer}.{name}" for part, name in parts.items()}
+    names: dict[str, list[str]] = {}
+    for module, name in modules.items():
+        for suffix in ("weight", "bias"):
+            if f"{module}.{suffix}" in tensors:
+                names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+    head = f"{form.modules[layout.family.head]}.weight"
+    if form.own_head:
+        names.setdefault(head, [layout.embedding])
+    return names
 
 
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:
     """GGUF name -> the canonical weights that it joins: they need one type."""
-    return Plan(checkpoint, {}, {}, "F16").names()
+    return FilePlan(checkpoint, {}, {}, "F16").names()
 
 
 def beyond_half(checkpoint: Checkpoint) -> dict[str, str]:
@@ -151,8 +162,14 @@ def priced_together(
 ) -> tuple[dict[str, list[Option]], dict[str, list[str]]]:
     """Options of tensors that are one in the file, summed under the first one's name, and the members of each."""
     groups = [[n for n in parts if n in options] for parts in joined(checkpoint).values()]
-    members = {parts[0]: parts for parts in groups if parts}
-    return {first: summed([options[n] for n in parts]) for first, parts in members.items()}, members
+    groups = [parts for parts in groups if parts]
+    members = {parts[0]: parts for parts in groups}
+    together = {first: summed([options[n] for n in parts]) for first, parts in members.items()}
+    copies = Counter(parts[0] for parts in groups)
+    return {
+        first: [option._replace(bytes=option.bytes * copies[first]) for option in own]
+        for first, own in together.items()
+    }, members
 
 
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:

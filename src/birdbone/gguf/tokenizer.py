@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from birdbone.errors import ExportError
 from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
-from birdbone.sources.generation import OTHER_ENDS, end_tokens, sampling_keys
+from birdbone.model.generation import OTHER_ENDS, end_tokens, sampling_keys
 
 SPACE = "\u2581"
 SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}

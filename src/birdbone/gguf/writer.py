@@ -22,10 +22,10 @@ from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.keys import shorter_context
-from birdbone.gguf.plan import Plan
+from birdbone.gguf.plan import FilePlan
 from birdbone.gguf.tokenizer import PROBES, Vocabulary, read_vocabulary
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.sources.generation import OTHER_ENDS
+from birdbone.model.generation import OTHER_ENDS
 
 BYTES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}
 FACTORS = "rope_freqs.weight"
@@ -37,7 +37,7 @@ log = logging.getLogger("birdbone")
 
 
 class Contents(Protocol):
-    """What a file holds: ``Plan`` for dense models, ``MixturePlan`` for mixtures."""
+    """What a file holds: ``FilePlan`` for dense models, ``MixturePlan`` for mixtures."""
 
     arch: str
 
@@ -69,7 +69,7 @@ def write_gguf(
     metadata: ``general.*`` keys, such as name, license, description.
     Raises ExportError when llama.cpp has no form for the model or splits text differently.
     """
-    plan = Plan(checkpoint, dict(types or {}), dict(packed or {}), default_type.upper())
+    plan = FilePlan(checkpoint, dict(types or {}), dict(packed or {}), default_type.upper())
     return write_plan(path, plan, tokenizer_folder, metadata)
 
 
@@ -79,7 +79,7 @@ def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]
 
     Says in the log what the file cannot hold: positions past a window that llama.cpp does not know, further end tokens.
     """
-    plan = Plan(checkpoint, {}, {}, "F16")
+    plan = FilePlan(checkpoint, {}, {}, "F16")
     vocabulary = read_vocabulary(tokenizer_folder, plan.vocabulary)
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "form.gguf"
@@ -88,7 +88,7 @@ def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]
         told = len(OTHER_ENDS) + 1
         if len(vocabulary.ends) > told and (lost := set(vocabulary.ends) - llamacpp.end_tokens(path)):
             log.warning("the GGUF file will not stop at tokens %s: it has keys for %d end tokens", sorted(lost), told)
-    if said := shorter_context(plan.family, plan.config):
+    if said := shorter_context(plan.family.gguf, plan.config):
         log.warning(said)
     return {"architecture": plan.arch, "tokenizer": vocabulary.keys["ggml.pre"], **plan.keys()}
 

@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from birdbone.errors import BirdboneError, ConfigError
-from birdbone.git.changes import ABSENT, Change, changes, config_text
 from birdbone.git.repository import commit, git, top
+from birdbone.run.changes import ABSENT, Change, changes, config_text
 from birdbone.run.config import ProfileLoader
 
 __all__ = ["ABSENT", "Change", "changes", "config_text", "resolved", "restore", "uncommitted"]

@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 from yaml import YAMLError
 
 from birdbone.datasets.atomic import json_digest
-from birdbone.diff.records import Tracked, tracked_model
 from birdbone.errors import BirdboneError
 from birdbone.git import repository
-from birdbone.git.merges import LOCK, ONE_SIDE, mixed, other_sides
+from birdbone.git.lock import LOCK, Tracked, tracked_model
+from birdbone.git.merges import ONE_SIDE, mixed, other_sides
 from birdbone.git.notebooks import is_clean
 from birdbone.git.pickles import pickle_reason
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
-from birdbone.diff.records import tracked_model
 from birdbone.git import repository
+from birdbone.git.lock import LOCK, tracked_model
 
-LOCK = "dvc.lock"
 GITHEAD = re.compile(r"GITHEAD_([0-9a-f]{40,64})")
 ONE_SIDE = (
     f"take one side's run whole: git checkout HEAD -- {LOCK} data conf (yours) or git checkout MERGE_HEAD -- {LOCK} "

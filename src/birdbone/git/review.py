@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,11 +23,11 @@ class Review:
     problems: list[str]
 
 
-def review(root: Path, base: str, verify: Callable[[Path, str], str | None] | None = None) -> Review:
+def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Review:
     """Examine what the commits since the base add. The bundles' files are those of the working tree.
 
-    base: a revision; where git does not know it, the last commit alone is examined. verify: says what is wrong with
-    a bundle of this id, None where nothing is; by default ``birdbone diff verify`` does.
+    base: a revision; where git does not know it, the last commit alone is examined. verify: what is wrong with the
+    bundle in a folder, None where nothing is.
     """
     start = base_of(root, base)
     problems = unbundled(root, start, "HEAD") + merges(root, start)
@@ -37,7 +35,8 @@ def review(root: Path, base: str, verify: Callable[[Path, str], str | None] | No
     reports = []
     for bundle in added(root, start):
         folder = root / "diffs" / bundle
-        problems += [f"bundle {bundle}: {said}" for said in _wrong(root, folder, verify or verified) if said]
+        faults = [verify(folder), rejected(folder / "metrics.json")]
+        problems += [f"bundle {bundle}: {fault}" for fault in faults if fault]
         report = folder / "report.md"
         reports.append(report.read_text().rstrip("\n") if report.is_file() else f"Bundle {bundle} has no report.md.")
     text = "\n\n".join(reports) or "No bundle is added: the accepted model is the same."
@@ -66,31 +65,17 @@ def added(root: Path, start: str) -> list[str]:
     return sorted(PurePosixPath(path).parent.name for path in new - old)
 
 
-def verified(root: Path, bundle: str) -> str | None:
-    """What ``birdbone diff verify`` finds wrong with a bundle; None where nothing."""
-    line = [sys.executable, "-c", "from birdbone.cli.main import main; main()", "diff", "verify", bundle]
-    done = subprocess.run(line, cwd=root, capture_output=True, text=True)
-    if done.returncode == 0:
-        return None
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return f"it does not verify: {said[-1].removeprefix('birdbone: ') if said else f'exit code {done.returncode}'}"
-
-
-def _wrong(root: Path, folder: Path, verify: Callable[[Path, str], str | None]) -> list[str | None]:
-    return [verify(root, folder.name), rejected(folder / "metrics.json")]
-
-
 def rejected(metrics: Path) -> str | None:
     """Why the verdict in a bundle's ``metrics.json`` does not let it pass; None where the guard accepted."""
     try:
-        found = json.loads(metrics.read_text())
-        verdict = found["verdict"]
+        figures = json.loads(metrics.read_text())
+        verdict = figures["verdict"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{metrics.name} gives no verdict ({type(error).__name__}): make the bundle again"
     if verdict == ACCEPTED:
         return None
-    change, limit, domain = (found.get(key) for key in ("worst_change", "limit", "worst_domain"))
-    known = isinstance(change, float | int) and isinstance(limit, float | int)
+    change, limit, domain = (figures.get(key) for key in ("worst_change", "limit", "worst_domain"))
+    measured = isinstance(change, float | int) and isinstance(limit, float | int)
     return f"the guard's verdict is {verdict!r}" + (
-        f": perplexity {change:+.1%} on {domain}, allowed {limit:.1%}" if known else ""
+        f": perplexity {change:+.1%} on {domain}, allowed {limit:.1%}" if measured else ""
     )

@@ -19,8 +19,8 @@ from birdbone.mixture.gguf import USED, write_mixture
 from birdbone.mixture.model import Mixture, set_active, stock_network
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.judging.evaluate import compare
-from birdbone.model.judging.judge import domains
 from birdbone.model.judging.reference import Reference
+from birdbone.text.texts import Domain
 
 EXACT_KL, EXACT_MEDIAN = 1e-7, 1e-6
 DENSE = "dense"
@@ -32,28 +32,32 @@ def shares(wanted: list[float], experts: int) -> list[int]:
 
 
 def quality(
-    network: nn.Module, reference: Reference, texts: dict[str, Tensor], tokens: int, random_seed: int, label: str
+    network: nn.Module, reference: Reference, domains: dict[str, Domain], tokens: int, random_seed: int, label: str
 ) -> dict:
     """Figures over all guard domains together, as ``domain_figures`` has them, and per domain under ``domains``.
 
     tokens: of each domain's windows, at most, each read as far as the network's context goes. Documents of
     different domains stay different documents.
     """
-    device, found, parts, places, first = next(network.parameters()).device, {}, [], [], 0
+    device = next(network.parameters()).device
+    figures = {}
+    parts = []
+    places = []
+    first = 0
     context = network.config.max_position_embeddings
-    for domain in domains(texts, "guard"):
-        name = f"guard.{domain}"
-        windows = texts[name][: max(2, tokens // texts[name].shape[1])]
-        documents = texts[f"{name}.documents"][: len(windows)].long()
-        windows = windows[:, :context]
-        seen = compare(network, partial(_within, reference, name, device, context), windows, f"{label}: {domain}")
+    for name, domain in domains.items():
+        part = domain.first(max(2, tokens // domain.windows.shape[1]))
+        documents = part.documents.long()
+        windows = part.windows[:, :context]
+        seed_logits = partial(_within, reference, name, device, context)
+        seen = compare(network, seed_logits, windows, f"{label}: {name}")
         scored = windows.shape[1] - 1
-        found[domain] = domain_figures(seen, documents, scored, random_seed)
+        figures[name] = domain_figures(seen, documents, scored, random_seed)
         parts.append(seen)
         places.append(documents + first)
         first += int(documents.max()) + 1
     pooled = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    return {**domain_figures(pooled, torch.cat(places), scored, random_seed), "domains": plain(found)}
+    return {**domain_figures(pooled, torch.cat(places), scored, random_seed), "domains": plain(figures)}
 
 
 def _within(reference: Reference, name: str, device: torch.device, context: int, rows: slice) -> Tensor:
@@ -66,7 +70,7 @@ def active_shares(
     counts: list[int],
     grouping: str,
     reference: Reference,
-    texts: dict[str, Tensor],
+    domains: dict[str, Domain],
     tokens: int,
     device: str,
     random_seed: int,
@@ -88,7 +92,7 @@ def active_shares(
             if active == experts and name != grouping:
                 continue
             set_active(network, active)
-            figures = quality(network, reference, texts, tokens, random_seed, f"{name}, {active} of {experts}")
+            figures = quality(network, reference, domains, tokens, random_seed, f"{name}, {active} of {experts}")
             of = grouping if name == "healed" else name
             rows.append(
                 {"grouping": of, "healed": name == "healed", "active": active, "share": active / experts, **figures}

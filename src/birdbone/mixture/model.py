@@ -15,17 +15,15 @@ from transformers import PretrainedConfig
 
 from birdbone.algo.mixture import TINY
 from birdbone.errors import ConfigError, UnsupportedArchitectureError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import hf_config
-from birdbone.model.pruning.removal import ffn_width
 
 SCALE = 2.0
 ROPES = ("default", "linear")
 
 
 @dataclass(frozen=True)
-class Shape:
+class ExpertShape:
     """How a layer is cut: ``experts`` of ``width`` nodes each and a shared one of ``shared`` nodes."""
 
     experts: int
@@ -48,7 +46,7 @@ class Mixture:
 
     dense: Checkpoint
     routers: list[Tensor]
-    shape: Shape
+    shape: ExpertShape
     active: int
     size: float = TINY
 
@@ -59,7 +57,7 @@ def check_family(checkpoint: Checkpoint) -> None:
     rope = getattr(hf_config(config), "rope_parameters", None) or {}
     biases = [n for n in checkpoint.weights if n.endswith(".bias")]
     faults = {
-        f"model_type is {config.get('model_type')!r}": architecture_of(config).name != "llama",
+        f"model_type is {config.get('model_type')!r}": checkpoint.layout.family.name != "llama",
         f"hidden_act is {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
         f"{biases[0]} is a bias" if biases else "": bool(biases),
         f"rope_type is {rope.get('rope_type')!r}": rope.get("rope_type", "default") not in ROPES,
@@ -71,7 +69,7 @@ def check_family(checkpoint: Checkpoint) -> None:
         )
 
 
-def shape_for(width: int, experts: int, shared_share: float, multiple: int = 1) -> Shape:
+def expert_shape(width: int, experts: int, shared_share: float, multiple: int = 1) -> ExpertShape:
     """Cut ``width`` nodes; glm4_moe wants a shared expert of a whole number of expert widths, at least one.
 
     multiple: that an expert's width has to be of, for its file's tensor type. Raises ConfigError naming
@@ -93,19 +91,18 @@ def shape_for(width: int, experts: int, shared_share: float, multiple: int = 1) 
             + f"; at this moe.split.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
         )
     each = width // parts
-    return Shape(experts, each, width - experts * each)
+    return ExpertShape(experts, each, width - experts * each)
 
 
 def mixture_of(
-    checkpoint: Checkpoint, orders: list[Tensor], routers: list[Tensor], shape: Shape, active: int
+    checkpoint: Checkpoint, orders: list[Tensor], routers: list[Tensor], shape: ExpertShape, active: int
 ) -> Mixture:
     """The mixture of an evenly wide checkpoint. orders: per layer the nodes [width], shared first, expert by expert."""
-    architecture, weights = architecture_of(checkpoint.config), {}
-    for layer, order in enumerate(orders):
-        for module in architecture.ffn_inputs(layer):
-            weights[f"{module}.weight"] = checkpoint.weights[f"{module}.weight"][order.long()]
-        name = f"{architecture.ffn_output(layer)}.weight"
-        weights[name] = checkpoint.weights[name][:, order.long()].contiguous()
+    weights: dict[str, Tensor] = {}
+    for block, order in zip(checkpoint.layout.blocks, orders, strict=True):
+        for name, axis in block.axes_of("ffn").items():
+            if name in checkpoint.weights:
+                weights[name] = checkpoint.weights[name].index_select(axis.dim, order.long())
     return Mixture(checkpoint.evolve(weights), routers, shape, active)
 
 
@@ -114,22 +111,23 @@ def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfi
     from transformers import Glm4MoeConfig
 
     dense, shape = hf_config(mixture.dense.config), mixture.shape
-    architecture, config = architecture_of(mixture.dense.config), mixture.dense.config
+    layout = mixture.dense.layout
+    block = layout.blocks[0]
     window = getattr(dense, "sliding_window", None)
     return Glm4MoeConfig(
         architectures=["Glm4MoeForCausalLM"],
         vocab_size=dense.vocab_size,
         hidden_size=dense.hidden_size,
-        intermediate_size=ffn_width(mixture.dense, 0),
+        intermediate_size=mixture.dense.count("ffn", 0),
         num_hidden_layers=dense.num_hidden_layers,
-        num_attention_heads=architecture.heads(config),
-        num_key_value_heads=architecture.kv_heads(config),
-        head_dim=architecture.head_size(config),
+        num_attention_heads=block.heads,
+        num_key_value_heads=block.kv_heads,
+        head_dim=block.head_size,
         hidden_act="silu",
         max_position_embeddings=min(dense.max_position_embeddings, window or dense.max_position_embeddings),
         initializer_range=dense.initializer_range,
         rms_norm_eps=dense.rms_norm_eps,
-        tie_word_embeddings=f"{architecture.head}.weight" not in mixture.dense.weights,
+        tie_word_embeddings=layout.head not in mixture.dense.weights,
         rope_parameters={**dense.rope_parameters, "partial_rotary_factor": 1.0},
         attention_bias=False,
         use_qk_norm=False,
@@ -151,12 +149,12 @@ def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfi
 
 def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
     """Every tensor under the stock class's own names."""
-    architecture, shape = architecture_of(mixture.dense.config), mixture.shape
+    shape = mixture.shape
     weights = dict(mixture.dense.weights)
-    for layer, router in enumerate(mixture.routers):
-        gate, up = (weights.pop(f"{m}.weight") for m in architecture.ffn_inputs(layer))
-        down = weights.pop(f"{architecture.ffn_output(layer)}.weight")
-        mlp = architecture.part(layer, "mlp")
+    for block, router in zip(mixture.dense.layout.blocks, mixture.routers, strict=True):
+        gate, up = (weights.pop(f"{module}.weight") for module in block.ffn_inputs)
+        down = weights.pop(f"{block.ffn_output}.weight")
+        mlp = block.ffn
         experts = [shape.expert(number) for number in range(shape.experts)]
         weights |= {
             f"{mlp}.shared_experts.gate_proj.weight": gate[: shape.shared],

@@ -9,7 +9,7 @@ from birdbone.report import numbers
 from birdbone.report.card import fenced, markdown
 from birdbone.report.chart_style import CONTROL, INK, OURS, PEER, SEED, dressed
 from birdbone.report.embed import rendered
-from birdbone.run.reproduce import again
+from birdbone.report.reproduce import again
 
 COLOURS = {"topology": SEED, "kmeans": CONTROL, "random": PEER}
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from birdbone.algo.mixture import chosen_experts
 from birdbone.mixture.model import Mixture
-from birdbone.model.architecture import architecture_of
 from birdbone.model.healing.trainable import Student
 from birdbone.model.network import build
 
@@ -37,12 +36,14 @@ def routing_student(mixture: Mixture, device: str) -> tuple[Student, Callable[[]
     def routers() -> list[Tensor]:
         return [(p.detach() * s).cpu() for p, s in zip(trained.values(), sizes, strict=True)]
 
-    return Student(network, trained, lambda: mixture.dense), routers
+    return Student(mixture.dense, network, trained, lambda: mixture.dense), routers
 
 
 def _switch(network: nn.Module, mixture: Mixture, layer: int, router: Callable[[Tensor], Tensor]) -> None:
     """Let a router decide which of a layer's neurons reach its outgoing projection."""
-    architecture, shape, seen = architecture_of(mixture.dense.config), mixture.shape, {}
+    block = mixture.dense.layout.blocks[layer]
+    shape = mixture.shape
+    seen: dict[str, Tensor] = {}
 
     def note(_, args: tuple) -> None:
         seen["x"] = args[0]
@@ -54,5 +55,5 @@ def _switch(network: nn.Module, mixture: Mixture, layer: int, router: Callable[[
         shared = chosen.new_ones(*chosen.shape[:-1], shape.shared)
         return (args[0] * torch.cat([shared, chosen.repeat_interleave(shape.width, -1)], -1),)
 
-    network.get_submodule(architecture.ffn_inputs(layer)[0]).register_forward_pre_hook(note)
-    network.get_submodule(architecture.ffn_output(layer)).register_forward_pre_hook(silence)
+    network.get_submodule(block.ffn_inputs[0]).register_forward_pre_hook(note)
+    network.get_submodule(block.ffn_output).register_forward_pre_hook(silence)

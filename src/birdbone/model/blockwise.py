@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from birdbone.model.architecture import Architecture
-from birdbone.model.network import blocks_of
+from birdbone.model.layout import Block, Layout
+from birdbone.model.network import blocks_of, device_of
 from birdbone.progress import track
 
 Batch = dict[str, Tensor]
@@ -38,23 +38,23 @@ class _Recorder(nn.Module):
 @torch.no_grad()
 def walk(
     network: nn.Module,
-    architecture: Architecture,
+    layout: Layout,
     windows: Tensor,
     label: str,
     batch: int = BATCH,
     settle: bool = False,
 ) -> Iterator[tuple[int, Iterator[Batch]]]:
-    """Yield (layer, batches); each batch maps the names of ``architecture.inputs_of(layer)`` to the
+    """Yield (layer, batches); each batch maps the names of the block's ``inputs`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.
 
     settle: the next block reads what this one gives once the caller is done with it, so that a change
     made to its weights meanwhile counts, for one more pass.
     """
-    hidden, arguments = block_inputs(network, architecture, windows.split(batch))
-    blocks = blocks_of(network, architecture)
+    hidden, arguments = block_inputs(network, layout, windows.split(batch))
+    blocks = blocks_of(network, layout)
     for layer in track(range(len(blocks)), label, unit="block"):
         calls = [a[layer] for a in arguments]
-        run = _run_block(network, blocks[layer], architecture, layer, hidden, calls, moves=not settle)
+        run = _run_block(network, blocks[layer], layout.blocks[layer], hidden, calls, moves=not settle)
         yield layer, run
         for _ in run:
             pass
@@ -64,22 +64,21 @@ def walk(
 
 
 @torch.no_grad()
-def block_inputs(
-    network: nn.Module, architecture: Architecture, batches: Sequence[Tensor]
-) -> tuple[list[Tensor], list[list]]:
+def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) -> tuple[list[Tensor], list[list]]:
     """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's other arguments."""
-    device = next(network.parameters()).device
-    hidden, arguments = [], []
+    device = device_of(network)
+    hidden: list[Tensor] = []
+    arguments: list[list] = []
     for ids in batches:
-        first, calls = _arguments(network, architecture, ids.to(device).long())
+        first, calls = _arguments(network, layout, ids.to(device).long())
         hidden.append(first)
         arguments.append(calls)
     return hidden, arguments
 
 
-def _arguments(network: nn.Module, architecture: Architecture, ids: Tensor) -> tuple[Tensor, list]:
+def _arguments(network: nn.Module, layout: Layout, ids: Tensor) -> tuple[Tensor, list]:
     """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs) each."""
-    blocks = blocks_of(network, architecture)
+    blocks = blocks_of(network, layout)
     originals = list(blocks)
     recorders = [_Recorder(block) for block in originals]
     try:
@@ -99,16 +98,15 @@ def block_output(block: nn.Module, hidden: Tensor, call: tuple) -> Tensor:
     return out[0] if isinstance(out, tuple) else out
 
 
-def _run_block(network, block, architecture, layer, hidden, arguments, moves) -> Iterator[Batch]:
+def _run_block(
+    network: nn.Module, module: nn.Module, block: Block, hidden: list[Tensor], arguments: list, moves: bool
+) -> Iterator[Batch]:
     for i, call in enumerate(arguments):
         seen: Batch = {}
-        handles = [
-            network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
-            for name in architecture.inputs_of(layer)
-        ]
+        handles = [network.get_submodule(name).register_forward_pre_hook(_note(seen, name)) for name in block.inputs]
         try:
             with torch.no_grad():
-                out = block_output(block, hidden[i], call)
+                out = block_output(module, hidden[i], call)
         finally:
             for handle in handles:
                 handle.remove()

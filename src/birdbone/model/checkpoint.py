@@ -11,10 +11,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from birdbone.model.layout import Layout, Nodes
+from birdbone.model.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -23,28 +27,33 @@ class Checkpoint:
 
     config: the seed's Hugging Face ``config.json`` as a dict; widths in it are the seed's.
     weights: canonical name -> tensor, narrow where nodes are gone. A tied head is left out.
-    masks: ``ffn.<layer>`` and ``kv.<layer>`` are bool over the *seed's* neurons and key-value
-        groups (1 = kept); ``weight.<name>`` is bool of the shape of that narrow weight.
+    masks: which of the seed's nodes, and of the weights left, are kept.
     source: the folder this state was read from, unchanged; None once anything was changed.
     """
 
     config: dict
     weights: dict[str, Tensor]
-    masks: dict[str, Tensor] = field(default_factory=dict)
+    masks: Masks = field(default_factory=Masks)
     source: Path | None = None
 
-    def evolve(
-        self,
-        weights: dict[str, Tensor] | None = None,
-        masks: dict[str, Tensor] | None = None,
-    ) -> Checkpoint:
+    def evolve(self, weights: dict[str, Tensor] | None = None, masks: Masks | None = None) -> Checkpoint:
         """A new state with these weights and masks laid over the present ones."""
-        return Checkpoint(self.config, {**self.weights, **(weights or {})}, {**self.masks, **(masks or {})})
+        return Checkpoint(self.config, {**self.weights, **(weights or {})}, self.masks | (masks or Masks()))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its parts by name, and where the nodes of each unit lie."""
+        return Layout(self.config)
 
     @property
     def layers(self) -> int:
         """Number of decoder blocks."""
-        return int(self.config.get("num_hidden_layers") or self.config["n_layer"])
+        return self.layout.layers
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every weight."""
+        return {name: tuple(weight.shape) for name, weight in self.weights.items()}
 
     @property
     def parameters(self) -> int:
@@ -52,18 +61,41 @@ class Checkpoint:
         return sum(w.numel() for w in self.weights.values())
 
     @property
+    def block_parameters(self) -> int:
+        """Weights inside the decoder blocks' linear layers (biases left out)."""
+        return self.layout.block_parameters(self.shapes)
+
+    @property
+    def macs_per_token(self) -> int:
+        """Multiply-accumulates per token in linear layers and the output head (attention's products left out)."""
+        return self.layout.macs_per_token(self.shapes, self.masks.masked)
+
+    def count(self, unit: str, layer: int) -> int:
+        """Nodes of a unit that are left in a layer."""
+        axes = self.layout.blocks[layer].axes_of(unit)
+        return next(axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights)
+
+    def counts(self, unit: str) -> list[int]:
+        """The same for every layer."""
+        return [self.count(unit, layer) for layer in range(self.layers)]
+
+    def cost(self, unit: str) -> int:
+        """Weights that go with one node of a unit."""
+        return self.layout.cost(unit, self.shapes)
+
+    def node_mask(self, nodes: Nodes) -> Tensor:
+        """Which of a layer's nodes are kept, bool over the seed's; all where none was ever removed."""
+        mask = self.masks.nodes.get(nodes)
+        return torch.ones(self.layout.count(nodes), dtype=torch.bool) if mask is None else mask
+
+    @property
     def digest(self) -> str:
         """SHA-256 over configuration, weights and masks; see ``tensors_digest``."""
         config = json.dumps(self.config, sort_keys=True, default=str).encode()
         outer = hashlib.sha256(config)
         outer.update(tensors_digest(self.weights).encode())
-        outer.update(tensors_digest(self.masks).encode())
+        outer.update(tensors_digest(self.masks.to_tensors()).encode())
         return outer.hexdigest()
-
-    def node_mask(self, kind: str, layer: int, width: int) -> Tensor:
-        """The ``ffn`` or ``kv`` mask of a layer; all kept where none was ever removed."""
-        found = self.masks.get(f"{kind}.{layer}")
-        return torch.ones(width, dtype=torch.bool) if found is None else found
 
 
 def tensor_digest(tensor: Tensor) -> str:

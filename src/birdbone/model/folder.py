@@ -14,10 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from birdbone.errors import ExportError
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import hf_config, stock_state
-from birdbone.model.pruning.removal import ffn_width, kv_groups
+from birdbone.model.pruning.removal import padded
 
 
 def write_folder(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> dict:
@@ -62,55 +61,6 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     for file in sorted(source.iterdir()):
         if file.is_file() and file.name != "manifest.json":
             (folder / file.name).write_bytes(file.read_bytes())
-
-
-def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
-    """The checkpoint at one width for all layers, its configuration saying so; masks dropped."""
-    architecture = architecture_of(checkpoint.config)
-    layers = range(checkpoint.layers)
-    width = max(ffn_width(checkpoint, i) for i in layers)
-    most = max(kv_groups(checkpoint, i) for i in layers)
-    if "width_default" in architecture.ffn:
-        most = architecture.kv_heads(checkpoint.config)
-    size = architecture.head_size(checkpoint.config)
-    shared = architecture.heads(checkpoint.config) // architecture.kv_heads(checkpoint.config)
-    weights = {}
-    for layer in layers:
-        query, key, value, out = architecture.linears(layer)[:4]
-        rows = {
-            **dict.fromkeys(architecture.ffn_inputs(layer), width),
-            query: most * size * shared,
-            key: most * size,
-            value: most * size,
-        }
-        for name, count in rows.items():
-            for kind in ("weight", "bias"):
-                _pad(checkpoint, f"{name}.{kind}", 0, count, weights)
-        _pad(checkpoint, f"{architecture.ffn_output(layer)}.weight", 1, width, weights)
-        _pad(checkpoint, f"{out}.weight", 1, most * size * shared, weights)
-    config = {**checkpoint.config, architecture.ffn["width"]: width, **_heads(architecture, most, shared)}
-    config["tie_word_embeddings"] = f"{architecture.head}.weight" not in checkpoint.weights
-    if architecture.head_size(config) != size:
-        config["head_dim"] = size
-    return Checkpoint(config, {**checkpoint.weights, **weights}), {
-        "ffn_width": width,
-        "kv_groups": most,
-        "padded": bool(weights),
-    }
-
-
-def _heads(architecture: Architecture, groups: int, shared: int) -> dict:
-    found = {architecture.attention["heads"]: groups * shared}
-    return found | {architecture.attention["kv_heads"]: groups}
-
-
-def _pad(checkpoint: Checkpoint, name: str, dim: int, count: int, into: dict[str, Tensor]) -> None:
-    weight = checkpoint.weights.get(name)
-    if weight is None or weight.shape[dim] == count:
-        return
-    shape = list(weight.shape)
-    shape[dim] = count - weight.shape[dim]
-    into[name] = torch.cat([weight, weight.new_zeros(shape)], dim)
 
 
 def _class_name(config) -> str:

@@ -7,16 +7,18 @@ one kind of weight: [out, in].
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
-from birdbone.errors import NumericalError, SourceError
-from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.errors import NumericalError, SourceError, UnsupportedArchitectureError
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.ignorable import ignorable
+from birdbone.model.layout import Block, Layout
 from birdbone.model.streaming import stream, too_large
-from birdbone.sources.fitting import ignorable
 
 
 class Fused(nn.Module):
@@ -54,8 +56,24 @@ def canonical_shapes(config: dict) -> dict[str, tuple[int, ...]]:
     """The same by canonical names: split, turned to [out, in]."""
     with torch.device("meta"):
         network = stock_network(config)
-        _to_linear(network, architecture_of(config))
+        _to_linear(network, Layout(config))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def check_described(config: dict) -> None:
+    """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file and tensor."""
+    layout = Layout(config)
+    family = layout.family
+    held = {name.rpartition(".")[0]: name for name in canonical_shapes(config)}
+    described = {family.embedding, family.final_norm, family.head, *family.gguf.modules}
+    for block in layout.blocks:
+        described |= {*block.linears, *block.norms}
+    for module in held.keys() - described:
+        raise UnsupportedArchitectureError(
+            f"{family.file} does not say what {held[module]} is: describe it there, a norm under norms or head_norms"
+        )
+    for module in described - held.keys():
+        raise UnsupportedArchitectureError(f"{family.file} names {module}, which {config['model_type']} does not have")
 
 
 def build(
@@ -67,29 +85,31 @@ def build(
     the checkpoint's own and visit the device one at a time (see ``streaming``); None: where the device is too small.
     Raises SourceError when weights are missing or do not fit the architecture.
     """
-    architecture = architecture_of(checkpoint.config)
+    layout = checkpoint.layout
     with torch.device("meta"):
         network = stock_network(checkpoint.config, dtype)
-    _to_linear(network, architecture)
-    _narrow(network, checkpoint, architecture)
+    _to_linear(network, layout)
+    _narrow(network, checkpoint)
     if streamed is None:
         streamed = too_large(checkpoint.parameters * dtype.itemsize, device)
-    stays = f"{architecture.blocks}." if streamed else None
+    stays = f"{layout.family.blocks}." if streamed else None
     weights = {
         n: w if stays and n.startswith(stays) else w.to(device=device, dtype=dtype)
         for n, w in checkpoint.weights.items()
     }
-    tied = f"{architecture.head}.weight" not in weights
+    tied = layout.head not in weights
     if tied:
-        weights[f"{architecture.head}.weight"] = weights[f"{architecture.embedding}.weight"]
+        weights[layout.head] = weights[layout.embedding]
     missing, unexpected = network.load_state_dict(weights, strict=False, assign=True)
     if missing or unexpected:
-        raise SourceError(f"weights do not fit {architecture.name}: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise SourceError(
+            f"weights do not fit {layout.family.name}: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
     if tied:
         network.get_output_embeddings().weight = network.get_input_embeddings().weight
     _fill_buffers(network, network.config, device)
     if streamed:
-        stream(blocks_of(network, architecture), device, dtype)
+        stream(blocks_of(network, layout), device, dtype)
     network.requires_grad_(False)
     return network.eval()
 
@@ -104,8 +124,9 @@ def as_checkpoint(weights: dict[str, Tensor], config: dict) -> Checkpoint:
     """A checkpoint of canonical weights. They decide of the head: one equal to the embedding is left out, and the
     configuration's ``tie_word_embeddings`` says what is.
     """
-    weights = _without_tied_head(weights, architecture_of(config))
-    tied = f"{architecture_of(config).head}.weight" not in weights
+    layout = Layout(config)
+    weights = _without_tied_head(weights, layout)
+    tied = layout.head not in weights
     return Checkpoint({**config, "tie_word_embeddings": tied}, weights)
 
 
@@ -120,7 +141,7 @@ def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch
     ``state`` is emptied on the way, so that two copies never stand side by side where nobody else holds the first.
     Raises NumericalError naming the first tensor that holds NaN or infinity.
     """
-    architecture = architecture_of(config)
+    layout = Layout(config)
     out: dict[str, Tensor] = {}
     for name in list(state):
         tensor = state.pop(name)
@@ -129,78 +150,90 @@ def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch
         tensor = tensor.to(dtype)
         if not torch.isfinite(tensor).all():
             raise NumericalError(f"tensor {name} holds NaN or infinite values: the model file is damaged")
-        module, _, kind = name.rpartition(".")
-        if module.endswith(architecture.transposed) and architecture.transposed and kind == "weight":
+        module, _, suffix = name.rpartition(".")
+        if module in layout.transposed and suffix == "weight":
             tensor = tensor.T
-        fused = next((f for f in architecture.fused if module.endswith(f)), None)
-        parts = architecture.fused.get(fused, ())
-        names = [f"{module.removesuffix(fused)}{part}.{kind}" for part in parts] if parts else [name]
-        for part_name, part in zip(names, tensor.chunk(len(names)), strict=True):
-            out[part_name] = part.contiguous().clone()
-    return _without_tied_head(out, architecture)
+        if module not in layout.fused:
+            out[name] = tensor.contiguous().clone()
+            continue
+        parts = layout.fused[module]
+        for part, rows in zip(parts, tensor.split(list(parts.values())), strict=True):
+            out[f"{part}.{suffix}"] = rows.contiguous().clone()
+    return _without_tied_head(out, layout)
 
 
 def stock_state(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The inverse of ``canonical``: names and layouts of the stock transformers class."""
-    architecture = architecture_of(checkpoint.config)
     weights = dict(checkpoint.weights)
-    for layer in range(checkpoint.layers):
-        for fused, parts in architecture.fused.items():
-            for kind in ("weight", "bias"):
-                names = [f"{architecture.part(layer, part)}.{kind}" for part in parts]
-                if names[0] in weights:
-                    weights[f"{architecture.part(layer, fused)}.{kind}"] = torch.cat(
-                        [weights.pop(name) for name in names]
-                    )
-        for turned in architecture.transposed:
-            name = f"{architecture.part(layer, turned)}.weight"
-            weights[name] = weights[name].T.contiguous()
+    for stored, parts in checkpoint.layout.fused.items():
+        for suffix in ("weight", "bias"):
+            names = [f"{part}.{suffix}" for part in parts]
+            if names[0] in weights:
+                weights[f"{stored}.{suffix}"] = torch.cat([weights.pop(name) for name in names])
+    for module in checkpoint.layout.transposed:
+        weights[f"{module}.weight"] = weights[f"{module}.weight"].T.contiguous()
     return weights
 
 
-def blocks_of(network: nn.Module, architecture: Architecture) -> nn.ModuleList:
+def blocks_of(network: nn.Module, layout: Layout) -> nn.ModuleList:
     """The list of decoder blocks."""
-    return network.get_submodule(architecture.blocks)
+    return network.get_submodule(layout.family.blocks)
 
 
-def _without_tied_head(weights: dict[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
-    if head not in weights or not same(weights[head], weights[embedding]):
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device
+
+
+def _without_tied_head(weights: dict[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    if layout.head not in weights or not same(weights[layout.head], weights[layout.embedding]):
         return weights
-    return {name: weight for name, weight in weights.items() if name != head}
+    return {name: weight for name, weight in weights.items() if name != layout.head}
 
 
-def _to_linear(network: nn.Module, architecture: Architecture) -> None:
+def _to_linear(network: nn.Module, layout: Layout) -> None:
+    """Plain linear layers in place of turned and fused ones."""
     for name, module in list(network.named_modules()):
-        if not isinstance(module, Conv1D):
+        parts = layout.fused.get(name)
+        if not isinstance(module, Conv1D) and parts is None:
             continue
-        out_features, in_features = module.weight.shape[1], module.weight.shape[0]
-        fused = next((f for f in architecture.fused if name.endswith(f)), None)
-        if fused is None:
-            replacement = nn.Linear(in_features, out_features, device="meta")
+        columns, rows = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]
+        bias = module.bias is not None
+        if parts is None:
+            replacement: nn.Module = nn.Linear(columns, rows, bias, device="meta")
         else:
-            parts = [p.rpartition(".")[2] for p in architecture.fused[fused]]
-            size = out_features // len(parts)
-            replacement = Fused({p: nn.Linear(in_features, size, device="meta") for p in parts})
+            own = {part.rpartition(".")[2]: size for part, size in parts.items()}
+            replacement = Fused({part: nn.Linear(columns, size, bias, device="meta") for part, size in own.items()})
         network.set_submodule(name, replacement)
 
 
-def _narrow(network: nn.Module, checkpoint: Checkpoint, architecture: Architecture) -> None:
-    """Give every linear layer the shape of its weight, and tell attention its head count."""
-    for layer in range(checkpoint.layers):
-        for name in architecture.linears(layer):
-            module = network.get_submodule(name)
-            weight = checkpoint.weights.get(f"{name}.weight")
-            if weight is None or weight.shape == module.weight.shape:
+def _narrow(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give every tensor that nodes were cut from the shape of its weight, and tell attention its head count."""
+    for block in checkpoint.layout.blocks:
+        for name in block.axes:
+            module, _, suffix = name.rpartition(".")
+            place = network.get_submodule(module)
+            weight = checkpoint.weights.get(name)
+            if weight is None or weight.shape == getattr(place, suffix).shape:
                 continue
-            module.out_features, module.in_features = weight.shape
-            module.weight = nn.Parameter(torch.empty(weight.shape, device="meta"))
-            if module.bias is not None:
-                module.bias = nn.Parameter(torch.empty(weight.shape[0], device="meta"))
-        attention = network.get_submodule(architecture.attention_part(layer, "output").rpartition(".")[0])
-        if hasattr(attention, "split_size"):
-            query = network.get_submodule(architecture.attention_part(layer, "query"))
-            attention.split_size = query.out_features
+            setattr(place, suffix, nn.Parameter(torch.empty(weight.shape, device="meta")))
+            if weight.dim() == 2:
+                place.out_features, place.in_features = weight.shape
+        _tell_heads(network, block, checkpoint.count("kv", block.layer))
+
+
+def _tell_heads(network: nn.Module, block: Block, groups: int) -> None:
+    """Attention that cuts a fused projection apart does so by the configuration's heads: give it its own."""
+    if groups == block.kv_heads or not isinstance(network.get_submodule(block.query.rpartition(".")[0]), Fused):
+        return
+    attention = network.get_submodule(block.attention)
+    heads = groups * (block.heads // block.kv_heads)
+    if hasattr(attention, "split_size"):
+        attention.split_size = heads * block.head_size
+    if hasattr(attention, "num_key_value_heads"):
+        attention.num_key_value_heads = groups
+        attention.config = copy.copy(attention.config)
+        attention.config.num_attention_heads = heads
 
 
 def _fill_buffers(network: nn.Module, config: AutoConfig, device: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from birdbone.model.architecture import architecture_of
+import torch
+
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, node_masks
+from birdbone.model.layout import Nodes
+from birdbone.model.scores import Scores
 from birdbone.report.data import (
     Canaries,
     Domain,
@@ -21,7 +22,7 @@ from birdbone.report.data import (
     Wave,
 )
 from birdbone.report.figures import bin_shares
-from birdbone.run.reproduce import again
+from birdbone.report.reproduce import again
 
 QUANTILES = 21
 BINS = 64
@@ -32,23 +33,17 @@ def assemble(
     seed_metrics: dict,
     control: dict,
     quantize_report: dict,
-    referee: dict,
-    speed: dict,
     files: dict,
     files_speed: dict,
     final: dict,
     topology: dict,
-    scores: dict[str, Tensor],
+    scores: Scores,
     accepted: Checkpoint,
     parameters: dict,
     command: str,
-    **waves: dict,
+    waves: Sequence[dict],
 ) -> ReportData:
-    """Everything measured, in the report's own words; waves: ``wave_<i>_<report>``."""
-    numbered = {
-        i: {k.removeprefix(f"wave_{i}_"): v for k, v in waves.items() if k.startswith(f"wave_{i}_")}
-        for i in range(1, parameters["waves"] + 1)
-    }
+    """Everything measured, in the report's own words; waves: their reports, in order."""
     passed = final["accepted"] and quantize_report["accepted"] and quantize_report["target_reached"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
@@ -69,18 +64,18 @@ def assemble(
         domains=_domains(final, control, parameters),
         parameters_seed=about["parameters"],
         parameters_left=accepted.parameters,
-        target=max(w["prune_report"].get("target_sparsity", parameters["target_sparsity"]) for w in numbered.values()),
+        target=max(w["prune"].get("target_sparsity", parameters["target_sparsity"]) for w in waves),
         reached=sparsity,
         kl=_mean(final, "kl"),
         top1=_mean(final, "top1"),
         canaries=_canaries(seed_metrics, control, final),
-        waves=[wave_row(i, w) for i, w in numbered.items()],
-        healing=_healing(numbered),
-        healing_checks=_checks(numbered),
+        waves=[wave_row(wave) for wave in waves],
+        healing=_healing(waves),
+        healing_checks=_checks(waves),
         layers=_layers(accepted, quantize_report),
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
         generations=final["generations"],
-        notes=_notes(about, numbered, quantize_report, control, parameters),
+        notes=_notes(waves, quantize_report, control),
         settings=dict(sorted(parameters.items())),
         digests={"seed": about["digest"], "accepted model": accepted.digest},
         reproduce=again(command, about["digest"]),
@@ -166,15 +161,16 @@ def _canaries(seed_metrics: dict, control: dict, final: dict) -> list[Canaries]:
     return rows
 
 
-def wave_row(number: int, reports: dict) -> Wave:
-    """One wave from its reports."""
-    verdict, pruned = reports["verdict"], reports["prune_report"]
+def wave_row(report: dict) -> Wave:
+    """One wave from its report."""
+    verdict = report["verdict"]
+    pruned = report["prune"]
     row: Wave = {
-        "wave": number,
+        "wave": report["wave"],
         "verdict": verdict["status"],
         "reached": verdict["sparsity"],
         "nodes_left": sum(verdict["ffn_widths"]) + sum(verdict["kv_groups"]),
-        "note": _wave_note(reports),
+        "note": _wave_note(report),
     }
     if "target_sparsity" in pruned:
         row["asked"] = pruned["target_sparsity"]
@@ -188,8 +184,9 @@ def wave_row(number: int, reports: dict) -> Wave:
     return row
 
 
-def _wave_note(reports: dict) -> str:
-    pruned, regrown = reports["prune_report"], reports["regrow_report"]
+def _wave_note(report: dict) -> str:
+    pruned = report["prune"]
+    regrown = report["regrow"]
     parts = []
     if removed := pruned.get("removed"):
         parts.append(
@@ -197,45 +194,52 @@ def _wave_note(reports: dict) -> str:
         )
     if returned := regrown.get("returned"):
         parts.append(f"{sum(returned.values())} neurons regrown")
-    parts += _fallen(reports["verdict"].get("tasks_lost", {}))
-    return "; ".join(parts + [r["why"] for r in (pruned,) if r.get("why")])
+    parts += _fallen(report["verdict"].get("tasks_lost", {}))
+    return "; ".join(parts + [pruned["why"]] if pruned.get("why") else parts)
 
 
 def _fallen(lost: dict[str, float]) -> list[str]:
-    return [f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()]
-
-
-def _healing(numbered: dict[int, dict]) -> list[HealingStep]:
     return [
-        {"wave": i, "step": row["step"], "loss": row["loss"], "kl": row["kl"], "cross_entropy": row["ce"]}
-        for i, w in numbered.items()
-        for row in w["heal_report"].get("curve", [])
+        f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()
     ]
 
 
-def _checks(numbered: dict[int, dict]) -> list[HealingCheck]:
+def _healing(waves: Sequence[dict]) -> list[HealingStep]:
     return [
-        {"wave": i, "steps": steps, "loss": loss}
-        for i, w in numbered.items()
-        for steps, loss in w["heal_report"].get("checks", [])
+        {
+            "wave": wave["wave"],
+            "step": row["step"],
+            "loss": row["loss"],
+            "kl": row["kl"],
+            "cross_entropy": row["ce"],
+        }
+        for wave in waves
+        for row in wave["heal"].get("curve", [])
+    ]
+
+
+def _checks(waves: Sequence[dict]) -> list[HealingCheck]:
+    return [
+        {"wave": wave["wave"], "steps": steps, "loss": loss}
+        for wave in waves
+        for steps, loss in wave["heal"].get("checks", [])
     ]
 
 
 def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
-    architecture = architecture_of(accepted.config)
     rows: list[Layer] = []
-    for layer in range(accepted.layers):
-        names = [f"{n}.weight" for n in architecture.linears(layer)]
-        types = [quantize_report["types"][n] for n in names]
-        masks = [accepted.masks[f"weight.{n}"] for n in names if f"weight.{n}" in accepted.masks]
+    for block in accepted.layout.blocks:
+        names = [f"{module}.weight" for module in block.linears]
+        types = [quantize_report["types"][name] for name in names]
+        masks = [accepted.masks.weights[name] for name in names if name in accepted.masks.weights]
         zeros = sum(int((~m).sum()) for m in masks) / max(1, sum(m.numel() for m in masks))
         rows.append(
             {
-                "layer": layer,
-                "ffn_width": ffn_width(accepted, layer),
-                "ffn_width_seed": architecture.ffn_width(accepted.config),
-                "kv_groups": kv_groups(accepted, layer),
-                "kv_groups_seed": architecture.kv_heads(accepted.config),
+                "layer": block.layer,
+                "ffn_width": accepted.count("ffn", block.layer),
+                "ffn_width_seed": block.ffn_width,
+                "kv_groups": accepted.count("kv", block.layer),
+                "kv_groups_seed": block.kv_heads,
                 "weight_sparsity": zeros,
                 "type": max(sorted(set(types)), key=types.count),
             }
@@ -243,11 +247,11 @@ def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
     return rows
 
 
-def _importance(score: str, scores: dict[str, Tensor], accepted: Checkpoint, topology: dict) -> Importance:
-    masks, layers = node_masks(accepted), range(accepted.layers)
+def _importance(score: str, scores: Scores, accepted: Checkpoint, topology: dict) -> Importance:
+    layers = range(accepted.layers)
     points = torch.linspace(0, 1, QUANTILES)
-    quantiles = [torch.quantile(scores[f"ffn.{i}.{score}"], points).tolist() for i in layers]
-    kept = [bin_shares(masks[f"ffn.{i}"], BINS) for i in layers]
+    quantiles = [torch.quantile(scores.of("ffn", i, score), points).tolist() for i in layers]
+    kept = [bin_shares(accepted.node_mask(Nodes("ffn", i)), BINS) for i in layers]
     found = topology["layers"]
     return {
         "score": score,
@@ -258,17 +262,32 @@ def _importance(score: str, scores: dict[str, Tensor], accepted: Checkpoint, top
     }
 
 
-def _notes(about: dict, numbered: dict, quantize_report: dict, control: dict, parameters: dict) -> list[Note]:
+def _notes(waves: Sequence[dict], quantize_report: dict, control: dict) -> list[Note]:
     notes: list[Note] = []
-    for i, reports in numbered.items():
-        if fallback := reports["prune_report"].get("fallback"):
-            notes.append({"kind": "fallback", "text": f"wave {i}: {fallback}"})
+    for wave in waves:
+        if fallback := wave["prune"].get("fallback"):
+            notes.append({"kind": "fallback", "text": f"wave {wave['wave']}: {fallback}"})
     if not control["measured"]:
-        notes.append({"kind": "limit", "text": "The control (the seed given the same healing) was not measured."})
+        notes.append(
+            {
+                "kind": "limit",
+                "text": "The control (the seed given the same healing) was not measured.",
+            }
+        )
     if not quantize_report["target_reached"]:
-        notes.append({"kind": "limit", "text": f"target_bytes {quantize_report['target_bytes']} was not reached."})
+        notes.append(
+            {
+                "kind": "limit",
+                "text": f"target_bytes {quantize_report['target_bytes']} was not reached.",
+            }
+        )
     if wide := quantize_report["counts"].get("F16"):
-        notes.append({"kind": "fallback", "text": f"{wide} tensors stay F16: no type of quantize.types fits them."})
+        notes.append(
+            {
+                "kind": "fallback",
+                "text": f"{wide} tensors stay F16: no type of quantize.types fits them.",
+            }
+        )
     if zeros := quantize_report["zeros"]:
         notes.append(
             {
@@ -286,4 +305,4 @@ def _mean(final: dict, key: str) -> float:
 
 
 def _block_share(accepted: Checkpoint, seed_metrics: dict) -> float:
-    return block_parameters(accepted) / seed_metrics["block_parameters"]
+    return accepted.block_parameters / seed_metrics["block_parameters"]

@@ -60,7 +60,7 @@ def wave_row(verdict: Wave) -> list[str]:
 
 
 def wave_table(verdicts: Sequence[Wave], width: int = 110, color: bool = False) -> str:
-    """The waves so far as a table; print it anew after each guard."""
+    """The waves so far as a table; print it anew after each wave."""
     return _printed(_waves(verdicts), width, color)
 
 

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from birdbone.errors import ConfigError, ExportError, TextError
-from birdbone.gguf.families import family_of
 from birdbone.gguf.keys import check_settings
 from birdbone.gguf.tokenizer import read_vocabulary
-from birdbone.model.architecture import architecture_of
 from birdbone.model.context import positions_of
 from birdbone.model.device import resolve_device
-from birdbone.model.judging.evaluate import prompt_ids
+from birdbone.model.family import family_of
 from birdbone.model.judging.harness import check_tasks
+from birdbone.model.judging.prompts import prompt_ids
+from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
-from birdbone.sources import load as sources
+from birdbone.sources.load import config_of, tokenizer_of
+from birdbone.sources.locate import locate
+from birdbone.sources.tokenizer import Tokenizer
 from birdbone.text.benchmarks import local_task
 from birdbone.text.canaries import load_canaries
 from birdbone.text.sources import SEED_CHAT, check_source
@@ -34,13 +36,13 @@ def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
     """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at fault."""
     check_outside(parameters, nodes)
     if "model" in parameters and set(READS_MODEL) & set(nodes):
-        source = sources.locate(parameters["model"], parameters["models"])
-        check_model(parameters, nodes, sources.config_of(source), quick_tokenizer(source))
+        source = locate(parameters["model"], parameters["models"])
+        check_model(parameters, nodes, config_of(source), quick_tokenizer(source))
 
 
-def quick_tokenizer(source: dict) -> sources.Tokenizer | None:
+def quick_tokenizer(source: dict) -> Tokenizer | None:
     """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node export.form."""
-    return None if source["kind"] == "gguf" else sources.tokenizer_of(source)
+    return None if source["kind"] == "gguf" else tokenizer_of(source)
 
 
 def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> None:
@@ -64,13 +66,13 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
         for name, about in benchmarks["files"].items():
             local_task(name, about)
         for model in benchmarks["models"]:
-            sources.locate(model, parameters["models"])
+            locate(model, parameters["models"])
         evaluated = [*benchmarks["tasks"], *benchmarks["files"]] if set(EVALUATES) & set(nodes) else []
         check_tasks([*parameters["guard"]["tasks"], *evaluated], benchmarks["files"])
 
 
 def check_model(
-    parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: sources.Tokenizer | None
+    parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: Tokenizer | None
 ) -> None:
     """The model has room for what will be read, its question can be asked, and llama.cpp has a form for it.
 
@@ -81,7 +83,7 @@ def check_model(
     if "domains.texts" in nodes:
         _check_window("domains.window", parameters["domains"]["window"], positions)
     _check_pattern(parameters["prune_wave"]["weights"], parameters["prune_wave"]["multiple"], config)
-    check_settings(family_of(config), hf_config(config))
+    check_settings(family_of(config).gguf, hf_config(config))
     if tokenizer is not None:
         for prompt in parameters["report"]["prompts"]:
             prompt_ids(tokenizer, prompt, positions)
@@ -106,9 +108,9 @@ def _check_window(name: str, window: int, positions: int) -> None:
 def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any]) -> None:
     if weights["method"] == "none" or not weights["pattern"]:
         return
-    architecture, length = architecture_of(config), weights["pattern"][1]
-    heads = architecture.heads(config) * architecture.head_size(config)
-    widths = {int(config.get("hidden_size") or config["n_embd"]), heads, architecture.ffn_width(config)}
+    block = Layout(config).blocks[0]
+    length = weights["pattern"][1]
+    widths = {int(config.get("hidden_size") or config["n_embd"]), block.heads * block.head_size, block.ffn_width}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
             f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"

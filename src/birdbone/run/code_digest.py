@@ -6,21 +6,26 @@ import ast
 import functools
 import hashlib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from importlib.util import resolve_name
 from pathlib import Path
 
-BOOKKEEPING = ("errors.py", "progress.py", "run")
+NAMED_PACKAGE = re.compile(r"\w+(\.\w+)+")
+BOOKKEEPING = ("errors.py", "processes.py", "progress.py", "run")
 """Files and rooms that report and keep the books: a change in them changes no result."""
 
 
 def code_files(function: Callable) -> list[Path]:
     """Files of the function's package that its module imports, directly or not, itself included.
 
-    Found by reading the sources, imports inside functions too; nothing is executed. An ``__init__``
-    counts only when a name is taken from it. A data folder or file beside a module counts when
-    the module names it in a string (``files(...) / "architectures"``).
+    They are read, imports inside functions too, and nothing is executed. An ``__init__`` counts only
+    when a name is taken from it.
+
+    A module that names a package in a string (``files("birdbone.text")``) depends on that package's
+    data: on the files and folders that it names in strings too (``"canaries.yml"``), or on all of
+    them where it names none. One file can be named in one string (``"birdbone.report/page.html"``).
     """
     while isinstance(function, functools.partial):
         function = function.func
@@ -43,33 +48,35 @@ def code_digest(function: Callable) -> str:
 
 
 def _closure(source: Path, root: Path, package: str) -> set[Path]:
-    found: set[Path] = set()
-    todo = [source]
-    while todo:
-        path = todo.pop()
-        if path in found or path.relative_to(root).parts[0] in BOOKKEEPING:
+    closure: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        if path in closure or path.relative_to(root).parts[0] in BOOKKEEPING:
             continue
-        found.add(path)
+        closure.add(path)
         if path.suffix == ".py":
-            todo += _imports(path, path.stat().st_mtime_ns, root, package)
-    return found
+            waiting += _dependencies(path, path.stat().st_mtime_ns, root, package)
+    return closure
 
 
 @functools.cache
-def _imports(path: Path, _modified: int, root: Path, package: str) -> tuple[Path, ...]:
+def _dependencies(path: Path, _modified: int, root: Path, package: str) -> tuple[Path, ...]:
+    """What one module imports, and the data it names."""
     module = ".".join((package, *path.relative_to(root).with_suffix("").parts))
     here = module.rpartition(".")[0]
-    files: list[Path | None] = []
+    modules: list[Path | None] = []
+    strings: list[str] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            files += [_file(alias.name, root, package) for alias in node.names]
+            modules += [_file(alias.name, root, package) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), here) if node.level else node.module
             for alias in node.names:
-                files.append(_file(f"{base}.{alias.name}", root, package) or _file(base, root, package))
+                modules.append(_file(f"{base}.{alias.name}", root, package) or _file(base, root, package))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            files.append(_data(path.parent, node.value))
-    return tuple(f for f in files if f is not None)
+            strings.append(node.value)
+    return (*(file for file in modules if file is not None), *_data(strings, root, package))
 
 
 def _file(module: str, root: Path, package: str) -> Path | None:
@@ -83,14 +90,27 @@ def _file(module: str, root: Path, package: str) -> Path | None:
     return None
 
 
-def _data(folder: Path, name: str) -> Path | None:
-    """A data folder, or a file that is not Python, called ``name`` in ``folder``."""
-    if not name or name.startswith((".", "/", "_")) or len(name) > 100 or "\n" in name or "\0" in name:
-        return None
-    place = folder / name
-    if place.is_file():
-        return place if place.suffix != ".py" else None
-    return place if place.is_dir() and not any(place.glob("*.py")) else None
+def _data(strings: list[str], root: Path, package: str) -> list[Path]:
+    """The data files and folders that a module with these strings reads."""
+    data: list[Path] = []
+    for string in strings:
+        name, _, file = string.partition("/")
+        if not NAMED_PACKAGE.fullmatch(name) or not name.startswith(f"{package}."):
+            continue
+        folder = root.joinpath(*name.split(".")[1:])
+        if file:
+            data += [path for path in [folder / file] if _is_data(path)]
+        elif folder.is_dir():
+            inside = [path for path in sorted(folder.iterdir()) if _is_data(path)]
+            data += [path for path in inside if path.name in strings] or inside
+    return data
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a path is a file that is not Python, or a folder with no Python in it."""
+    if path.name.startswith((".", "__")):
+        return False
+    return path.suffix != ".py" if path.is_file() else path.is_dir() and not any(path.rglob("*.py"))
 
 
 def _tree(folder: Path) -> list[Path]:

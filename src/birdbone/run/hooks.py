@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from birdbone.errors import RunLockedError
+from birdbone.datasets.place import place_of
+from birdbone.processes import die_with_parent
 from birdbone.run.config import base_loader, roots, state_folder
+from birdbone.run.lock import take_lock
 from birdbone.run.outside import SOURCES, refresh
-from birdbone.run.processes import die_with_parent
 
 log = logging.getLogger("birdbone")
 
@@ -33,7 +33,13 @@ class RunHooks:
     def after_context_created(self, context: KedroContext) -> None:
         self._state = state_folder(context.project_path, context.config_loader)
         self._roots = roots(context.config_loader)
-        self._root, self._parameters = context.project_path, context.params
+        self._root = context.project_path
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl
+    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+        """The whole tree stays plain: Kedro has put into it the settings that nodes take as models."""
+        catalog.get("parameters").save(self._parameters)
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -44,7 +50,9 @@ class RunHooks:
         for folder in (self._state, self._state / "ledger", *_folders(pipeline, catalog)):
             sweep(folder)
         self._tell_sources()
-        self._start, self._ran, self._worked = time.perf_counter(), 0, 0.0
+        self._start = time.perf_counter()
+        self._ran = 0
+        self._worked = 0.0
 
     @hook_impl
     def before_node_run(self) -> None:
@@ -79,8 +87,8 @@ class RunHooks:
         base = base_loader(self._root)
         tree = base.tree() if roots(base)["data"] == self._roots["data"] else self._parameters
         file = Path(self._roots["data"]) / SOURCES
-        known = (self._root / file).is_file()
-        if refresh(self._root, tree, self._roots["data"]) and known:
+        existed = (self._root / file).is_file()
+        if refresh(self._root, tree, self._roots["data"]) and existed:
             again = ": dvc repro once more after this" if os.environ.get("DVC_STAGE") else ""
             log.info("%s: what the parameters name has changed%s", file, again)
 
@@ -97,7 +105,7 @@ class ComputeHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._parameters = context.params
+        self._parameters = context.config_loader["parameters"]
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
@@ -112,32 +120,6 @@ class ComputeHooks:
         torch.manual_seed(self._parameters.get("random_seed", 0))
 
 
-def take_lock(state: Path) -> TextIO:
-    """Lock a profile for this process until the returned file is closed or the process ends.
-
-    Raises RunLockedError naming the pid of the run that holds it, or the folder that cannot be written.
-    """
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        file = (state / "lock").open("a+")
-    except OSError as error:
-        raise RunLockedError(f"{state} cannot be written ({error.strerror}): a run keeps its books there") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        pid = file.read().strip() or "unknown"
-        file.close()
-        raise RunLockedError(
-            f"another run is going on (pid {pid}): wait for it, or end it with `kill {pid}`; "
-            "the next run keeps what it finished"
-        ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
 def sweep(folder: Path) -> None:
     """Remove temporary files and folders that a killed run left in ``folder`` (``.*.tmp-*``)."""
     for leftover in folder.glob(".*.tmp-*"):
@@ -149,10 +131,5 @@ def sweep(folder: Path) -> None:
 
 def _folders(pipeline: Pipeline, catalog: CatalogProtocol) -> set[Path]:
     """The folders that this pipeline's outputs are written into."""
-    paths: set[Path] = set()
-    for name in pipeline.all_outputs():
-        dataset: Any = catalog.get(name)
-        if getattr(dataset, "_filepath", None) is not None:
-            path = Path(dataset._filepath)
-            paths |= {path, path.parent}
-    return paths
+    places = [place_of(catalog.get(name)) for name in pipeline.all_outputs()]
+    return {folder for place in places if place for folder in (place, place.parent)}

@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -24,22 +23,13 @@ from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
 from birdbone.datasets.atomic import canonical_json, file_digest, write_file
+from birdbone.datasets.place import place_of
 from birdbone.run.code_digest import code_digest
 from birdbone.run.outside import NAMING, digests, reads, things
+from birdbone.run.scratch import Scratch
 
 EARLIER = 8
 """Records before the last one that are kept of each node."""
-
-_workdir: ContextVar[Path | None] = ContextVar("workdir", default=None)
-
-
-def workdir() -> Path | None:
-    """Scratch folder of the node now running, or None outside a run. Survives a kill.
-
-    Belongs to this node on exactly these inputs: what is found in it was written by an unfinished
-    attempt at the same result. It is removed once the node's outputs are saved.
-    """
-    return _workdir.get()
 
 
 def read_timings(state: Path) -> dict[str, float]:
@@ -96,12 +86,11 @@ class Ledger:
         folder = self._scratch(node) / key if key else None
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        token = _workdir.set(folder)
+        for dataset in map(self.catalog.get, node.inputs):
+            if isinstance(dataset, Scratch):
+                dataset.folder = folder
         start = time.perf_counter()
-        try:
-            yield
-        finally:
-            _workdir.reset(token)
+        yield
         for name in node.outputs:
             self._digests.pop(name, None)
         outputs = {n: self.digest(n) for n in node.outputs}
@@ -174,9 +163,9 @@ def dataset_digest(dataset: object) -> str | None:
     """
     if hasattr(dataset, "digest"):
         return dataset.digest()
-    if getattr(dataset, "_filepath", None) is None:
+    path = place_of(dataset)
+    if path is None:
         return None
-    path = Path(dataset._filepath)
     if path.is_file():
         return file_digest(path)
     if not path.is_dir():
@@ -188,5 +177,5 @@ def dataset_digest(dataset: object) -> str | None:
 def _plain(value: object) -> object:
     """A parameter as JSON can hold it; a type hint on the node may have made it a model or dataclass."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", exclude_unset=True)
     return asdict(value) if is_dataclass(value) else value

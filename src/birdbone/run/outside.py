@@ -134,7 +134,7 @@ def inside(root: Path, thing: Thing) -> str | None:
 
 
 def _model(name: str, presets: dict) -> Thing | None:
-    from birdbone.sources.load import locate
+    from birdbone.sources.locate import locate
 
     try:
         source = locate(name, presets)
@@ -180,7 +180,7 @@ def _files(name: str | None, listed) -> Thing | None:
 
 def _model_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """What loading a model may read: the folder's own files and its further chat templates; never a pickle."""
-    from birdbone.sources.load import PICKLES
+    from birdbone.sources.files import PICKLES
 
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
         if path.is_file() and not path.name.startswith(".") and path.suffix not in PICKLES:

@@ -17,10 +17,11 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.pipeline.node import Node
 
-from birdbone.cli.dvc import PROFILE, refresh_base, stage_name
+from birdbone.datasets.place import place_of
 from birdbone.errors import ConfigError
-from birdbone.git.changes import ABSENT, changes
+from birdbone.run.changes import ABSENT, changes
 from birdbone.run.config import base_loader, roots, state_folder
+from birdbone.run.dvc_yaml import PROFILE, refresh_base, stage_name
 from birdbone.run.ledger import Ledger, is_parameter
 
 SHOWN = 12
@@ -165,7 +166,7 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
     if record["code"] != now["code"]:
         yield "the code has changed since"
     for name, digest in now["digests"].items():
-        if record["digests"].get(name) != digest and hasattr(ledger.catalog.get(name), "_filepath"):
+        if record["digests"].get(name) != digest and place_of(ledger.catalog.get(name)):
             yield f"made from another {name} than there is"
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 import shlex
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 
 from kedro.io import AbstractDataset, DatasetError
 
 from birdbone.errors import ConfigError
-from birdbone.git.changes import ABSENT, changes
+from birdbone.run.changes import ABSENT, changes
 from birdbone.run.config import ProfileLoader, in_force
 from birdbone.run.overrides import parse
-
-TOOLS = ("birdbone", "torch", "transformers", "llama_cpp_python")
 
 
 class Command(AbstractDataset):
@@ -44,17 +40,13 @@ def command(loader: ProfileLoader) -> str:
     """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in ``--params``."""
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
     profile = ProfileLoader(loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env)
-    found = changes(profile.tree(), loader.tree())
-    differ = [change for change in found if change.new is not ABSENT and change.new != change.old]  # 3 is 3.0, checked
-    given = ",".join(f"{change.key}={_spelled(change.new)}" for change in differ)
-    return f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(given)}" if given else "")
-
-
-def again(line: str, seed_digest: str) -> str:
-    """What a card says under "reproduce": the versions, the seed, the command."""
-    found = {name: _version(name) for name in TOOLS}
-    tools = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-    return f"# {tools}, Python {platform.python_version()}\n# seed {seed_digest}\n{line}"
+    different = [
+        change
+        for change in changes(profile.tree(), loader.tree())
+        if change.new is not ABSENT and change.new != change.old  # 3 is 3.0, checked
+    ]
+    params = ",".join(f"{change.key}={_spelled(change.new)}" for change in different)
+    return f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(params)}" if params else "")
 
 
 def _spelled(value: object) -> str:
@@ -63,10 +55,3 @@ def _spelled(value: object) -> str:
         if isinstance(value, str) and parse(f"x={value}") == {"x": value}:
             return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

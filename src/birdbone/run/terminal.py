@@ -1,7 +1,8 @@
-"""What a run prints: the wave table after each guard, the summary and the paths at the end."""
+"""What a run prints: the wave table after each wave, the summary and the paths at the end."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -10,6 +11,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from birdbone.datasets.place import place_of
 from birdbone.run.config import state_folder
 from birdbone.run.ledger import read_timings
 
@@ -29,21 +31,19 @@ class TerminalHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any]) -> None:
-        if not node.name.endswith(".guard"):
+        if not re.fullmatch(r"wave_\d+\.report", node.name):
             return
         from birdbone.report.assemble import wave_row
         from birdbone.report.summary import wave_table
 
-        current = int(node.name.removesuffix(".guard").rpartition("_")[2])
+        (latest,) = outputs.values()
         seconds = read_timings(self._state)
         rows = []
-        for number in range(1, current + 1):
+        for number in range(1, latest["wave"] + 1):
             wave = f"wave_{number}"
-            reports = {name: catalog.load(f"{wave}.{name}") for name in ("prune_report", "regrow_report")}
-            reports["verdict"] = outputs[f"{wave}.verdict"] if number == current else catalog.load(f"{wave}.verdict")
-            rows.append(
-                {**wave_row(number, reports), "seconds": sum(s for n, s in seconds.items() if n.startswith(f"{wave}."))}
-            )
+            report = latest if number == latest["wave"] else catalog.load(f"{wave}.report")
+            spent = sum(s for name, s in seconds.items() if name.startswith(f"{wave}."))
+            rows.append({**wave_row(report), "seconds": spent})
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 
     @hook_impl
@@ -55,4 +55,4 @@ class TerminalHooks:
             print(catalog.load(summary))
             for name in files:
                 if name in made:
-                    print(f"{name:14} {catalog.get(name)._describe()['filepath']}")
+                    print(f"{name:14} {place_of(catalog.get(name))}")

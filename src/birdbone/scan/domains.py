@@ -6,7 +6,7 @@ Legend: T tokens of a window, N windows of a label, S sampled tokens over all la
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.architecture import Architecture
+from birdbone.model.layout import Layout, Nodes
+from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.progress import track
-from birdbone.scan.record import append, module_names
+from birdbone.scan.record import append
 
 CHECKPOINT = 8
 """Windows between two checkpoints of the sums; their blocks are in the scan after each one."""
@@ -32,10 +33,10 @@ class LabelSums:
 
     def __init__(self) -> None:
         self.windows = 0
-        self.moments: dict[str, NodeMoments] = {}
-        self.samples: dict[str, list[Tensor]] = {}
+        self.moments: dict[Nodes, NodeMoments] = {}
+        self.samples: dict[Nodes, list[Tensor]] = {}
 
-    def add(self, values: dict[str, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
+    def add(self, values: dict[Nodes, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
         """Take in one window: values of ``node_values``, of which ``positions`` are sampled."""
         for key, (h, grad, count) in values.items():
             self.moments[key] = self.moments.get(key, NodeMoments.zero(count)).add(h, grad)
@@ -44,15 +45,19 @@ class LabelSums:
             self.samples.setdefault(key, []).append(at.T.half())
         self.windows += 1
 
-    def profile(self, key: str) -> Tensor:
+    def profile(self, key: Nodes) -> Tensor:
         """A node's values at this label's sampled tokens, float16 [nodes, S / labels]."""
         return torch.cat(self.samples[key], dim=1).contiguous()
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
-        tensors = {f"{key}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
-        tensors |= {f"{key}|profile": self.profile(key) for key in self.samples}
-        tokens = {key: m.tokens for key, m in self.moments.items()}
+        tensors = {
+            f"{key.name}|{n}": getattr(m, n).clone()
+            for key, m in self.moments.items()
+            for n in SUMS
+        }
+        tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
+        tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")
         save_file(tensors, temporary, {"windows": str(self.windows), "tokens": json.dumps(tokens)})
         temporary.replace(path)
@@ -68,8 +73,9 @@ class LabelSums:
             about = file.metadata()
         self.windows = int(about["windows"])
         for key, tokens in json.loads(about["tokens"]).items():
-            self.moments[key] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
-            self.samples[key] = [tensors[f"{key}|profile"]]
+            nodes = Nodes.parse(key)
+            self.moments[nodes] = NodeMoments(tokens, *(tensors[f"{key}|{n}"] for n in SUMS))
+            self.samples[nodes] = [tensors[f"{key}|profile"]]
         return self
 
 
@@ -95,8 +101,7 @@ def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> d
 
 def scan_label(
     network: nn.Module,
-    architecture: Architecture,
-    config: dict,
+    layout: Layout,
     windows: Tensor,
     sampled: Tensor,
     label: str,
@@ -109,42 +114,103 @@ def scan_label(
     """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are there already),
     sums to ``state`` every few windows and at the end, from where an unfinished scan goes on.
     """
-    device = next(network.parameters()).device
-    names = module_names(network, architecture)
+    device = device_of(network)
     sums = LabelSums.load(state)
     done = min(sums.windows, written)
     sums = sums if sums.windows == done else LabelSums()
     for row in track(range(sums.windows, len(windows)), f"scan: {label}", unit="window"):
-        pairs = gradients(network, names, windows[row].to(device))
+        pairs = gradients(network, layout.linears, windows[row].to(device))
         if row >= written:
             append(writer, pairs, texts[row], label, block)
         positions = sampled[sampled[:, 0] == row, 1]
-        sums.add(node_values(network, architecture, config, pairs), positions)
+        sums.add(node_values(network, layout, pairs), positions)
         if (row + 1) % CHECKPOINT == 0 or row + 1 == len(windows):
             sums.save(state)
     return sums
 
 
-def profile_tensors(sums: dict[str, LabelSums], sampled: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Per node kind and layer: ``profile`` float16 [nodes, S], the same tokens everywhere, and per label float32
-    [labels, nodes] ``activity`` (mean |h|), ``sensitivity`` (mean |∂L/∂h|), ``fisher`` (mean h² · mean g²) and
-    ``sps`` (mean ∫SPS, z within the layer). ``sampled.domain``, ``.window``, ``.position`` int32 [S].
+@dataclass(frozen=True)
+class Responses:
+    """The nodes of one kind in one layer, on every label.
+
+    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels, nodes]:
+    activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps (mean ∫SPS, z within
+    the layer).
     """
-    labels = list(sums)
-    places = [torch.full((len(sampled[label]), 1), i) for i, label in enumerate(labels)]
-    domain, window, position = torch.cat(
-        [torch.cat([place, sampled[label]], 1) for place, label in zip(places, labels, strict=True)]
-    ).T.to(torch.int32)
-    tensors = {
-        "sampled.domain": domain.contiguous(),
-        "sampled.window": window.contiguous(),
-        "sampled.position": position.contiguous(),
-    }
-    for key in sums[labels[0]].moments:
-        tensors[f"{key}.profile"] = torch.cat([sums[label].profile(key) for label in labels], 1).contiguous()
-        own = [sums[label].moments[key] for label in labels]
-        tensors[f"{key}.activity"] = torch.stack([m.h / m.tokens for m in own]).float()
-        tensors[f"{key}.sensitivity"] = torch.stack([m.g / m.tokens for m in own]).float()
-        tensors[f"{key}.fisher"] = torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float()
-        tensors[f"{key}.sps"] = torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own])
-    return tensors
+
+    profile: Tensor
+    activity: Tensor
+    sensitivity: Tensor
+    fisher: Tensor
+    sps: Tensor
+
+
+@dataclass(frozen=True)
+class DomainProfile:
+    """What all nodes do on each label.
+
+    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``, ``window`` and
+    ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens: scanned, per label. model: the
+    digest of the model that was scanned.
+    """
+
+    layers: dict[str, list[Responses]]
+    sampled: dict[str, Tensor]
+    labels: list[str]
+    tokens: dict[str, int]
+    model: str
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
+        """As ``ObjectFolder`` stores it: ``ffn.<layer>.profile`` and so on, ``sampled.domain`` …"""
+        tensors = {f"sampled.{name}": places for name, places in self.sampled.items()}
+        for kind, layers in self.layers.items():
+            for layer, responses in enumerate(layers):
+                for name in RESPONSES:
+                    tensors[f"{kind}.{layer}.{name}"] = getattr(responses, name)
+        return tensors, {"labels": self.labels, "tokens": self.tokens, "model": self.model}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> DomainProfile:
+        """What ``to_tensors`` gave."""
+        layers: dict[str, list[Responses]] = {}
+        sampled = {}
+        for name in tensors:
+            kind, rest = name.split(".", 1)
+            if kind == "sampled":
+                sampled[rest] = tensors[name]
+            elif rest.endswith(".profile"):
+                layers.setdefault(kind, [])
+        for kind, rows in layers.items():
+            while f"{kind}.{len(rows)}.profile" in tensors:
+                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
+        return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
+
+
+RESPONSES = [field.name for field in fields(Responses)]
+
+
+def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
+    """Unit -> the responses in each layer, from every label's sums."""
+    responses: dict[str, list[Responses]] = {}
+    for nodes in sorted(next(iter(sums.values())).moments):
+        responses.setdefault(nodes.unit, []).append(_responses(sums, nodes))
+    return responses
+
+
+def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
+    own = [label.moments[nodes] for label in sums.values()]
+    return Responses(
+        profile=torch.cat([label.profile(nodes) for label in sums.values()], 1).contiguous(),
+        activity=torch.stack([m.h / m.tokens for m in own]).float(),
+        sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
+        fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),
+        sps=torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own]),
+    )
+
+
+def sampled_places(sampled: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``' places, label after label."""
+    domain = torch.cat([torch.full((len(at),), i) for i, at in enumerate(sampled.values())])
+    window, position = torch.cat(list(sampled.values())).T
+    places = {"domain": domain, "window": window, "position": position}
+    return {name: column.to(torch.int32).contiguous() for name, column in places.items()}

@@ -12,7 +12,8 @@ from birdbone.errors import SourceError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
 from birdbone.run.config import ConfigLoader, roots
-from birdbone.sources import load as sources
+from birdbone.sources.load import load
+from birdbone.sources.locate import locate
 from birdbone.text.sources import documents
 
 
@@ -39,8 +40,8 @@ def open_model(asked: str | None, root: Path, loader: ConfigLoader) -> Opened:
         own = _seed_name(places["data"], seed)
         return _stored(place, own if place == seed.resolve() else f"{own}, {place.parent.name}/{place.name}")
     settings = loader.checked
-    source = sources.locate(asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()})
-    checkpoint, write_tokenizer = sources.load(
+    source = locate(asked or settings.model, {n: p.model_dump() for n, p in settings.models.items()})
+    checkpoint, write_tokenizer = load(
         source, settings.random_seed, lambda: [d.text for d in documents(settings.text.source)]
     )
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:

@@ -8,13 +8,11 @@ import torch
 
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import TextError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import positions_of
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.model.pruning.removal import node_axes, node_masks
-from birdbone.scan.record import append, module_names, modules_of, token_texts
+from birdbone.scan.record import append, modules_of, token_texts
 
 
 def scan_prompt(
@@ -38,7 +36,7 @@ def scan_prompt(
     whole = full_width(checkpoint)
     network = build(whole, device)
     ids = torch.tensor(ids)
-    pairs = gradients(network, module_names(network, architecture_of(whole.config)), ids.to(device))
+    pairs = gradients(network, whole.layout.linears, ids.to(device))
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         with ScanWriter(unfinished, model=name, model_digest=digest, modules=modules_of(whole), block=block) as writer:
@@ -50,12 +48,10 @@ def scan_prompt(
 
 def full_width(checkpoint: Checkpoint) -> Checkpoint:
     """The same function at the seed's width: removed nodes are there, with weights of zero."""
-    masks, weights = node_masks(checkpoint), dict(checkpoint.weights)
-    for layer in range(checkpoint.layers):
-        for name, axis in node_axes(checkpoint.config, layer).items():
-            mask = masks[axis.mask]
+    weights = dict(checkpoint.weights)
+    for block in checkpoint.layout.blocks:
+        for name, axis in block.axes.items():
+            mask = checkpoint.node_mask(axis.nodes)
             if name in weights and not mask.all():
-                shape = list(weights[name].shape)
-                shape[axis.dim] = len(mask) * axis.entries
-                weights[name] = axis.paste(weights[name], mask, weights[name].new_zeros(shape))
+                weights[name] = axis.widened(weights[name], mask)
     return Checkpoint(checkpoint.config, weights)

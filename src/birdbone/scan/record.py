@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from birdbone.algo.sps import block_norms
 from birdbone.datasets.mscan import Module, Scan, ScanWriter
+from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ArtifactError
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.observing.gradients import Pairs
 
@@ -19,18 +19,11 @@ log = logging.getLogger("birdbone")
 
 def modules_of(checkpoint: Checkpoint) -> list[Module]:
     """Every linear module of every block, in the order of the data's flow, with its present widths."""
-    architecture = architecture_of(checkpoint.config)
     return [
-        Module(name, layer, *reversed(checkpoint.weights[f"{name}.weight"].shape))
-        for layer in range(checkpoint.layers)
-        for name in architecture.linears(layer)
+        Module(name, block.layer, *reversed(checkpoint.weights[f"{name}.weight"].shape))
+        for block in checkpoint.layout.blocks
+        for name in block.linears
     ]
-
-
-def module_names(network: nn.Module, architecture: Architecture) -> list[str]:
-    """The same modules' names, from a network."""
-    layers = len(network.get_submodule(architecture.blocks))
-    return [name for layer in range(layers) for name in architecture.linears(layer)]
 
 
 def token_texts(tokenizer, ids: Tensor) -> list[str]:
@@ -62,7 +55,7 @@ def open_writer(
 
 def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]) -> int:
     try:
-        scan = Scan.open(path, model_digest=digest, partial=True)
+        scan = open_scan(path, model_digest=digest, partial=True)
     except ArtifactError as error:
         log.info("%s; it is written anew", error)
         return 0

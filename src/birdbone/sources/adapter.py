@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from birdbone.errors import ArtifactError, NumericalError, SourceError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import as_checkpoint, canonical, stock_network, stock_state
 from birdbone.sources.files import PICKLES, json_object, read, refusal, tensors_of, whole
@@ -94,10 +93,10 @@ def merged(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 def _stock(checkpoint: Checkpoint, rows: int) -> nn.Module:
     """The family's own class with the checkpoint's weights, its embedding of at least ``rows`` rows."""
-    architecture = architecture_of(checkpoint.config)
+    layout = checkpoint.layout
     network = stock_network(checkpoint.config)
     state = stock_state(checkpoint)
-    state.setdefault(f"{architecture.head}.weight", state[f"{architecture.embedding}.weight"])
+    state.setdefault(layout.head, state[layout.embedding])
     network.load_state_dict(state)
     if rows > network.get_input_embeddings().num_embeddings:
         network.resize_token_embeddings(rows, mean_resizing=False)
@@ -106,10 +105,8 @@ def _stock(checkpoint: Checkpoint, rows: int) -> nn.Module:
 
 def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> int:
     """Rows of the embedding that an adapter was trained with: more than the model's, where tokens were added."""
-    architecture = architecture_of(checkpoint.config)
-    whole_ones = tuple(f"{name}.weight" for name in (architecture.embedding, architecture.head))
-    found = [tensor.shape[0] for name, tensor in tensors.items() if name.endswith(whole_ones)]
-    return max(found, default=0)
+    outer = (checkpoint.layout.embedding, checkpoint.layout.head)
+    return max((tensor.shape[0] for name, tensor in tensors.items() if name.endswith(outer)), default=0)
 
 
 def _adapted(network: nn.Module, config: dict[str, Any], tensors: dict[str, Tensor], folder: Path):

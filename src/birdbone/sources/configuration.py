@@ -13,7 +13,8 @@ from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from birdbone.errors import SourceError, UnsupportedArchitectureError
-from birdbone.model.architecture import Architecture, architecture_of, architectures
+from birdbone.model.family import Family, families, family_of
+from birdbone.model.layout import Layout
 
 COUNTS = (
     "hidden_size",
@@ -54,7 +55,7 @@ def checked(raw: dict[str, Any], file: Path | str) -> dict[str, Any]:
 
     Raises SourceError naming ``file`` and the key at fault, UnsupportedArchitectureError for an unknown family.
     """
-    architecture = _family(raw, file)
+    family = _family(raw, file)
     for key, value in raw.items():
         _check(key, value, file)
     for name in ("rope_parameters", "rope_scaling"):
@@ -63,7 +64,7 @@ def checked(raw: dict[str, Any], file: Path | str) -> dict[str, Any]:
         found = clean(CONFIG_MAPPING[raw["model_type"]](**clean(raw)).to_dict())
     except Exception as error:  # transformers' own checks raise many kinds
         raise SourceError(f"{file} is no configuration of {raw['model_type']}: {_line(error)}") from error
-    _check_heads(architecture, found, file)
+    _check_heads(family, found, file)
     return found
 
 
@@ -72,21 +73,21 @@ def clean(config: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps({k: v for k, v in config.items() if k not in NOT_KEPT}, default=str))
 
 
-def _family(raw: dict[str, Any], file: Path | str) -> Architecture:
+def _family(raw: dict[str, Any], file: Path | str) -> Family:
     kind = raw.get("model_type")
-    if isinstance(kind, str) and kind in architectures():
-        return architectures()[kind]
+    if isinstance(kind, str) and kind in families():
+        return families()[kind]
     if raw.get("auto_map"):
         raise UnsupportedArchitectureError(
             f"{file}: model_type {kind!r} is computed by Python code of its own (auto_map), which birdbone never runs. "
-            f"Known are {', '.join(sorted(architectures()))}"
+            f"Known are {', '.join(sorted(families()))}"
         )
     if isinstance(raw.get("text_config"), dict):
         raise UnsupportedArchitectureError(
             f"{file}: model_type {kind!r} has a text_config, it is a model of pictures or sound too. Give its language "
-            f"model alone; known are {', '.join(sorted(architectures()))}"
+            f"model alone; known are {', '.join(sorted(families()))}"
         )
-    return architecture_of({"model_type": kind if isinstance(kind, str) else ""})
+    return family_of({"model_type": kind if isinstance(kind, str) else ""})
 
 
 def _check(key: str, value: Any, file: Path | str) -> None:
@@ -118,18 +119,15 @@ def _check_rope(name: str, rope: Any, file: Path | str) -> None:
             _wanted(f"{name}.{key}", value, file, lambda v: v in known, f"one of {', '.join(sorted(set(known)))}")  # noqa: B023
 
 
-def _check_heads(architecture: Architecture, config: dict[str, Any], file: Path | str) -> None:
-    heads, groups, size = (part(config) for part in (architecture.heads, architecture.kv_heads, architecture.head_size))
+def _check_heads(family: Family, config: dict[str, Any], file: Path | str) -> None:
+    keys = family.attention
+    block = Layout(config).blocks[0]
+    heads, groups, size = block.heads, block.kv_heads, block.head_size
     if heads % groups:
-        raise SourceError(
-            f"{file}: {architecture.attention['heads']} {heads} is no multiple of "
-            f"{architecture.attention['kv_heads']} {groups}"
-        )
+        raise SourceError(f"{file}: {keys.heads} {heads} is no multiple of {keys.kv_heads} {groups}")
     hidden = next(key for key in ("hidden_size", "n_embd") if key in config)
     if "head_dim" not in config and config[hidden] % heads:
-        raise SourceError(
-            f"{file}: {hidden} {config[hidden]} is no multiple of {architecture.attention['heads']} {heads}"
-        )
+        raise SourceError(f"{file}: {hidden} {config[hidden]} is no multiple of {keys.heads} {heads}")
     rotary = "rope_parameters" in config
     if size < 1 or (rotary and size % 2):
         raise SourceError(f"{file}: the size of a head comes out as {size}; it has to be even and above 0 (head_dim)")

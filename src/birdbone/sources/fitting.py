@@ -11,16 +11,12 @@ from typing import Any
 import yaml
 
 from birdbone.errors import ArtifactError, SourceError
+from birdbone.model.ignorable import ignorable
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 FLOATS_8 = ("F8_E4M3", "F8_E5M2", "F8_E8M0")
 FP8 = "fp8"
 INSTEAD = "Give the unquantized model, or its GGUF"
-
-
-def ignorable(name: str) -> bool:
-    """Whether a tensor is no weight and may be left out; ``tensors.yml`` says why."""
-    return _first("ignorable", "reason", name) is not None
 
 
 def check_format(origin: object, dtypes: Mapping[str, str], quantization: dict[str, Any]) -> None:
@@ -130,6 +126,6 @@ def _first(table: str, key: str, name: str) -> str | None:
 @cache
 def _data() -> dict[str, Any]:
     data = yaml.safe_load((files("birdbone.sources") / "tensors.yml").read_text())
-    for table in ("ignorable", "hints", "quantized"):
+    for table in ("hints", "quantized"):
         data[table] = [{**row, "pattern": re.compile(row["pattern"])} for row in data[table]]
     return data

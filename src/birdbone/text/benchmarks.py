@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,6 +13,21 @@ from birdbone.errors import TextError
 
 FORMS = files("birdbone.text") / "tasks"
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How tasks are asked.
+
+    files: name of a task of one's own -> its entry in ``evaluate.files``. few_shot: examples in each
+    prompt, None for the task's own number. limit: questions of each task, None for all. batch:
+    questions at once.
+    """
+
+    files: dict[str, dict]
+    few_shot: int | None
+    limit: int | None
+    batch: int
 
 
 def forms() -> list[str]:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FOLDER = Path(".birdbone/live")
 COLUMNS = ("step", "loss", "kl", "ce", "states", "lr", "check")
 
 
 @contextmanager
-def live_log(name: str) -> Iterator[Callable[[dict], None]]:
-    """A function that logs one step's figures under ``.birdbone/live/<name>`` (outside every digest)."""
+def live_log(folder: Path) -> Iterator[Callable[[dict], None]]:
+    """A function that logs one step's figures in a folder, which dvclive keeps (outside every digest)."""
     from dvclive import Live
     from scmrepo.exceptions import SCMError
 
     try:
-        live = Live(dir=str(FOLDER / name), save_dvc_exp=False, dvcyaml=None, monitor_system=False)
+        live = Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, monitor_system=False)
     except SCMError:  # a git repository without a commit: the curve still goes to its CSV
         yield lambda row: None
         return

@@ -21,15 +21,15 @@ POSITIONS = {"cpu": 128, "cuda": 2048}
 
 @torch.no_grad()
 def distil(
-    states: Tensor, wanted: Tensor, ids: Tensor, head: Head, teacher: Head, ce_weight: float = 0.0
+    states: Tensor, targets: Tensor, ids: Tensor, head: Head, teacher: Head, ce_weight: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """KL(teacher || student) and cross-entropy, nats, means over the B·(T - 1) scored positions; and the
     gradient of kl + ce_weight·ce in ``states``, which has their shape and dtype.
 
-    states, wanted: the student's and the teacher's final states [B, T, H]. ids: int64 [B, T]. The heads are fixed.
+    states, targets: the student's and the teacher's final states [B, T, H]. ids: int64 [B, T]. The heads are fixed.
     """
     target, count = ids[:, 1:].flatten(), ids[:, 1:].numel()
-    ours, theirs = (s[:, :-1].flatten(0, 1) for s in (states, wanted))
+    ours, theirs = (s[:, :-1].flatten(0, 1) for s in (states, targets))
     gradient = torch.empty(count, states.shape[-1], device=states.device, dtype=states.dtype)
     sums = torch.zeros(2, device=states.device, dtype=torch.float64)
     for rows in torch.arange(count).split(POSITIONS.get(states.device.type, POSITIONS["cuda"])):
@@ -44,20 +44,20 @@ def distil(
         slope.scatter_add_(1, at, torch.full_like(slope[:, :1], -ce_weight))
         if head.cap:
             slope.mul_(1 - (logits / head.cap).square_())
-        gradient[part] = slope.div_(count).to(head.weight.dtype) @ head.weight
+        gradient[part] = slope.div_(count * head.divisor).to(head.weight.dtype) @ head.weight
     whole = torch.zeros_like(states)
     whole[:, :-1] = gradient.view(len(ids), -1, states.shape[-1])
     kl, ce = (sums / count).float()
     return kl, ce, whole
 
 
-def state_error(states: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over blocks and tokens of ‖s - w‖² / ‖w‖², from two lists of [B, T, H]: a scalar, differentiable.
+def state_error(states: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Mean over blocks and tokens of ‖s - t‖² / ‖t‖², from two lists of [B, T, H]: a scalar, differentiable.
 
     Each token by its own power: a few hold nearly all of it (massive activations).
     """
     shares = [
-        (s.float() - w.float()).square().sum(-1) / w.float().square().sum(-1).clamp_min(1e-6)
-        for s, w in zip(states, wanted, strict=True)
+        (s.float() - t.float()).square().sum(-1) / t.float().square().sum(-1).clamp_min(1e-6)
+        for s, t in zip(states, targets, strict=True)
     ]
     return torch.stack(shares).mean()

@@ -27,7 +27,8 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import compute_dtype
 from birdbone.model.head import Head, hidden_states
 from birdbone.model.healing.distil import distil, state_error
-from birdbone.model.healing.trainable import HealSettings, Student, student_of
+from birdbone.model.healing.recipe import Recipe
+from birdbone.model.healing.trainable import Student
 from birdbone.model.judging.reference import final_states
 from birdbone.model.network import build
 from birdbone.progress import track
@@ -36,6 +37,9 @@ PAIR = 2
 """Windows judged at once."""
 FULL_RATE_LOSS = 0.25
 """Check loss (nats per token) from which on ``learning_rate`` holds as it is; measured at that of a tenth pruned."""
+
+WARMUP = 0.1
+"""Of the steps, in which the rate rises to its peak."""
 
 log = logging.getLogger("birdbone")
 
@@ -63,83 +67,80 @@ def best(checks: list[tuple[int, float]]) -> int:
 
 
 def heal(
-    checkpoint: Checkpoint,
+    student: Student,
     seed: Checkpoint,
     windows: Tensor,
     check: Tensor,
-    settings: HealSettings,
-    random_seed: int,
-    device: str,
+    recipe: Recipe,
     workdir: Path | None = None,
     on_step: Callable[[dict], None] | None = None,
     label: str = "heal",
-    make_student: Callable[[Checkpoint, HealSettings, str], Student] = student_of,
 ) -> Healed:
-    """The state with the lowest loss on ``check`` [N, T], measured every ``checkpoint_every`` steps and at the end.
+    """The state with the lowest loss on ``check`` [N, T], read every ``checkpoint_every`` steps and at the end.
 
-    windows [N, T] are used in order, ``batch`` a step, again from the start when they run out; where each batch
-    comes at least twice, the teacher's final states of it are kept in host memory. The rate is ``learning_rate``
-    times the root of the first check loss (in FULL_RATE_LOSS, 1 at most): the nearer the teacher, the smaller the
-    steps. Without cross-entropy a student that is its own teacher has nothing to learn, and is handed back as it came.
-    make_student: what of the checkpoint learns, the head never does. Every masked weight of the result is exactly 0.
-    Raises NumericalError when the loss is not finite.
+    The student is trained in place; the head never learns. windows [N, T] are used in order, ``batch`` a
+    step, again from the start when they run out; where each batch comes at least twice, the teacher's final
+    states of it are kept in host memory. The rate is ``learning_rate`` times the root of the first check loss
+    (in FULL_RATE_LOSS, 1 at most): the nearer the teacher, the smaller the steps. Without cross-entropy a
+    student that is its own teacher has nothing to learn, and is handed back as it came. Every masked weight
+    of the result is exactly 0. Raises NumericalError when the loss is not finite.
     """
-    if settings.ce_weight == 0 and settings.base != "nf4" and checkpoint.digest == seed.digest:
+    start = student.start
+    if recipe.ce_weight == 0 and not student.rounded and start.digest == seed.digest:
         log.info("%s: the student is its own teacher, and there is no cross-entropy: nothing to heal", label)
-        return Healed(checkpoint, [], [])
-    torch.manual_seed(random_seed)
-    dtype = compute_dtype(settings.compute, device)
-    teacher = build(seed, device, dtype)
-    student = make_student(checkpoint, settings, device)
+        return Healed(start, [], [])
     trained = student.trained
-    heads = Head.of(checkpoint).to(device, dtype), Head.of(seed).sharing(teacher)
-    optimizer = torch.optim.AdamW(trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
-    between = settings.state_weight > 0
-    judged = loss_on(check, checkpoint, seed, settings.ce_weight, device)
+    device = str(next(student.network.parameters()).device)
+    dtype = compute_dtype(recipe.compute, device)
+    teacher = build(seed, device, dtype)
+    heads = Head.of(start).to(device, dtype), Head.of(seed).sharing(teacher)
+    optimizer = torch.optim.AdamW(trained.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+    between = recipe.state_weight > 0
+    loss_of = loss_on(check, start, seed, recipe.ce_weight, device)
     curve, checks, kept = _resume(workdir, trained, optimizer)
     if not checks:
         # Merged onto an NF4 base the student is not the state that came.
-        checks = [(0, judged(build(checkpoint, device) if settings.base == "nf4" else student.network))]
+        checks = [(0, loss_of(build(start, device) if student.rounded else student.network))]
         kept = _copies(trained)
-    peak = settings.learning_rate * min(1.0, math.sqrt(checks[0][1] / FULL_RATE_LOSS))
-    round_steps, odd = divmod(len(windows), settings.batch)
-    comes_again = not odd and not between and settings.steps - len(curve) >= 2 * round_steps
+    peak = recipe.learning_rate * min(1.0, math.sqrt(checks[0][1] / FULL_RATE_LOSS))
+    round_steps, odd = divmod(len(windows), recipe.batch)
+    comes_again = not odd and not between and recipe.steps - len(curve) >= 2 * round_steps
     taught: dict[int, Tensor] = {}
     if curve:
-        log.info("%s: goes on after step %d of %d", label, len(curve), settings.steps)
-    for step in track(range(len(curve), settings.steps), label, unit="step"):
-        rate = peak * _share(step, settings)
+        log.info("%s: goes on after step %d of %d", label, len(curve), recipe.steps)
+    for step in track(range(len(curve), recipe.steps), label, unit="step"):
+        rate = peak * _share(step, recipe.steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        ids = _batch(windows, step, settings.batch).to(device).long()
+        ids = _batch(windows, step, recipe.batch).to(device).long()
         if comes_again and step % round_steps in taught:
-            wanted = (taught[step % round_steps].to(device),)
+            theirs = (taught[step % round_steps].to(device),)
         else:
             with torch.no_grad():
-                wanted = hidden_states(teacher, ids, between)
+                theirs = hidden_states(teacher, ids, between)
             if comes_again:
-                taught[step % round_steps] = wanted[-1].cpu()
+                taught[step % round_steps] = theirs[-1].cpu()
         with torch.autocast(device.split(":")[0], dtype, enabled=dtype != torch.float32):
-            found = hidden_states(student.network, ids, between)
-        kl, ce, gradient = distil(found[-1], wanted[-1], ids, *heads, settings.ce_weight)
-        states = state_error(found[:-1], wanted[:-1]) if between else torch.zeros(())
-        loss = kl + settings.ce_weight * ce + settings.state_weight * states
+            ours = hidden_states(student.network, ids, between)
+        kl, ce, gradient = distil(ours[-1], theirs[-1], ids, *heads, recipe.ce_weight)
+        states = state_error(ours[:-1], theirs[:-1]) if between else torch.zeros(())
+        loss = kl + recipe.ce_weight * ce + recipe.state_weight * states
         if not torch.isfinite(loss):
             raise NumericalError(f"{label}: the loss is not finite at step {step}; lower its learning_rate")
         optimizer.zero_grad()
-        roots, slopes = [found[-1]], [gradient]
         if between:
-            roots, slopes = [*roots, settings.state_weight * states], [*slopes, None]
-        torch.autograd.backward(roots, slopes)
+            torch.autograd.backward([ours[-1], recipe.state_weight * states], [gradient, None])
+        else:
+            torch.autograd.backward([ours[-1]], [gradient])
         nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
         row = {"step": step, "loss": loss.item(), "kl": kl.item(), "ce": ce.item()}
         row |= {"states": states.item(), "lr": rate}
         curve.append(row)
-        due = (step + 1) % settings.checkpoint_every == 0
-        if due or step + 1 == settings.steps:
-            merged = build(student.merged(), device) if settings.base == "nf4" else student.network
-            checks.append((step + 1, judged(merged)))
+        due = (step + 1) % recipe.checkpoint_every == 0
+        if due or step + 1 == recipe.steps:
+            merged = build(student.merged(), device) if student.rounded else student.network
+            checks.append((step + 1, loss_of(merged)))
             row["check"] = checks[-1][1]
             if best(checks) == step + 1:
                 kept = _copies(trained)
@@ -150,8 +151,9 @@ def heal(
     for name, parameter in trained.items():
         parameter.data.copy_(kept[name])
     steps = best(checks)
-    log.info("%s: check loss %.4f, after %d steps %.4f", label, checks[0][1], steps, min(loss for _, loss in checks))
-    return Healed(student.merged() if steps else checkpoint, curve, checks)
+    lowest = min(loss for _, loss in checks)
+    log.info("%s: check loss %.4f, after %d steps %.4f", label, checks[0][1], steps, lowest)
+    return Healed(student.merged() if steps else start, curve, checks)
 
 
 def loss_on(
@@ -161,15 +163,15 @@ def loss_on(
     ce_weight·cross-entropy, nats per token. All in float32: bfloat16's own error is larger than what a wave costs.
     """
     heads = Head.of(checkpoint).to(device, torch.float32), Head.of(seed).to(device, torch.float32)
-    wanted = final_states(build(seed, device), check, "check: the seed")
+    theirs = final_states(build(seed, device), check, "check: the seed")
 
     @torch.no_grad()
     def loss(network: nn.Module) -> float:
         total = 0.0
-        for ids, states in zip(check.split(PAIR), wanted.split(PAIR), strict=True):
+        for ids, states in zip(check.split(PAIR), theirs.split(PAIR), strict=True):
             ids = ids.to(device).long()
-            found = hidden_states(network, ids)[-1].float()
-            kl, ce, _ = distil(found, states.to(device), ids, *heads)
+            ours = hidden_states(network, ids)[-1].float()
+            kl, ce, _ = distil(ours, states.to(device), ids, *heads)
             total += len(ids) * float(kl + ce_weight * ce)
         return total / len(check)
 
@@ -185,12 +187,12 @@ def _batch(windows: Tensor, step: int, size: int) -> Tensor:
     return windows[rows]
 
 
-def _share(step: int, settings: HealSettings) -> float:
+def _share(step: int, steps: int) -> float:
     """Of the peak rate: linear warm-up, then a cosine to a tenth."""
-    warm = max(1, round(settings.warmup * settings.steps))
+    warm = max(1, round(WARMUP * steps))
     if step < warm:
         return (step + 1) / warm
-    done = (step - warm) / max(1, settings.steps - warm)
+    done = (step - warm) / max(1, steps - warm)
     return 0.55 + 0.45 * math.cos(math.pi * done)
 
 

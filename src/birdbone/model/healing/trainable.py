@@ -5,68 +5,64 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birdbone.errors import ConfigError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.healing.recipe import Lora
 from birdbone.model.network import build
 
 ADAPTER = "heal"
 
 
 @dataclass(frozen=True)
-class HealSettings:
-    """Recipe of one heal; the fields are the keys of ``micro_heal`` in the parameters."""
-
-    steps: int
-    batch: int
-    rank: int
-    learning_rate: float
-    ce_weight: float
-    base: str
-    merge_onto: str
-    compute: str
-    checkpoint_every: int
-    method: str = "lora"
-    state_weight: float = 0.0
-    warmup: float = 0.1
-
-
-@dataclass(frozen=True)
 class Student:
-    """A transformers network, those of its parameters that learn, and the checkpoint that they amount to."""
+    """A network that learns.
 
+    start: the checkpoint that it comes from. trained: those of its parameters that learn. merged: gives
+    the checkpoint that they amount to. rounded: whether its base is in 4 bits, so that the network is
+    not quite what the checkpoint holds.
+    """
+
+    start: Checkpoint
     network: nn.Module
     trained: dict[str, nn.Parameter]
     merged: Callable[[], Checkpoint]
+    rounded: bool = False
 
 
-def student_of(checkpoint: Checkpoint, settings: HealSettings, device: str) -> Student:
-    """The student that ``settings.method`` asks for: ``lora`` or ``full``."""
-    if settings.method == "full":
+def student_of(checkpoint: Checkpoint, lora: Lora | None, random_seed: int, device: str) -> Student:
+    """A student with a LoRA on its linear layers; without one all their weights learn."""
+    torch.manual_seed(random_seed)
+    if lora is None:
         return _full(checkpoint, device)
-    adapted = with_lora(build(checkpoint, device), checkpoint, settings)
+    adapted = with_lora(build(checkpoint, device), checkpoint, lora)
     trained = {n: p for n, p in adapted.named_parameters() if p.requires_grad}
-    return Student(adapted.get_base_model(), trained, lambda: merge(checkpoint, adapted, settings))
+    network = adapted.get_base_model()
+    rounded = lora.base == "nf4"
+    return Student(checkpoint, network, trained, partial(merge, checkpoint, adapted, lora), rounded)
 
 
 def _full(checkpoint: Checkpoint, device: str) -> Student:
     """Every linear layer's weight learns; what a mask removed has no gradient and stays exactly 0."""
-    architecture = architecture_of(checkpoint.config)
-    names = [f"{n}.weight" for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
+    names = [f"{module}.weight" for module in checkpoint.layout.linears]
     copies = {n: checkpoint.weights[n].clone() for n in names}
     network = build(checkpoint.evolve(copies), device)
     trained = {n: network.get_parameter(n) for n in names}
     for name, parameter in trained.items():
         parameter.requires_grad_(True)
-        mask = checkpoint.masks.get(f"weight.{name}")
+        mask = checkpoint.masks.weights.get(name)
         if mask is not None:
             parameter.register_hook(_masking(mask.to(parameter.device)))
-    return Student(network, trained, lambda: checkpoint.evolve({n: p.detach().cpu() for n, p in trained.items()}))
+
+    def merged() -> Checkpoint:
+        return checkpoint.evolve({n: p.detach().cpu() for n, p in trained.items()})
+
+    return Student(checkpoint, network, trained, merged)
 
 
 def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
@@ -74,7 +70,7 @@ def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 @torch.no_grad()
-def merge(checkpoint: Checkpoint, student: nn.Module, settings: HealSettings) -> Checkpoint:
+def merge(checkpoint: Checkpoint, student: nn.Module, lora: Lora) -> Checkpoint:
     """W + s·(BA ⊙ M) in float32 for every adapted layer: on the checkpoint's own weights, or with
     ``merge_onto: base`` on the de-quantized NF4 base. Masked weights come out exactly 0.
     """
@@ -83,34 +79,34 @@ def merge(checkpoint: Checkpoint, student: nn.Module, settings: HealSettings) ->
         if not hasattr(module, "lora_A"):
             continue
         weight = checkpoint.weights[f"{name}.weight"]
-        if settings.base == "nf4" and settings.merge_onto == "base":
+        if lora.base == "nf4" and lora.merge_onto == "base":
             weight = _dequantized(module.base_layer).cpu()
         change = module.scaling[ADAPTER] * (
             module.lora_B[ADAPTER].weight.float() @ module.lora_A[ADAPTER].weight.float()
         )
-        mask = checkpoint.masks.get(f"weight.{name}.weight")
+        mask = checkpoint.masks.weights.get(f"{name}.weight")
         new = weight.float() + change.cpu()
         merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(weight.dtype)
     return checkpoint.evolve(merged)
 
 
-def with_lora(network: nn.Module, checkpoint: Checkpoint, settings: HealSettings) -> nn.Module:
+def with_lora(network: nn.Module, checkpoint: Checkpoint, lora: Lora) -> nn.Module:
     """The network with a peft LoRA on every linear layer, whose base is in 4 bits with ``base: nf4``."""
     from peft import LoraConfig, get_peft_model
 
-    architecture = architecture_of(checkpoint.config)
-    names = [n for layer in range(checkpoint.layers) for n in architecture.linears(layer)]
-    if settings.base == "nf4":
+    names = checkpoint.layout.linears
+    if lora.base == "nf4":
         for name in names:
             network.set_submodule(name, _nf4(network.get_submodule(name)))
-    config = LoraConfig(r=settings.rank, lora_alpha=2 * settings.rank, lora_dropout=0.0, target_modules=names)
+    config = LoraConfig(r=lora.rank, lora_alpha=2 * lora.rank, lora_dropout=0.0, target_modules=names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
         student = get_peft_model(network, config, adapter_name=ADAPTER)
     student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
     for name in names:
-        layer, mask = student.base_model.model.get_submodule(name), checkpoint.masks.get(f"weight.{name}.weight")
-        if settings.base == "nf4":
+        layer = student.base_model.model.get_submodule(name)
+        mask = checkpoint.masks.weights.get(f"{name}.weight")
+        if lora.base == "nf4":
             layer.base_layer.train()  # in evaluation bitsandbytes repacks a CPU weight, and it cannot be read again
         if mask is not None:
             _mask_lora(layer, mask)

@@ -1,20 +1,17 @@
-"""What a network does with token windows: loss, divergence from the seed, canaries, text.
+"""What a network does with token windows: loss, and divergence from the seed.
 
 Legend: B windows, T tokens, V vocabulary. Position t is scored on token t + 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jinja2 import TemplateError
 from torch import Tensor, nn
 
-from birdbone.errors import TextError
 from birdbone.progress import track
-from birdbone.text.canaries import Canary
 
 POSITIONS = 32
 """Positions compared at once."""
@@ -74,66 +71,6 @@ def kl_divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(s, t, log_target=True, reduction="none").sum(-1)
 
 
-@torch.no_grad()
-def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dict[str, dict[str, float]]:
-    """Per domain ``accuracy`` (right answer likeliest) and ``margin`` (nats per token over the best wrong one).
-
-    An answer's score is its mean log-likelihood per token after the prompt, whose beginning is left out where the
-    model's context is too short for it.
-    """
-    device = next(network.parameters()).device
-    domains: dict[str, list[tuple[float, float]]] = {}
-    for canary in track(canaries, "canaries", unit="prompt"):
-        scores = _answer_scores(network, tokenizer, canary, device)
-        margin = scores[0] - max(scores[1:])
-        domains.setdefault(canary.domain, []).append((float(margin > 0), margin))
-    return {
-        d: {"accuracy": sum(a for a, _ in v) / len(v), "margin": sum(m for _, m in v) / len(v), "prompts": len(v)}
-        for d, v in domains.items()
-    }
-
-
-@torch.no_grad()
-def generate(network: nn.Module, tokenizer, prompt: str, ends: Collection[int], tokens: int = 48) -> str:
-    """Greedy continuation of a prompt, to one of the tokens in ``ends`` or the end of the context.
-
-    Raises TextError as ``prompt_ids`` does.
-    """
-    positions = network.config.max_position_embeddings
-    given = prompt_ids(tokenizer, prompt, positions)
-    ids, start = torch.tensor([given], device=next(network.parameters()).device), len(given)
-    for _ in range(min(tokens, positions - start + 1)):
-        following = network(ids, use_cache=False).logits[0, -1].argmax()
-        if following.item() in ends:
-            break
-        ids = torch.cat([ids, following.view(1, 1)], dim=1)
-    return tokenizer.decode(ids[0, start:], skip_special_tokens=True)
-
-
-def prompt_ids(tokenizer, prompt: str, positions: int) -> list[int]:
-    """The token ids of a plain question, through the chat template where the tokenizer has one.
-
-    Raises TextError where the template refuses it, or where it is empty or does not fit the model's positions.
-    """
-    text = prompt
-    if tokenizer.chat_template:
-        try:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise TextError(
-                f"parameter report.prompts: the model's chat template refuses a plain question ({error}). Mend or "
-                "remove it in the model's folder, or set report.prompts: []"
-            ) from error
-    ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-    if not 0 < len(ids) <= positions:
-        raise TextError(
-            f"parameter report.prompts: {prompt!r} comes to {len(ids)} tokens, the model has {positions} positions"
-        )
-    return ids
-
-
 def window_nll(logits: Tensor, ids: Tensor) -> Tensor:
     """Summed negative log-likelihood of each window, nats [B] float64, from logits [B, T, V].
 
@@ -143,17 +80,3 @@ def window_nll(logits: Tensor, ids: Tensor) -> Tensor:
         F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)
     ]
     return torch.stack(rows).double().cpu()
-
-
-def _answer_scores(network: nn.Module, tokenizer, canary: Canary, device) -> list[float]:
-    """Mean log-likelihood per token of each answer; one padded batch (causal attention never sees the padding)."""
-    head = tokenizer(canary.prompt, add_special_tokens=False).input_ids
-    tails = [tokenizer(answer, add_special_tokens=False).input_ids for answer in canary.answers]
-    longest = max(map(len, tails))
-    head = head[-max(1, network.config.max_position_embeddings - longest) :]
-    ids = torch.tensor([head + tail + [0] * (longest - len(tail)) for tail in tails], device=device)
-    logits = network(ids, use_cache=False).logits[:, len(head) - 1 : -1].float()
-    return [
-        -F.cross_entropy(row[: len(tail)], torch.tensor(tail, device=device)).item()
-        for row, tail in zip(logits, tails, strict=True)
-    ]

@@ -13,7 +13,7 @@ from birdbone.errors import ConfigError, TextError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
-from birdbone.text.benchmarks import local_task
+from birdbone.text.benchmarks import TaskOptions, local_task
 
 log = logging.getLogger("birdbone")
 
@@ -26,42 +26,48 @@ def evaluate(
     checkpoint: Checkpoint,
     tokenizer_folder: Path,
     tasks: list[str],
-    settings: dict,
+    options: TaskOptions,
     device: str,
     random_seed: int,
 ) -> dict[str, dict[str, float]]:
     """Task -> metric -> value of a checkpoint; ``name`` is what the log calls it.
 
-    tasks: keys of ``settings["files"]``, or names that the harness knows. settings: those of ``evaluate``.
+    tasks: keys of ``options.files``, or names that the harness knows.
     """
-    found = run_tasks(
+    own = options.files
+    measured = run_tasks(
         build(checkpoint, resolve_device(device)),
         read_tokenizer(tokenizer_folder),
-        [local_task(task, settings["files"][task]) if task in settings["files"] else task for task in tasks],
-        settings["few_shot"],
-        settings["limit"],
-        settings["batch"],
+        [local_task(task, own[task]) if task in own else task for task in tasks],
+        options.few_shot,
+        options.limit,
+        options.batch,
         random_seed,
     )
-    for task, figures in found.items():
-        log.info("%s on %s: %s", name, task, _said(figures))
-    return found
+    for task, figures in measured.items():
+        log.info("%s on %s: %s", name, task, _in_words(figures))
+    return measured
 
 
 def guarded(
-    name: str, checkpoint: Checkpoint, tokenizer_folder: Path, watched: dict, device: str, random_seed: int
+    name: str,
+    checkpoint: Checkpoint,
+    tokenizer_folder: Path,
+    watched: dict,
+    device: str,
+    random_seed: int,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """(figures, lost) of a checkpoint on the tasks that the guard watches; both empty where it watches none.
 
     watched: ``seed`` (task -> metric -> value), ``allowed`` (task -> share of the questions) and ``settings``, those
-    of ``evaluate``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
+    of ``TaskOptions``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
     """
     if not watched:
         return {}, {}
-    found = evaluate(
-        name, checkpoint, tokenizer_folder, list(watched["allowed"]), watched["settings"], device, random_seed
-    )
-    return found, fallen(watched["seed"], found, watched["allowed"])
+    allowed = watched["allowed"]
+    options = TaskOptions(**watched["settings"])
+    figures = evaluate(name, checkpoint, tokenizer_folder, list(allowed), options, device, random_seed)
+    return figures, fallen(watched["seed"], figures, allowed)
 
 
 def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, float]:
@@ -80,11 +86,11 @@ def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, fl
     return lost
 
 
-def _said(figures: dict[str, float]) -> str:
+def _in_words(figures: dict[str, float]) -> str:
     """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
     values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
-    said = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
-    return ", ".join([*said, f"{figures['samples']} questions"])
+    parts = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
+    return ", ".join([*parts, f"{figures['samples']} questions"])
 
 
 def run_tasks(

@@ -5,38 +5,38 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from birdbone.algo.perplexity import domain_figures
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference
+from birdbone.text.texts import Domain
 
 
 def judge(
-    network: nn.Module, reference: Reference, texts: dict[str, Tensor], split: str, random_seed: int
+    network: nn.Module,
+    reference: Reference,
+    domains: dict[str, Domain],
+    random_seed: int,
+    label: str = "guard",
 ) -> dict[str, dict[str, float]]:
-    """Figures per domain (see ``domain_figures``) on ``guard`` or ``test`` windows."""
+    """Figures per domain, see ``domain_figures``. reference: of the same domains' windows."""
     device, figures = next(network.parameters()).device, {}
-    for domain in domains(texts, split):
-        name = f"{split}.{domain}"
+    for name, domain in domains.items():
         seed_logits = partial(reference.logits, name, device=device)
-        measured = compare(network, seed_logits, texts[name], f"{split}: {domain}")
-        figures[domain] = domain_figures(measured, texts[f"{name}.documents"], texts[name].shape[1] - 1, random_seed)
+        measured = compare(network, seed_logits, domain.windows, f"{label}: {name}")
+        scored = domain.windows.shape[1] - 1
+        figures[name] = domain_figures(measured, domain.documents, scored, random_seed)
     return figures
 
 
-def judge_itself(reference: Reference, texts: dict[str, Tensor], split: str, random_seed: int) -> dict[str, dict]:
+def judge_itself(reference: Reference, domains: dict[str, Domain], random_seed: int) -> dict[str, dict]:
     """The seed's own figures in the same form: no change, no divergence."""
     figures = {}
-    for domain in domains(texts, split):
-        name = f"{split}.{domain}"
-        windows = texts[name]
-        nll, scored = reference.losses(name, windows), windows.shape[1] - 1
-        same = {"nll": nll, "seed_nll": nll, "kl": torch.zeros_like(nll), "agree": torch.full_like(nll, scored)}
-        figures[domain] = domain_figures(same, texts[f"{name}.documents"], scored, random_seed)
+    for name, domain in domains.items():
+        nll = reference.losses(name, domain.windows)
+        scored = domain.windows.shape[1] - 1
+        agree = torch.full_like(nll, scored)
+        same = {"nll": nll, "seed_nll": nll, "kl": torch.zeros_like(nll), "agree": agree}
+        figures[name] = domain_figures(same, domain.documents, scored, random_seed)
     return figures
-
-
-def domains(texts: dict[str, Tensor], split: str) -> list[str]:
-    """The domains a split holds."""
-    return [n.removeprefix(f"{split}.") for n in texts if n.startswith(f"{split}.") and not n.endswith(".documents")]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from birdbone.errors import NumericalError
-from birdbone.model.architecture import Architecture
 from birdbone.model.blockwise import BATCH
 from birdbone.model.judging.evaluate import kl_divergence, window_nll
-from birdbone.model.network import blocks_of
+from birdbone.model.layout import Layout
+from birdbone.model.network import blocks_of, device_of
 from birdbone.progress import track
 
 
@@ -34,14 +34,14 @@ class _Given(nn.Module):
 
 
 @contextmanager
-def silenced(network: nn.Module, architecture: Architecture, nodes: dict[int, Tensor]) -> Iterator[None]:
+def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> Iterator[None]:
     """Within it, the FFN nodes give 0 to the residual stream: zeros at the input of the output projection.
 
     Raises ValueError on a node that the layer does not have.
     """
     with ExitStack() as hooks:
         for layer, chosen in nodes.items():
-            output = network.get_submodule(architecture.ffn_output(layer))
+            output = network.get_submodule(layout.blocks[layer].ffn_output)
             if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < output.in_features:
                 raise ValueError(f"layer {layer} has {output.in_features} nodes, asked to silence {int(chosen.max())}")
             hooks.callback(output.register_forward_pre_hook(_zero(chosen)).remove)
@@ -49,23 +49,23 @@ def silenced(network: nn.Module, architecture: Architecture, nodes: dict[int, Te
 
 
 def ablated_losses(
-    network: nn.Module, architecture: Architecture, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
 ) -> Tensor:
     """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then without each set.
 
     Raises NumericalError where a loss is not finite.
     """
-    return _ablated(network, architecture, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids))
+    return _ablated(network, layout, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids))
 
 
 def ablated_divergences(
-    network: nn.Module, architecture: Architecture, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
 ) -> Tensor:
     """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats, float64).
 
     Raises NumericalError where one is not finite.
     """
-    return _ablated(network, architecture, windows, sets, label, _divergences)[1:]
+    return _ablated(network, layout, windows, sets, label, _divergences)[1:]
 
 
 def _divergences(logits: Tensor, intact: Tensor, ids: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def _divergences(logits: Tensor, intact: Tensor, ids: Tensor) -> Tensor:
 @torch.no_grad()
 def _ablated(
     network: nn.Module,
-    architecture: Architecture,
+    layout: Layout,
     windows: Tensor,
     sets: Sequence[dict[int, Tensor]],
     label: str,
@@ -87,17 +87,17 @@ def _ablated(
     A pass without a set begins at its first layer, from the intact network's hidden states there; only
     those of one batch of windows are held.
     """
-    device = next(network.parameters()).device
+    device = device_of(network)
     starts = sorted({min(nodes) for nodes in sets})
     rows = []
     for ids in track(windows.split(BATCH), label, unit="batch"):
         ids = ids.to(device).long()
-        with _noted(network, architecture, starts) as hidden:
+        with _noted(network, layout, starts) as hidden:
             intact = network(ids, use_cache=False).logits
             found = [measure(intact, intact, ids)]
         for nodes in sets:
             first = min(nodes)
-            with _from(network, architecture, first, hidden[first]), silenced(network, architecture, nodes):
+            with _from(network, layout, first, hidden[first]), silenced(network, layout, nodes):
                 found.append(measure(network(ids, use_cache=False).logits, intact, ids))
         rows.append(torch.stack(found))
     whole = torch.cat(rows, 1)
@@ -107,7 +107,7 @@ def _ablated(
 
 
 @contextmanager
-def _noted(network: nn.Module, architecture: Architecture, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def _noted(network: nn.Module, layout: Layout, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
     """The hidden states that enter each of these blocks, filled while it is open."""
     hidden: dict[int, Tensor] = {}
 
@@ -117,7 +117,7 @@ def _noted(network: nn.Module, architecture: Architecture, layers: Sequence[int]
 
         return hook
 
-    blocks = blocks_of(network, architecture)
+    blocks = blocks_of(network, layout)
     with ExitStack() as hooks:
         for layer in layers:
             hooks.callback(blocks[layer].register_forward_pre_hook(note(layer)).remove)
@@ -125,9 +125,9 @@ def _noted(network: nn.Module, architecture: Architecture, layers: Sequence[int]
 
 
 @contextmanager
-def _from(network: nn.Module, architecture: Architecture, first: int, hidden: Tensor) -> Iterator[None]:
+def _from(network: nn.Module, layout: Layout, first: int, hidden: Tensor) -> Iterator[None]:
     """The network begins at block ``first`` with these hidden states."""
-    blocks = blocks_of(network, architecture)
+    blocks = blocks_of(network, layout)
     originals = list(blocks[:first])
     try:
         for layer, block in enumerate(originals):

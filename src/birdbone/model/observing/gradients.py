@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from birdbone.algo.sps import NodeMoments
 from birdbone.errors import NumericalError
-from birdbone.model.architecture import Architecture
+from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.network import device_of
 from birdbone.progress import track
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
@@ -57,29 +58,27 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
 
 def node_moments(
     network: nn.Module,
-    architecture: Architecture,
-    config: dict,
+    layout: Layout,
     windows: Tensor,
     label: str,
     also: Callable[[Tensor, Pairs], None] | None = None,
-) -> tuple[dict[str, NodeMoments], dict[str, Tensor], dict[str, Tensor]]:
+) -> tuple[dict[Nodes, NodeMoments], dict[str, Tensor], dict[str, Tensor]]:
     """What every node does over ``windows`` [N, T], and where an error would matter.
 
-    Returns moments keyed ``ffn.<layer>`` and ``kv.<layer>``, and for every linear module the mean
+    Returns moments of every layer's nodes, and for every linear module the mean
     squared output gradient per channel [out] (diagonal Fisher information) and per token [N, T],
     the latter divided by its mean over the scored positions (the last of a window has none: 0).
     ``also`` is called with each window's tokens and its (input, output gradient) pairs.
     """
-    device = next(network.parameters()).device
-    layers = len(network.get_submodule(architecture.blocks))
-    names = [n for layer in range(layers) for n in architecture.linears(layer)]
-    nodes: dict[str, NodeMoments] = {}
+    device = device_of(network)
+    names = layout.linears
+    moments: dict[Nodes, NodeMoments] = {}
     fisher: dict[str, Tensor] = {}
     tokens = {name: torch.zeros(windows.shape) for name in names}
     for row, ids in enumerate(track(windows, label, unit="window")):
         pairs = gradients(network, names, ids.to(device))
-        for key, (h, grad, count) in node_values(network, architecture, config, pairs).items():
-            nodes[key] = nodes.get(key, NodeMoments.zero(count)).add(h, grad)
+        for nodes, (h, grad, count) in node_values(network, layout, pairs).items():
+            moments[nodes] = moments.get(nodes, NodeMoments.zero(count)).add(h, grad)
         for name, (_, grad) in pairs.items():
             squared = grad.float().square().cpu()
             fisher[name] = fisher.get(name, 0) + squared.sum(0)
@@ -88,27 +87,20 @@ def node_moments(
             also(ids, pairs)
     count = windows.shape[0] * (windows.shape[1] - 1)
     return (
-        nodes,
+        moments,
         {name: total / count for name, total in fisher.items()},
         {name: weight * (count / weight.sum()) for name, weight in tokens.items()},
     )
 
 
-def node_values(
-    network: nn.Module, architecture: Architecture, config: dict, pairs: Pairs
-) -> dict[str, tuple[Tensor, Tensor, int]]:
-    """``ffn.<layer>`` and ``kv.<layer>`` -> (h, ∂L/∂h, nodes), both [T-1, nodes·w]: what the nodes hand on."""
-    found = {}
-    for layer in range(len(network.get_submodule(architecture.blocks))):
-        down, out = architecture.ffn_output(layer), architecture.attention_part(layer, "output")
-        groups = network.get_submodule(architecture.attention_part(layer, "key")).out_features
-        h, grad = _at_input(network, down, pairs[down])
-        found[f"ffn.{layer}"] = h, grad, h.shape[1]
-        found[f"kv.{layer}"] = *_at_input(network, out, pairs[out]), groups // architecture.head_size(config)
-    return found
+def node_values(network: nn.Module, layout: Layout, pairs: Pairs) -> dict[Nodes, tuple[Tensor, Tensor, int]]:
+    """(h, ∂L/∂h, how many) of every layer's nodes, h and gradient [T-1, nodes·w]: what the nodes hand on."""
+    return {nodes: _handed_on(network, layout.blocks[nodes.layer], nodes.unit, pairs) for nodes in layout.nodes}
 
 
-def _at_input(network: nn.Module, name: str, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """(h, ∂L/∂h) at a linear module's input from (h, ∂L/∂output): the gradient goes back through W."""
-    h, grad = pair
-    return h, grad @ network.get_submodule(name).weight.to(grad)
+def _handed_on(network: nn.Module, block: Block, unit: str, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
+    """At the module that reads the nodes: the gradient goes back through its weight."""
+    h, grad = pairs[block.reader(unit)]
+    weight = network.get_submodule(block.reader(unit)).weight
+    axis = block.axes[f"{block.reader(unit)}.weight"]
+    return h, grad @ weight.to(grad), axis.count(weight.shape)

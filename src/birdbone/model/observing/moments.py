@@ -1,10 +1,10 @@
-"""Second moments of every linear layer's input, its tokens weighted, block by block; cached for the seed."""
+"""Second moments of every linear layer's input, its tokens weighted, block by block; kept on disk for the seed."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,50 +12,53 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from birdbone.algo.moments import second_moment
-from birdbone.model.architecture import architecture_of
 from birdbone.model.blockwise import BATCH, walk
 from birdbone.model.checkpoint import Checkpoint, tensor_digest
 from birdbone.model.network import build
 
-CACHE = Path(".birdbone/moments")
+KEY = "key"
+"""The file that says, once all layers are there, what the moments in a folder are of."""
 Moments = dict[str, Tensor]
+Weights = Mapping[str, Tensor]
 
 
-def token_weights(scores: dict[str, Tensor]) -> Moments:
-    """Module -> weight of each calibration token [N, T], from a scan's ``tokens.<module>``."""
-    return {n.removeprefix("tokens."): t for n, t in scores.items() if n.startswith("tokens.")}
+@dataclass(frozen=True)
+class SecondMoments:
+    """A folder of second moments, a file per layer; None: there is none. Those of another model, text or weights are
+    computed anew.
+    """
+
+    folder: Path | None = None
+
+    def of(
+        self, checkpoint: Checkpoint, windows: Tensor, weights: Weights, device: str
+    ) -> Iterator[tuple[int, Moments, Moments]]:
+        """Yield (layer, fit, check): see ``moments``; read where the folder holds them."""
+        if not self.folder or _read_key(self.folder) != key_of(checkpoint, windows, weights):
+            yield from moments(checkpoint, windows, weights, device)
+            return
+        for layer in range(checkpoint.layers):
+            stored = load_file(self.folder / f"{layer}.safetensors")
+            yield layer, _kind(stored, "fit"), _kind(stored, "check")
 
 
 def moments(
-    checkpoint: Checkpoint, windows: Tensor, weights: Moments, device: str, cache: Path | None = None
+    checkpoint: Checkpoint, windows: Tensor, weights: Weights, device: str
 ) -> Iterator[tuple[int, Moments, Moments]]:
     """Yield (layer, fit, check): second moments [in, in] of every linear module's input.
 
     windows [N, T]; weights: module -> [N, T]. ``fit`` sums over three quarters of the windows,
-    ``check`` over the rest. A complete ``cache`` folder of this model, text and weights is read
-    instead of computing; one is never written here.
+    ``check`` over the rest.
     """
-    held = cache and cache / cache_key(checkpoint, windows, weights)
-    if held and (held / "complete").is_file():
-        for layer in range(checkpoint.layers):
-            stored = load_file(held / f"{layer}.safetensors")
-            yield (
-                layer,
-                *(
-                    {n.partition("|")[2]: t for n, t in stored.items() if n.startswith(kind)}
-                    for kind in ("fit|", "check|")
-                ),
-            )
-        return
-    network, architecture = build(checkpoint, device), architecture_of(checkpoint.config)
-    for layer, batches in walk(network, architecture, windows, "second moments"):
-        yield (layer, *fold(batches, architecture.inputs_of(layer), weights))
+    network = build(checkpoint, device)
+    for layer, batches in walk(network, checkpoint.layout, windows, "second moments"):
+        yield layer, *fold(batches, checkpoint.layout.blocks[layer].inputs, weights)
 
 
-def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Moments) -> tuple[Moments, Moments]:
+def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weights) -> tuple[Moments, Moments]:
     """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to ``fit``.
 
-    inputs: first module -> the modules that share its input, as in ``Architecture.inputs_of``. weights: none at all
+    inputs: first module -> the modules that share its input, as in ``Block.inputs``. weights: none at all
     where every token counts alike.
     """
     sums: tuple[Moments, Moments] = ({}, {})
@@ -84,31 +87,28 @@ def check_tokens(windows: Tensor) -> int:
 
 
 def store(folder: Path, layer: int, fit: Moments, check: Moments) -> None:
-    """Add one layer to a cache folder."""
+    """Add one layer to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"fit|{n}": m for n, m in fit.items()} | {f"check|{n}": m.clone() for n, m in check.items()}
     save_file(tensors, folder / f"{layer}.safetensors")
 
 
-def seal(folder: Path) -> None:
-    """Mark a cache folder as complete and drop the other models' caches beside it."""
-    (folder / "complete").touch()
-    for other in folder.parent.iterdir():
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+def seal(folder: Path, key: str) -> None:
+    """Say that a folder holds every layer of what ``key_of`` gave this key."""
+    (folder / KEY).write_text(key)
 
 
-def remember(checkpoint: Checkpoint, windows: Tensor, weights: Moments, device: str) -> None:
-    """Fill the cache where it does not hold these moments yet: another model's run may have taken their place."""
-    folder = CACHE / cache_key(checkpoint, windows, weights)
-    if not (folder / "complete").is_file():
-        for layer, fit, check in moments(checkpoint, windows, weights, device):
-            store(folder, layer, fit, check)
-        seal(folder)
-
-
-def cache_key(checkpoint: Checkpoint, windows: Tensor, weights: Moments) -> str:
-    """Folder name for a model, its calibration text and the weights of its tokens."""
+def key_of(checkpoint: Checkpoint, windows: Tensor, weights: Weights) -> str:
+    """What the second moments of a model, its calibration text and the weights of its tokens are known by."""
     weighed = "|".join(tensor_digest(weights[n]) for n in sorted(weights))
     text = f"{checkpoint.digest}|{tensor_digest(windows)}|{weighed}|{torch.get_num_threads()}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _read_key(folder: Path) -> str | None:
+    file = folder / KEY
+    return file.read_text() if file.is_file() else None
+
+
+def _kind(stored: Moments, kind: str) -> Moments:
+    return {name.partition("|")[2]: moment for name, moment in stored.items() if name.startswith(f"{kind}|")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,103 +12,91 @@ from birdbone.algo.budget import needed_sparsity
 from birdbone.algo.grids import fewest_bits, fitting
 from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
-from birdbone.gguf.families import supports_uneven
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.observing.moments import CACHE, moments, token_weights
-from birdbone.model.pruning.removal import (
-    block_parameters,
-    ffn_width,
-    group_cost,
-    kv_groups,
-    neuron_cost,
-    node_masks,
-    remove_nodes,
-)
+from birdbone.model.family import supports_uneven
+from birdbone.model.layout import Nodes
+from birdbone.model.observing.activations import Clusters
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.pruning.removal import Stays, remove_nodes
+from birdbone.model.pruning.settings import PruneSettings
 from birdbone.model.pruning.weight_sparsity import mask_weights
 from birdbone.model.rounding.embedding import outer_types
-
-Stays = dict[int, Tensor]
+from birdbone.model.rounding.settings import RoundSettings
+from birdbone.model.scores import Scores
 
 
 def prune(
     start: Checkpoint,
     weights_to_remove: int,
-    scores: dict[str, Tensor],
-    clusters: dict[str, Tensor],
+    scores: Scores,
+    clusters: Clusters,
     calibration: Tensor,
-    settings: dict,
+    second_moments: SecondMoments,
+    settings: PruneSettings,
     widths: str,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """The narrower, repaired checkpoint and a report of what went and what the repair did.
 
-    scores: ``ffn.<layer>.<score>`` and ``kv.<layer>.<score>`` over the seed's nodes, ``tokens.<module>``
-    of ``calibration`` [N, T]; clusters: ``ffn.<layer>`` labels within a layer, and ``model.<layer>`` across layers
-    where ``clusters: model`` asks for them; settings: the ``prune_wave`` parameters.
+    scores: of the scan of ``calibration`` [N, T]; clusters: across layers too where
+    ``clusters: model`` asks for them.
     """
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
         report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
-    neurons, groups = choose(start, weights_to_remove, scores, clusters, settings, even)
+    stays = choose(start, weights_to_remove, scores, clusters, settings, even)
     report["removed"] = {
-        "ffn": {str(i): int((~m).sum()) for i, m in neurons.items()},
-        "kv": {str(i): int((~m).sum()) for i, m in groups.items()},
+        unit: {str(nodes.layer): int((~left).sum()) for nodes, left in stays.items() if nodes.unit == unit}
+        for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
-    method = settings["weights"]["method"]
-    report["changed"] = bool(neurons or groups or method != "none")
-    if not neurons and not groups and method == "none":
+    method = settings.weights.method
+    report["changed"] = bool(stays) or method != "none"
+    if not report["changed"]:
         return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
     state = start
-    if neurons or groups:
-        repaired, report["repair"] = _repair(start, neurons, groups, calibration, scores, settings["damping"], device)
-        state = _zeroed(remove_nodes(start, neurons, groups, repaired))
+    if stays:
+        moments = second_moments.of(start, calibration, scores.tokens, device)
+        repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
+        state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(state, calibration, scores, settings["weights"], settings["damping"], device)
+        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
     return state, report
 
 
 def choose(
     start: Checkpoint,
     weights_to_remove: int,
-    scores: dict[str, Tensor],
-    clusters: dict[str, Tensor],
-    settings: dict,
+    scores: Scores,
+    clusters: Clusters,
+    settings: PruneSettings,
     even: bool,
-) -> tuple[Stays, Stays]:
-    """Masks over the present neurons and key-value groups (True = stays) of the layers that lose some."""
-    architecture, masks = architecture_of(start.config), node_masks(start)
-    layers, kind = range(start.layers), settings["score"]
-    values = {i: scores[f"ffn.{i}.{kind}"] for i in layers}
-    kept, cap = {i: masks[f"ffn.{i}"] for i in layers}, settings["cluster_cap"]
-    if settings["clusters"] == "model":
-        order = eligible_across(values, {i: clusters[f"model.{i}"] for i in layers}, kept, cap)
+) -> Stays:
+    """Which of the present nodes stay (True), in the layers that lose some."""
+    layers = range(start.layers)
+    score = settings.score
+    cap = settings.cluster_cap
+    neurons = {i: start.node_mask(Nodes("ffn", i)) for i in layers}
+    values = {i: scores.of("ffn", i, score) for i in layers}
+    if settings.clusters == "model":
+        order = eligible_across(values, dict(enumerate(clusters.across)), neurons, cap)
     else:
-        order = {i: eligible(values[i], clusters[f"ffn.{i}"], kept[i], cap) for i in layers}
-    present = {i: ffn_width(start, i) for i in layers}
-    count = weights_to_remove // neuron_cost(start)
-    groups: Stays = {}
-    if settings["attention"] and not even:
-        per_neuron = _marginal_value(values, order, count)
-        kv = {i: scores[f"kv.{i}.{kind}"] for i in layers}
-        price = per_neuron * group_cost(start) / neuron_cost(start)
-        limit = int(settings["cluster_cap"] * sum(kv_groups(start, i) for i in layers))
-        limit = min(limit, weights_to_remove // group_cost(start))
-        gone = cheapest_groups(kv, {i: masks[f"kv.{i}"] for i in layers}, limit, price, protected=(0,))
-        for layer, group in gone:
-            groups[layer] = groups.get(layer, masks[f"kv.{layer}"]).clone()
-            groups[layer][group] = False
-        groups = {i: m[masks[f"kv.{i}"]] for i, m in groups.items()}
-        count -= len(gone) * group_cost(start) // neuron_cost(start)
-    chosen = cheapest_chunks(values, order, present, count, settings["multiple"], even)
-    neurons = {}
-    for layer, found in chosen.items():
-        stays = torch.ones(architecture.ffn_width(start.config), dtype=torch.bool)
-        stays[found] = False
-        neurons[layer] = stays[masks[f"ffn.{layer}"]]
-    return neurons, groups
+        order = {i: eligible(values[i], clusters.layers[i], neurons[i], cap) for i in layers}
+    count = weights_to_remove // start.cost("ffn")
+    stays: dict[Nodes, Tensor] = {}
+    if settings.attention and not even:
+        groups = {i: start.node_mask(Nodes("kv", i)) for i in layers}
+        price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
+        limit = min(int(cap * sum(start.counts("kv"))), weights_to_remove // start.cost("kv"))
+        removed = cheapest_groups({i: scores.of("kv", i, score) for i in layers}, groups, limit, price, protected=(0,))
+        for layer in sorted({layer for layer, _ in removed}):
+            gone = torch.tensor([group for where, group in removed if where == layer])
+            stays[Nodes("kv", layer)] = _without(groups[layer], gone)
+        count -= len(removed) * start.cost("kv") // start.cost("ffn")
+    present = dict(enumerate(start.counts("ffn")))
+    chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
+    return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
 
 
 def stays_even(widths: str, config: dict) -> bool:
@@ -115,7 +104,7 @@ def stays_even(widths: str, config: dict) -> bool:
     return widths == "even" or not supports_uneven(config)
 
 
-def target_nodes(start_parameters: int, seed_parameters: int, step: float, target: float) -> int:
+def weights_to_go(start_parameters: int, seed_parameters: int, step: float, target: float) -> int:
     """Block weights this wave removes: ``step`` of the seed's, or what is left to ``target``."""
     gone = seed_parameters - start_parameters
     return max(0, min(int(step * seed_parameters), int(target * seed_parameters) - gone))
@@ -125,81 +114,80 @@ def sparsity_for(
     target_bytes: int | None,
     checkpoint: Checkpoint,
     seed_parameters: int,
-    quantize: dict,
-    settings: dict,
+    rounding: RoundSettings,
+    settings: PruneSettings,
     widths: str,
 ) -> float:
     """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``quantize.types`` allows; 0 without a target. settings: the ``prune_wave`` parameters.
+    ``rounding.types`` allow; 0 without a target.
     """
     if target_bytes is None:
         return 0.0
-    embedding = checkpoint.weights[f"{architecture_of(checkpoint.config).embedding}.weight"]
-    outer = fewest_bits(outer_types(quantize["types"], quantize["embedding"]), embedding.shape[1])
-    fixed = int((checkpoint.parameters - block_parameters(checkpoint)) * outer / 8)
-    bits = _fewest_bits(checkpoint, quantize["types"], settings, widths)
+    embedding = checkpoint.weights[checkpoint.layout.embedding]
+    outer = fewest_bits(outer_types(rounding.types, rounding.embedding), embedding.shape[1])
+    fixed = int((checkpoint.parameters - checkpoint.block_parameters) * outer / 8)
+    bits = _fewest_bits(checkpoint, rounding.types, settings, widths)
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: dict, widths: str) -> float:
+def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become.
 
     Groups narrower than any type are not counted on: few of them go, and a matrix that lost none keeps its type.
     """
-    architecture, bits, size = architecture_of(checkpoint.config), 0.0, 0
-    group = _group_width(architecture, checkpoint.config)
-    groups_go = settings["attention"] and not stays_even(widths, checkpoint.config) and fitting(types, group)
-    for layer in range(checkpoint.layers):
-        steps = {architecture.ffn_output(layer): settings["multiple"]}
-        if groups_go:
-            steps[architecture.attention_part(layer, "output")] = group
-        for module in architecture.linears(layer):
+    layout = checkpoint.layout
+    steps = {"ffn": settings.multiple}
+    group = layout.blocks[0].group_width
+    if settings.attention and not stays_even(widths, checkpoint.config) and fitting(types, group):
+        steps["kv"] = group
+    bits = 0.0
+    size = 0
+    for block in layout.blocks:
+        step = {block.reader(unit): width for unit, width in steps.items()}
+        for module in block.linears:
             weight = checkpoint.weights[f"{module}.weight"]
-            columns = math.gcd(weight.shape[1], steps.get(module, weight.shape[1]))
+            columns = math.gcd(weight.shape[1], step.get(module, weight.shape[1]))
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size
 
 
-def _group_width(architecture: Architecture, config: dict) -> int:
-    """Columns of the attention's output that belong to one key-value group."""
-    return architecture.heads(config) // architecture.kv_heads(config) * architecture.head_size(config)
-
-
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
-    masked = {n.removeprefix("weight."): m for n, m in checkpoint.masks.items() if n.startswith("weight.")}
-    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masked.items()})
+    masks = checkpoint.masks.weights
+    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()})
+
+
+def _without(kept: Tensor, gone: Tensor) -> Tensor:
+    """Of the nodes kept so far, bool over the seed's, which stay (True) when those numbers go."""
+    stays = torch.ones_like(kept)
+    stays[gone] = False
+    return stays[kept]
 
 
 def _marginal_value(values: dict[int, Tensor], order: dict[int, Tensor], count: int) -> float:
     """Value of the dearest neuron that a model-wide cut of ``count`` neurons would take."""
-    pool = torch.cat([values[i][found] for i, found in order.items()]).sort().values
+    pool = torch.cat([values[layer][numbers] for layer, numbers in order.items()]).sort().values
     return float(pool[min(count, len(pool)) - 1]) if len(pool) and count else 0.0
 
 
 def _repair(
     start: Checkpoint,
-    neurons: Stays,
-    groups: Stays,
-    calibration: Tensor,
-    scores: dict[str, Tensor],
+    stays: Stays,
+    moments: Iterator[tuple[int, dict[str, Tensor], dict[str, Tensor]]],
     damping: float,
-    device: str,
 ) -> tuple[dict[str, Tensor], list[dict]]:
-    """New output projections where nodes went, and what each gained."""
-    architecture = architecture_of(start.config)
-    wide = _group_width(architecture, start.config)
-    new: dict[str, Tensor] = {}
+    """New weights of the modules that read the nodes which went, and what each gained."""
+    weights: dict[str, Tensor] = {}
     rows = []
-    for layer, fit, check in moments(start, calibration, token_weights(scores), device, CACHE):
-        stays: dict[str, Tensor] = {}
-        if layer in neurons:
-            stays[architecture.ffn_output(layer)] = neurons[layer]
-        if layer in groups:
-            stays[architecture.attention_part(layer, "output")] = groups[layer].repeat_interleave(wide)
-        for module, mask in stays.items():
+    for layer, fit, check in moments:
+        for unit in start.layout.units:
+            left = stays.get(Nodes(unit, layer))
+            if left is None:
+                continue
+            module = start.layout.blocks[layer].reader(unit)
             name = f"{module}.weight"
-            new[name], figures = repair_columns(start.weights[name], mask, fit[module], check[module], damping)
+            columns = left.repeat_interleave(start.layout.blocks[layer].axes[name].entries)
+            weights[name], figures = repair_columns(start.weights[name], columns, fit[module], check[module], damping)
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
-    return new, rows
+    return weights, rows

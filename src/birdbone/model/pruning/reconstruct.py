@@ -11,39 +11,36 @@ import torch
 from torch import Tensor
 
 from birdbone.errors import NumericalError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.blockwise import block_inputs, block_output
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.healing.trainable import HealSettings, student_of
-from birdbone.model.network import blocks_of, build
+from birdbone.model.healing.recipe import Recipe
+from birdbone.model.healing.trainable import Student
+from birdbone.model.network import blocks_of, build, device_of
 from birdbone.progress import track
 
 
-def reconstruct(
-    checkpoint: Checkpoint, seed: Checkpoint, windows: Tensor, settings: HealSettings, random_seed: int, device: str
-) -> tuple[Checkpoint, list[dict]]:
+def reconstruct(student: Student, seed: Checkpoint, windows: Tensor, recipe: Recipe) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and one row per block: its error before and after, a share of the seed's output power.
 
-    windows [N, T] are used in order, ``settings.batch`` a step, ``settings.steps`` steps a block.
+    windows [N, T] are used in order, ``recipe.batch`` a step, ``recipe.steps`` steps a block.
     Every masked weight of the result is exactly 0. Raises NumericalError when an error is not finite.
     """
-    torch.manual_seed(random_seed)
-    architecture = architecture_of(checkpoint.config)
-    teacher, student = build(seed, device), student_of(checkpoint, settings, device)
+    layout = student.start.layout
+    teacher = build(seed, str(device_of(student.network)))
     curve = []
-    parts = windows.split(settings.batch)
-    wanted, arguments = block_inputs(teacher, architecture, parts)
+    parts = windows.split(recipe.batch)
+    wanted, arguments = block_inputs(teacher, layout, parts)
     given = [hidden.clone() for hidden in wanted]
-    pairs = list(zip(blocks_of(teacher, architecture), blocks_of(student.network, architecture), strict=True))
+    pairs = list(zip(blocks_of(teacher, layout), blocks_of(student.network, layout), strict=True))
     for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
         calls = [a[layer] for a in arguments]
         with torch.no_grad():
             wanted = [block_output(theirs, h, call) for h, call in zip(wanted, calls, strict=True)]
         power = sum(w.square().sum() for w in wanted) / sum(w.numel() for w in wanted)
         learns = [p for p in ours.parameters() if any(p is t for t in student.trained.values())]
-        optimizer = torch.optim.Adam(learns, lr=settings.learning_rate)
+        optimizer = torch.optim.Adam(learns, lr=recipe.learning_rate)
         errors = []
-        for step in range(settings.steps):
+        for step in range(recipe.steps):
             i = step % len(parts)
             error = (block_output(ours, given[i], calls[i]) - wanted[i]).square().mean() / power
             if not torch.isfinite(error):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from birdbone.algo.regrowth import best_chunks, outgoing_gradient, refit_columns
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.network import build
+from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.network import build, device_of
 from birdbone.model.observing.gradients import gradients
-from birdbone.model.pruning.removal import ffn_width, grow_neurons, node_masks
+from birdbone.model.pruning.removal import return_nodes
 from birdbone.progress import track
 
 
@@ -29,72 +31,74 @@ def regrow(
     gradient their output column would get. Returning columns are then fitted by least squares to
     what the layer's output lacks of the seed's on ``windows`` [N, T].
     """
-    architecture = architecture_of(checkpoint.config)
-    masks = node_masks(checkpoint)
-    removed = {i: torch.nonzero(~masks[f"ffn.{i}"]).flatten() for i in range(checkpoint.layers)}
-    removed = {i: found for i, found in removed.items() if len(found)}
-    limit = int(share * sum(len(found) for found in removed.values()))
+    layout = checkpoint.layout
+    removed = {i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten() for i in range(layout.layers)}
+    removed = {layer: numbers for layer, numbers in removed.items() if len(numbers)}
+    limit = int(share * sum(map(len, removed.values())))
     if limit < multiple:
         return checkpoint, {}
     network = build(checkpoint, device)
     full = build(seed, device)
-    gains = _gains(network, full, architecture, removed, windows)
-    widths = {i: ffn_width(checkpoint, i) for i in removed}
+    gains = _gains(network, full, layout, removed, windows)
+    widths = {layer: checkpoint.count("ffn", layer) for layer in removed}
     chosen = best_chunks(gains, removed, widths, limit, multiple)
-    columns = _columns(network, full, architecture, chosen, windows, damping)
+    columns = _columns(network, full, layout, chosen, windows, damping)
     grown = checkpoint
     for layer, neurons in chosen.items():
-        grown = grow_neurons(grown, seed, layer, neurons, columns[layer])
+        grown = return_nodes(grown, seed, Nodes("ffn", layer), neurons, columns[layer])
     return grown, {str(layer): len(neurons) for layer, neurons in chosen.items()}
 
 
-def candidates(full: nn.Module, architecture: Architecture, layer: int, neurons: Tensor, x: Tensor) -> Tensor:
+def candidates(full: nn.Module, block: Block, neurons: Tensor, x: Tensor) -> Tensor:
     """Activations [tokens, k] the seed's ``neurons`` would have on the FFN input x [tokens, hidden]."""
-    down = full.get_submodule(architecture.ffn_output(layer))
+    down = full.get_submodule(block.ffn_output)
     caught: list[Tensor] = []
     handle = down.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
     try:
-        full.get_submodule(architecture.ffn_output(layer).rpartition(".")[0])(x)
+        full.get_submodule(block.ffn)(x)
     finally:
         handle.remove()
     return caught[0][:, neurons]
 
 
-def _gains(network, full, architecture, removed, windows) -> dict[int, Tensor]:
+def _gains(
+    network: nn.Module, full: nn.Module, layout: Layout, removed: dict[int, Tensor], windows: Tensor
+) -> dict[int, Tensor]:
     """‖∂L/∂W_down[:, j]‖ of every removed neuron, by layer."""
-    names = [architecture.ffn_output(i) for i in removed]
+    outputs = {layer: layout.blocks[layer].ffn_output for layer in removed}
     sums: dict[int, Tensor] = {}
-    device = next(network.parameters()).device
     for ids in track(windows, "regrow: gradients", unit="window"):
-        inputs = _ffn_inputs(network, architecture, removed, ids.to(device))
-        pairs = gradients(network, names, ids.to(device))
+        ids = ids.to(device_of(network))
+        inputs = _ffn_inputs(network, layout, removed, ids)
+        pairs = gradients(network, list(outputs.values()), ids)
         for layer, neurons in removed.items():
             with torch.no_grad():
-                h = candidates(full, architecture, layer, neurons, inputs[layer][:-1])
-            sums[layer] = sums.get(layer, 0) + outgoing_gradient(h, pairs[architecture.ffn_output(layer)][1])
+                h = candidates(full, layout.blocks[layer], neurons, inputs[layer][:-1])
+            sums[layer] = sums.get(layer, 0) + outgoing_gradient(h, pairs[outputs[layer]][1])
     return {layer: total.norm(dim=0).cpu() for layer, total in sums.items()}
 
 
 @torch.no_grad()
-def _columns(network, full, architecture, chosen, windows, damping) -> dict[int, Tensor]:
+def _columns(
+    network: nn.Module, full: nn.Module, layout: Layout, chosen: dict[int, Tensor], windows: Tensor, damping: float
+) -> dict[int, Tensor]:
     """Output columns of the returning neurons, by layer."""
     crosses: dict[int, Tensor] = {}
     squares: dict[int, Tensor] = {}
-    device = next(network.parameters()).device
     for ids in track(windows, "regrow: refit", unit="window"):
-        inputs = _ffn_inputs(network, architecture, chosen, ids.to(device))
+        inputs = _ffn_inputs(network, layout, chosen, ids.to(device_of(network)))
         for layer, neurons in chosen.items():
-            ffn = architecture.ffn_output(layer).rpartition(".")[0]
+            block = layout.blocks[layer]
             x = inputs[layer]
-            lacks = full.get_submodule(ffn)(x) - network.get_submodule(ffn)(x)
-            h = candidates(full, architecture, layer, neurons, x)
+            lacks = full.get_submodule(block.ffn)(x) - network.get_submodule(block.ffn)(x)
+            h = candidates(full, block, neurons, x)
             crosses[layer] = crosses.get(layer, 0) + lacks.T @ h
             squares[layer] = squares.get(layer, 0) + h.T @ h
-    return {i: refit_columns(crosses[i], squares[i], damping).cpu() for i in chosen}
+    return {layer: refit_columns(crosses[layer], squares[layer], damping).cpu() for layer in chosen}
 
 
 @torch.no_grad()
-def _ffn_inputs(network, architecture: Architecture, layers, ids: Tensor) -> dict[int, Tensor]:
+def _ffn_inputs(network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor) -> dict[int, Tensor]:
     """What the FFN of each layer takes in, for one window [T]: [T, hidden]."""
     seen: dict[int, Tensor] = {}
     handles = []
@@ -103,7 +107,8 @@ def _ffn_inputs(network, architecture: Architecture, layers, ids: Tensor) -> dic
         def note(_, args, layer=layer) -> None:
             seen[layer] = args[0].detach()[0]
 
-        handles.append(network.get_submodule(architecture.ffn_inputs(layer)[0]).register_forward_pre_hook(note))
+        first = network.get_submodule(layout.blocks[layer].ffn_inputs[0])
+        handles.append(first.register_forward_pre_hook(note))
     try:
         network(ids.view(1, -1).long(), use_cache=False)
     finally:

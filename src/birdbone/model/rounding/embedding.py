@@ -14,12 +14,12 @@ from torch import Tensor
 from birdbone.algo.gptq import Rounded, compensation, round_best, round_nearest
 from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.algo.moments import second_moment
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference, final_states
-from birdbone.model.network import build
+from birdbone.model.network import build, device_of
 from birdbone.model.observing.moments import held_out
+from birdbone.model.rounding.settings import RoundSettings
 
 TIED_DAMPING = 1.0
 PRICED_TOKENS = 2048
@@ -30,9 +30,7 @@ COMPENSATED_BITS = 8
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
     """Embedding and untied head."""
-    architecture = architecture_of(checkpoint.config)
-    names = [f"{architecture.embedding}.weight", f"{architecture.head}.weight"]
-    return [n for n in names if n in checkpoint.weights]
+    return [n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:
@@ -41,20 +39,20 @@ def outer_types(types: list[str], embedding: str) -> list[str]:
 
 
 def outer_roundings(
-    checkpoint: Checkpoint, calibration: Tensor, settings: dict, device: str
+    checkpoint: Checkpoint, calibration: Tensor, settings: RoundSettings, device: str
 ) -> Iterator[tuple[str, Grid, Rounded, float]]:
     """(tensor, grid, rounding, cost) of embedding and head on each type they may take.
 
     calibration: token windows [N, T]. The cost is KL(checkpoint || checkpoint with this tensor
-    rounded), in nats per token of held-out windows; 0, unmeasured, where ``settings["embedding"]`` names
+    rounded), in nats per token of held-out windows; 0, unmeasured, where ``settings.embedding`` names
     the one type. Matrices whose rows no grid divides are left out.
     """
-    auto, kinds = settings["embedding"] == "auto", outer_types(settings["types"], settings["embedding"])
+    auto, kinds = settings.embedding == "auto", outer_types(settings.types, settings.embedding)
     fits = {n: fitting(kinds, checkpoint.weights[n].shape[1]) for n in outer_matrices(checkpoint)}
     fit, check = held_out(calibration)
     check = check[: -(-PRICED_TOKENS // check.shape[1])]
     network = build(checkpoint, device)
-    compensated = settings["method"] == "gptq" and any(_coarse(GRIDS[k]) for k in kinds)
+    compensated = settings.method == "gptq" and any(_coarse(GRIDS[k]) for k in kinds)
     read = [final_states(network, w, "round: what the head reads") for w in (fit, check)] if auto or compensated else []
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
@@ -63,7 +61,7 @@ def outer_roundings(
         head = tied or name != outer_matrices(checkpoint)[0]
         given = []
         if compensated and head:
-            given = [compensation(moments[0], max(settings["damping"], TIED_DAMPING if tied else 0.0))]
+            given = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
         for kind in types:
             grid = GRIDS[kind]
             use = given and _coarse(grid)
@@ -71,7 +69,7 @@ def outer_roundings(
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)
-                told = partial(reference.logits, "check", device=next(other.parameters()).device)
+                told = partial(reference.logits, "check", device=device_of(other))
                 measured = compare(other, told, check, f"round: price {name} as {kind}")
                 cost = float(measured["kl"].sum()) / (len(check) * (check.shape[1] - 1))
             yield name, grid, rounded, cost

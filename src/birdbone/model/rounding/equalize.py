@@ -14,8 +14,8 @@ from torch import Tensor
 from birdbone.algo.equalize import column_scales, rounding_errors
 from birdbone.algo.gptq import Compensation
 from birdbone.algo.grids import GRIDS, Grid, fitting
-from birdbone.model.architecture import Architecture, architecture_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.layout import Block
 
 Named = dict[str, Tensor]
 TINY = 1e-38
@@ -46,7 +46,8 @@ class Scales:
 
     def changed(self, checkpoint: Checkpoint) -> Named:
         """Every weight, bias and gain that is another now, by its name."""
-        architecture, new = architecture_of(checkpoint.config), {}
+        offset = checkpoint.layout.family.norms.offset
+        new: Named = {}
         for module in {*self.columns, *self.rows}:
             weight, bias = checkpoint.weights[f"{module}.weight"], checkpoint.weights.get(f"{module}.bias")
             rows = self.rows.get(module)
@@ -59,7 +60,6 @@ class Scales:
             new[f"{module}.weight"] = weight
         for norm, scale in self.norms.items():
             gain, bias = checkpoint.weights[f"{norm}.weight"], checkpoint.weights.get(f"{norm}.bias")
-            offset = architecture.norms.get("offset", 0)
             new[f"{norm}.weight"] = (gain + offset) * scale - offset
             if bias is not None:
                 new[f"{norm}.bias"] = bias * scale
@@ -120,27 +120,27 @@ class Feed:
 
 def feeds(checkpoint: Checkpoint, layer: int) -> list[Feed]:
     """A block's matrices by the input they share, where its channels may be scaled."""
-    architecture, found = architecture_of(checkpoint.config), []
-    for readers in architecture.inputs_of(layer).values():
-        norm, module = _source(architecture, layer, readers)
+    block = checkpoint.layout.blocks[layer]
+    found = []
+    for readers in block.inputs.values():
+        norm, module = _source(block, readers)
         inputs = checkpoint.weights[f"{readers[0]}.weight"].shape[1]
         channels = len(checkpoint.weights[f"{module}.weight"]) if module else inputs
         columns = torch.arange(channels)
         if channels < inputs:  # several heads read one group's values
-            size = architecture.head_size(checkpoint.config)
-            columns = columns.view(-1, 1, size).expand(-1, inputs // channels, -1).flatten()
+            columns = columns.view(-1, 1, block.head_size).expand(-1, inputs // channels, -1).flatten()
         if norm or module:
             found.append(Feed(readers, norm, module, columns, channels))
     return found
 
 
-def _source(architecture: Architecture, layer: int, readers: list[str]) -> tuple[str | None, str | None]:
+def _source(block: Block, readers: list[str]) -> tuple[str | None, str | None]:
     """What may take the inverse of the readers' scales: (a norm, or None; a linear module, or None)."""
-    inputs = architecture.ffn_inputs(layer)
-    if readers[0] == architecture.attention_part(layer, "query"):
-        return architecture.part(layer, architecture.norms["attention"]), None
-    if readers[0] == inputs[0]:
-        return architecture.part(layer, architecture.norms["ffn"]), None
-    if readers[0] == architecture.attention_part(layer, "output"):
-        return None, architecture.attention_part(layer, "value")
-    return None, inputs[1] if len(inputs) > 1 else None  # alone, it feeds through the activation, which is no scale
+    norms = block.family.norms
+    if readers[0] == block.query:
+        return norms.attention and block.part(norms.attention), None
+    if readers[0] == block.ffn_inputs[0]:
+        return norms.ffn and block.part(norms.ffn), None
+    if readers[0] == block.output:
+        return None, block.value
+    return None, block.ffn_inputs[1] if len(block.ffn_inputs) > 1 else None  # alone, it feeds through the activation

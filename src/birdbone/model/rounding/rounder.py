@@ -8,13 +8,13 @@ from torch import Tensor
 from birdbone.algo.budget import Option
 from birdbone.algo.gptq import Compensation, Rounded, compensation, masked, round_best, round_nearest
 from birdbone.algo.grids import GRIDS, Grid, fitting
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import fits
-from birdbone.model.observing.moments import CACHE, check_tokens, moments, token_weights
-from birdbone.model.pruning.removal import narrowed_fisher
+from birdbone.model.observing.moments import SecondMoments, check_tokens
 from birdbone.model.rounding.embedding import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.rounding.equalize import Scales, equalize
+from birdbone.model.rounding.settings import RoundSettings
+from birdbone.model.scores import Scores
 from birdbone.progress import track
 
 WIDE, WIDEST = "F16", "F32"
@@ -30,23 +30,29 @@ class Rounder:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, calibration: Tensor, scores: dict[str, Tensor], settings: dict, device: str
+        self,
+        checkpoint: Checkpoint,
+        calibration: Tensor,
+        second_moments: SecondMoments,
+        scores: Scores,
+        settings: RoundSettings,
+        device: str,
     ) -> None:
-        """settings: ``types``, ``embedding``, ``damping``, ``orders``, ``equalize``, ``method`` (``nearest`` is
-        llama.cpp's own rounding, of the weights as they are)."""
+        """Does all the work."""
         self.checkpoint, self.settings = checkpoint, settings
         self.options: dict[str, list[Option]] = {}
         """Per tensor, each allowed type with its bytes and predicted cost in nats per token of the held-out
         quarter of the text: ½ Σ_o fisher_o · mean_t w_t (ΔW_o x_t)²; for embedding and head as measured."""
         self._packed: dict[tuple[str, str], Tensor] = {}
-        architecture, fisher = architecture_of(checkpoint.config), narrowed_fisher(checkpoint, scores)
-        weights = token_weights(scores)
-        layers, changed = moments(checkpoint, calibration, weights, device, CACHE), {}
-        for layer, fit, check in track(layers, f"round ({settings['method']})", checkpoint.layers, "block"):
-            names, scales = architecture.linears(layer), Scales()
+        fisher = scores.fisher_left(checkpoint)
+        layers = second_moments.of(checkpoint, calibration, scores.tokens, device)
+        changed: dict[str, Tensor] = {}
+        for layer, fit, check in track(layers, f"round ({settings.method})", checkpoint.layers, "block"):
+            names = checkpoint.layout.blocks[layer].linears
+            scales = Scales()
             given = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
-            if settings["equalize"] and settings["method"] == "gptq" and len(given) == len(names):
-                scales = equalize(checkpoint, layer, given, check, settings["types"])
+            if settings.equalize and settings.method == "gptq" and len(given) == len(names):
+                scales = equalize(checkpoint, layer, given, check, settings.types)
             new = scales.changed(checkpoint)
             changed |= new
             for name in names:
@@ -73,14 +79,14 @@ class Rounder:
 
     def _compensations(self, fit: Tensor) -> list[Compensation]:
         """One per order of the columns; none where llama.cpp's own rounding is asked for."""
-        if self.settings["method"] != "gptq":
+        if self.settings.method != "gptq":
             return []
-        found = [compensation(fit, self.settings["damping"], order) for order in self.settings["orders"]]
+        found = [compensation(fit, self.settings.damping, order) for order in self.settings.orders]
         return [each._replace(moment=found[0].moment) for each in found]  # one copy of it
 
     def _price(self, module: str, weight: Tensor, given: list[Compensation], check: Tensor, fisher: Tensor) -> None:
         name = f"{module}.weight"
-        types, mask = self._types(name), self.checkpoint.masks.get(f"weight.{name}")
+        types, mask = self._types(name), self.checkpoint.masks.weights.get(name)
         self.options[name] = []
         for grid in sorted((GRIDS[t] for t in types), key=lambda g: g.bits_per_weight):
             if not given or grid.bits_per_weight > COMPENSATED_BITS:
@@ -92,8 +98,9 @@ class Rounder:
 
     def _types(self, name: str) -> list[str]:
         """The grids that a matrix may take: those that divide its rows, and have a zero where it has a mask."""
-        masked, columns = f"weight.{name}" in self.checkpoint.masks, self.checkpoint.weights[name].shape[1]
-        return [t for t in fitting(self.settings["types"], columns) if not masked or GRIDS[t].has_zero]
+        masked = name in self.checkpoint.masks.weights
+        columns = self.checkpoint.weights[name].shape[1]
+        return [t for t in fitting(self.settings.types, columns) if not masked or GRIDS[t].has_zero]
 
     def _offer(self, name: str, grid: Grid, rounded: Rounded, cost: float) -> None:
         self._packed[name, grid.name] = grid.pack(rounded.codes, rounded.scales)

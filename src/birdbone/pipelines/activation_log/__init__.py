@@ -1,5 +1,3 @@
-"""The activation_log stage."""
+"""Stage 2: what every node does on the calibration text."""
 
-from birdbone.pipelines.activation_log.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

@@ -2,17 +2,26 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.activation_log.nodes import observe
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """activation_log: observe."""
     return Pipeline(
         [
             Node(
                 observe,
-                ["seed_model", "texts", "node_scores", "params:activation_log", "params:device", "params:random_seed"],
-                "activations",
+                [
+                    "seed_model",
+                    "texts",
+                    "node_scores",
+                    "params:activation_log",
+                    "params:device",
+                    "params:random_seed",
+                    "scratch",
+                ],
+                ["activations", "second_moments"],
                 name="observe",
             ),
         ],

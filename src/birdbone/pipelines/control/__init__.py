@@ -1,5 +1,3 @@
-"""The control stage."""
+"""The seed, given the healing that the waves get."""
 
-from birdbone.pipelines.control.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

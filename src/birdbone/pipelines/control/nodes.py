@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -9,49 +10,58 @@ from torch import Tensor
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.healing.heal import heal
-from birdbone.model.healing.trainable import HealSettings
-from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.healing.trainable import student_of
+from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.judge import judge, judge_itself
-from birdbone.model.judging.reference import Reference
+from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
-from birdbone.run.ledger import workdir
+from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.text.canaries import load_canaries
+from birdbone.text.texts import Domain, Texts
 
 
 def measure_control(
     seed: Checkpoint,
-    seed_states: tuple[dict[str, Tensor], dict],
+    seed_states: States,
     tokenizer_folder: Path,
-    texts: tuple[dict[str, Tensor], dict],
-    text: dict,
+    texts: Texts,
+    canaries: str | None,
     wanted: bool,
-    recipe: dict,
+    healing: HealSettings,
     waves: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together.
 
     Without cross-entropy the seed is its own goal and healing leaves it as it is: the control is then the seed.
     """
-    if not wanted or recipe["steps"] == 0:
+    if not wanted or healing.steps == 0:
         return {"measured": False}
     place = resolve_device(device)
-    settings = HealSettings(**{**recipe, "steps": recipe["steps"] * waves})
-    heal_text, check = texts[0]["heal"], texts[0]["check"]
-    healed = heal(seed, seed, heal_text, check, settings, random_seed, place, workdir(), label="control: heal the seed")
-    network, reference = build(healed.checkpoint, place), Reference(seed, seed_states[0])
+    healed = heal(
+        student_of(seed, healing.lora, random_seed, place),
+        seed,
+        texts.heal,
+        texts.check,
+        replace(healing.recipe, steps=healing.steps * waves),
+        scratch,
+        label="control: heal the seed",
+    )
+    network = build(healed.checkpoint, place)
 
-    def figures(split: str) -> dict:
+    def figures(split: str, domains: dict[str, Domain], states: dict[str, Tensor]) -> dict:
+        reference = Reference(seed, states)
         if not healed.kept:
-            return judge_itself(reference, texts[0], split, random_seed)
-        return judge(network, reference, texts[0], split, random_seed)
+            return judge_itself(reference, domains, random_seed)
+        return judge(network, reference, domains, random_seed, split)
 
     return {
         "measured": True,
         "steps": len(healed.curve),
         "kept": healed.kept,
-        "domains": figures("guard"),
-        "test": figures("test"),
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
+        "domains": figures("guard", texts.guard, seed_states.guard),
+        "test": figures("test", texts.test, seed_states.test),
+        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
     }

@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.control.nodes import measure_control
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """guard.control: one node, computed once."""
     return Pipeline(
         [
@@ -16,12 +17,13 @@ def create_pipeline(**_) -> Pipeline:
                     "seed_states",
                     "tokenizer",
                     "texts",
-                    "params:text",
+                    "params:text.canaries",
                     "params:guard.control",
                     "params:micro_heal",
                     "params:waves",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 "control_metrics",
                 name="heal_seed",

@@ -1,5 +1,3 @@
-"""The domains pipeline."""
+"""Labelled scans. Not part of the whole job."""
 
-from birdbone.pipelines.domains.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = False

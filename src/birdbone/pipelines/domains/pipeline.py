@@ -2,10 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.domains.nodes import read_texts, scan
+from birdbone.parameters import Parameters
+from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.texts import read_texts
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """domains: texts, scan; not part of the main job."""
     return Pipeline(
         [
@@ -26,6 +28,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:sps_scan",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["domain_scan", "domain_profile"],
                 name="scan",

@@ -1,5 +1,3 @@
-"""The evaluate stage."""
+"""Benchmark tasks. Not part of the whole job."""
 
-from birdbone.pipelines.evaluate.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = False

@@ -2,19 +2,22 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.evaluate.nodes import evaluate_export, evaluate_others, evaluate_seed
+from birdbone.parameters import Parameters
+from birdbone.pipelines.evaluate.export import evaluate_export
+from birdbone.pipelines.evaluate.others import evaluate_others
+from birdbone.pipelines.evaluate.seed import evaluate_seed
 
 SETTINGS = ["params:evaluate", "params:device", "params:random_seed"]
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """evaluate: seed, export, others; not part of the main job."""
     return Pipeline(
         [
             Node(evaluate_seed, ["seed_model", "tokenizer", *SETTINGS], "evaluation_seed", name="seed"),
             Node(
                 evaluate_export,
-                [f"wave_{waves}.accepted", "quantized", "tokenizer", *SETTINGS],
+                [f"wave_{parameters.waves}.accepted", "quantized", "tokenizer", *SETTINGS],
                 "evaluation_export",
                 name="export",
             ),

@@ -10,23 +10,24 @@ from torch import Tensor
 from birdbone.algo.ablation import Effects, effects, judgement, verdict
 from birdbone.algo.experts import Nodes, members_of, random_sets
 from birdbone.errors import ArtifactError, ConfigError
-from birdbone.model.architecture import architecture_of
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_losses
-from birdbone.model.pruning.removal import ffn_width
+from birdbone.model.observing.activations import Experts
+from birdbone.pipelines.experts.settings import ExpertSettings
 from birdbone.report.numbers import nats
+from birdbone.text.texts import LabelledTexts
 
 log = logging.getLogger("birdbone")
 
 
 def ablate(
     seed: Checkpoint,
-    experts: tuple[dict[str, Tensor], dict],
+    experts: Experts,
     experts_report: dict,
-    domain_texts: tuple[dict[str, Tensor], dict],
-    settings: dict,
+    domain_texts: LabelledTexts,
+    settings: ExpertSettings,
     device: str,
     random_seed: int,
 ) -> dict:
@@ -36,39 +37,48 @@ def ablate(
     all. Changes of loss are in nats per token; effects and their intervals as ``algo.ablation.effects`` has them.
     Raises ArtifactError where the experts are another model's, ConfigError where too little text was held out.
     """
-    if experts[1]["model"] != seed.digest:
+    if experts.model != seed.digest:
         raise ArtifactError(
             "experts were found in another model than seed_model: run pipelines domains and experts again"
         )
     labels = experts_report["labels"]
-    windows, domain = _held_out(domain_texts, labels, settings["ablation_tokens"])
-    chosen = _chosen(experts_report, settings["ablated"])
+    windows, domain = _held_out(domain_texts, labels, settings.ablation_tokens)
+    chosen = _chosen(experts_report, settings.ablated)
     summary = {
         "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
         "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
-        "random_sets": settings["random_sets"],
+        "random_sets": settings.random_sets,
         "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
     }
     if not chosen:
         log.info("ablation: no expert has a label, nothing to silence")
         return {**summary, "experts": [], "verdict": "nothing to test"}
-    clusters = {int(n.split(".")[1]): x for n, x in experts[0].items()}
-    widths = {i: ffn_width(seed, i) for i in range(seed.layers)}
+    widths = dict(enumerate(seed.counts("ffn")))
     sets: list[Nodes] = []
     for number, expert in enumerate(chosen):
         layer, _, label = expert["id"].rpartition(".")
-        members = members_of(clusters, int(layer) if layer else None, int(label))
-        sets += [members, *random_sets(widths, members, settings["random_sets"], random_seed * 1009 + number)]
+        members = members_of(experts.labels, int(layer) if layer else None, int(label))
+        sets += [
+            members,
+            *random_sets(widths, members, settings.random_sets, random_seed * 1009 + number),
+        ]
     network = build(seed, resolve_device(device))
-    losses = ablated_losses(network, architecture_of(seed.config), windows, sets, "ablation")
-    changes = ((losses[1:] - losses[0]) / (windows.shape[1] - 1)).reshape(len(chosen), -1, len(windows))
+    losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
+    changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
+    changes = changes.reshape(len(chosen), -1, len(windows))
     own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
     measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
     result = {
         **summary,
         "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
         "experts": [
-            {"id": e["id"], "labels": e["labels"], "size": e["size"], "layers": e["layers"], **_figures(labels, m)}
+            {
+                "id": e["id"],
+                "labels": e["labels"],
+                "size": e["size"],
+                "layers": e["layers"],
+                **_figures(labels, m),
+            }
             for e, m in zip(chosen, measured, strict=True)
         ],
         "mean": _figures(labels, mean),
@@ -90,19 +100,19 @@ def summary_line(ablation: dict) -> str:
     )
 
 
-def _held_out(domain_texts: tuple[dict[str, Tensor], dict], labels: list[str], tokens: int) -> tuple[Tensor, Tensor]:
+def _held_out(domain_texts: LabelledTexts, labels: list[str], tokens: int) -> tuple[Tensor, Tensor]:
     """Windows of all domains [W, T], as many of each, and their domain [W]."""
-    length = domain_texts[0][f"heldout.{labels[0]}"].shape[1]
+    length = domain_texts.heldout[labels[0]].shape[1]
     count = -(-tokens // length)
     for label in labels:
-        held = len(domain_texts[0][f"heldout.{label}"])
-        if held < max(2, count):
+        windows = len(domain_texts.heldout[label])
+        if windows < max(2, count):
             raise ConfigError(
                 f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of {length}, domain {label} "
-                f"holds out {held}: lower it, or raise domains.heldout_tokens"
+                f"holds out {windows}: lower it, or raise domains.heldout_tokens"
             )
     count = max(2, count)
-    windows = torch.cat([domain_texts[0][f"heldout.{label}"][:count] for label in labels])
+    windows = torch.cat([domain_texts.heldout[label][:count] for label in labels])
     return windows, torch.arange(len(labels)).repeat_interleave(count)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from birdbone.algo.experts import Nodes, firing, selectivity
+from birdbone.pipelines.experts.settings import ExpertSettings
 
 SHOWN_NODES = 16
 BEFORE, AFTER = 10, 4
@@ -28,12 +29,12 @@ class Domains:
     windows: dict[str, Tensor]
 
 
-def described(domains: Domains, tokenizer, sets: list[Nodes], settings: dict, random_seed: int) -> list[dict]:
+def described(domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int) -> list[dict]:
     """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure, ``selectivity`` and
     ``threshold``, by how much the best of them is in ``excess``, ``labels`` (furthest first; none: general),
     ``tokens`` that fire it most, ``nodes`` that matter most to its domain.
     """
-    measure = settings["measure"]
+    measure = settings.measure
     found = {
         name: selectivity(domains.measures[name], sets, random_seed=random_seed)
         for name in dict.fromkeys((measure, "activity"))
@@ -53,7 +54,7 @@ def described(domains: Domains, tokenizer, sets: list[Nodes], settings: dict, ra
                 "threshold": _by_label(domains, judged.threshold),
                 "excess": round(float(excess[domain]), 4),
                 "labels": [domains.labels[d] for d in judged.labels],
-                "tokens": _tokens(domains, tokenizer, strength, settings["shown_tokens"]),
+                "tokens": _tokens(domains, tokenizer, strength, settings.shown_tokens),
                 "nodes": _nodes(domains.measures[measure], members, domain),
             }
         )

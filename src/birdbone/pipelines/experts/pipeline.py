@@ -2,11 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.experts.ablate import ablate
-from birdbone.pipelines.experts.nodes import find, page
+from birdbone.pipelines.experts.find import find
+from birdbone.pipelines.experts.page import page
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """experts: find, ablate, page; not part of the main job. Reads what the pipeline domains wrote."""
     return Pipeline(
         [

@@ -1,5 +1,3 @@
-"""The export stage."""
+"""Stage 9, second half: files for stock runtimes."""
 
-from birdbone.pipelines.export.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

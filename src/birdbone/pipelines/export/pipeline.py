@@ -2,14 +2,18 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.export.nodes import export_folder, export_form, export_gguf, referee
+from birdbone.parameters import Parameters
+from birdbone.pipelines.export.folder import export_folder
+from birdbone.pipelines.export.form import export_form
+from birdbone.pipelines.export.gguf import export_gguf
+from birdbone.pipelines.export.referee import referee
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """export: form, which says early whether llama.cpp has one; gguf, referee; folder, which waits for the report's
     model card and so is in no box of the DAG.
     """
-    model = f"wave_{waves}.accepted"
+    model = f"wave_{parameters.waves}.accepted"
     files = Pipeline(
         [
             Node(

@@ -1,5 +1,3 @@
-"""The mixture of experts."""
+"""The mixture of experts. Not part of the whole job."""
 
-from birdbone.pipelines.moe.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = False

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.perplexity import plain
+from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.figures import active_shares, against_others, referee, shares, speeds
-from birdbone.mixture.page import rendered_page, table
-from birdbone.mixture.split import mixture_from
+from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.judging.reference import Reference
-from birdbone.pipelines.moe.write import GGUF_NAME
-
-Tensors = tuple[dict[str, Tensor], dict]
+from birdbone.model.judging.reference import Reference, States
+from birdbone.pipelines.moe.settings import CompareSettings
+from birdbone.text.texts import Texts
 
 
 def compare(
     source: Checkpoint,
-    found: Tensors,
-    healed: Tensors,
+    split: Split,
+    healed: Routers,
     stock_folder: Path,
     gguf_folder: Path,
     seed: Checkpoint,
-    seed_states: Tensors,
-    texts: Tensors,
+    seed_states: States,
+    texts: Texts,
     tokenizer_folder: Path,
-    settings: dict,
+    settings: CompareSettings,
     kind: str,
     device: str,
     random_seed: int,
@@ -39,33 +36,28 @@ def compare(
 
     Raises ExportError where llama.cpp and transformers disagree on the f32 mixture.
     """
-    mixtures = {grouping: mixture_from(source, found, grouping=grouping) for grouping in GROUPINGS}
-    final = mixture_from(source, found, healed)
-    counts = shares(settings["shares"], final.shape.experts)
-    ids = texts[0]["calibration"].flatten()[: settings["referee_tokens"]].tolist()
+    mixtures = {grouping: mixture_from(source, split, grouping=grouping) for grouping in GROUPINGS}
+    final = mixture_from(source, split, healed)
+    counts = shares(settings.shares, final.shape.experts)
+    ids = texts.calibration.flatten()[: settings.referee_tokens].tolist()
     exact = referee(final, tokenizer_folder, ids, threads)
     rows = active_shares(
         mixtures,
         stock_folder,
         counts,
-        found[1]["grouping"],
-        Reference(seed, seed_states[0]),
-        texts[0],
-        settings["guard_tokens"],
+        split.grouping,
+        Reference(seed, seed_states.guard),
+        texts.guard,
+        settings.guard_tokens,
         resolve_device(device),
         random_seed,
     )
     report = {
-        "shape": found[1],
-        "healing": healed[1],
+        "shape": split.about,
+        "healing": healed.about,
         "rows": [*plain(dict(enumerate(rows))).values()],
         "comparisons": against_others(rows, random_seed),
         "referee": exact,
     }
     path = gguf_folder / GGUF_NAME
-    return report, speeds(path, source, tokenizer_folder, kind, counts, settings["speed_tokens"], threads)
-
-
-def page(report: dict, speed: dict, about: dict, command: str) -> tuple[str, str]:
-    """(page with charts, table for the terminal)."""
-    return rendered_page(report, speed, about, command), table(report, speed, about, command)
+    return report, speeds(path, source, tokenizer_folder, kind, counts, settings.speed_tokens, threads)

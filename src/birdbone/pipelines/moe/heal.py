@@ -2,56 +2,46 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
 
 from birdbone.mixture.routing import routing_student
-from birdbone.mixture.split import mixture_from
+from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
-from birdbone.model.healing.heal import heal as heal_model
-from birdbone.model.healing.trainable import HealSettings
-from birdbone.run.ledger import workdir
-
-Tensors = tuple[dict[str, Tensor], dict]
+from birdbone.model.healing.heal import heal
+from birdbone.pipelines.moe.settings import RouterHealSettings
+from birdbone.text.texts import Texts
 
 
-def heal(
+def heal_routers(
     source: Checkpoint,
-    found: Tensors,
+    split: Split,
     seed: Checkpoint,
-    texts: Tensors,
-    recipe: dict,
+    texts: Texts,
+    settings: RouterHealSettings,
     device: str,
-    random_seed: int,
-) -> tuple[Tensors, str]:
-    """Routers ``<layer>.router`` [experts, hidden] distilled from the seed, and the curve as CSV.
+    scratch: Path,
+) -> tuple[Routers, str]:
+    """Routers distilled from the seed, and the curve as CSV.
 
-    Those that check text likes best are kept, the ones read off included; ``kl`` is [before, after] there, nats
-    per token.
+    Those that check text likes best are kept, the ones read off included.
     """
-    mixture = mixture_from(source, found)
-    about: dict = {"steps": 0, "kl": None, "kept": False}
-    routers, curve = mixture.routers, []
-    if recipe["steps"] and mixture.active < mixture.shape.experts:
-        place = resolve_device(device)
-        student, learnt = routing_student(mixture, place)
-        fixed = {"rank": 1, "ce_weight": 0.0, "base": "float32", "merge_onto": "weights", "method": "routers"}
-        with live_log("moe.heal") as on_step:
-            healed = heal_model(
-                mixture.dense,
-                seed,
-                texts[0]["heal"],
-                texts[0]["check"],
-                HealSettings(**recipe, **fixed),
-                random_seed,
-                place,
-                workdir(),
-                on_step,
-                "heal the routers",
-                lambda *_: student,
-            )
-        routers, curve = learnt() if healed.kept else mixture.routers, healed.curve
-        kl = [healed.checks[0][1], min(loss for _, loss in healed.checks)]
-        about = {"steps": len(curve), "kl": kl, "kept": healed.kept > 0}
-    return ({f"{layer}.router": r for layer, r in enumerate(routers)}, about), curve_csv(curve)
+    mixture = mixture_from(source, split)
+    if not settings.steps or mixture.active == mixture.shape.experts:
+        return Routers(mixture.routers), curve_csv([])
+    student, learnt = routing_student(mixture, resolve_device(device))
+    with live_log(scratch / "live") as on_step:
+        healed = heal(
+            student,
+            seed,
+            texts.heal,
+            texts.check,
+            settings.recipe,
+            scratch,
+            on_step,
+            "heal the routers",
+        )
+    kl = [healed.checks[0][1], min(loss for _, loss in healed.checks)]
+    layers = learnt() if healed.kept else mixture.routers
+    return Routers(layers, len(healed.curve), kl, healed.kept > 0), curve_csv(healed.curve)

@@ -2,29 +2,40 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.moe.compare import compare, page
-from birdbone.pipelines.moe.heal import heal
-from birdbone.pipelines.moe.split import split
-from birdbone.pipelines.moe.write import folder, gguf
+from birdbone.parameters import Parameters
+from birdbone.pipelines.moe.compare import compare
+from birdbone.pipelines.moe.folder import folder
+from birdbone.pipelines.moe.gguf import gguf
+from birdbone.pipelines.moe.heal import heal_routers
+from birdbone.pipelines.moe.page import page
+from birdbone.pipelines.moe.split import split_model
 
 PLACE = ["params:device", "params:random_seed"]
 
 
-def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
-    """moe: split, heal, folder, gguf, compare, page; not part of the main job. source: ``seed`` or ``accepted``."""
-    model = "seed_model" if source == "seed" else f"wave_{waves}.accepted"
+def create_pipeline(parameters: Parameters) -> Pipeline:
+    """moe: split, heal, folder, gguf, compare, page; not part of the main job."""
+    model = "seed_model" if parameters.moe.source == "seed" else f"wave_{parameters.waves}.accepted"
     made = [model, "moe_split", "moe_healed"]
     return Pipeline(
         [
             Node(
-                split,
-                [model, "activations", "clusters", "texts", "params:moe.split", "params:moe.type", *PLACE],
+                split_model,
+                [
+                    model,
+                    "activations",
+                    "clusters",
+                    "texts",
+                    "params:moe.split",
+                    "params:moe.type",
+                    *PLACE,
+                ],
                 "moe_split",
                 name="split",
             ),
             Node(
-                heal,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", *PLACE],
+                heal_routers,
+                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device", "scratch"],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
@@ -48,7 +59,12 @@ def create_pipeline(waves: int = 2, source: str = "seed", **_) -> Pipeline:
                 ["moe_report", "moe_speed"],
                 name="compare",
             ),
-            Node(page, ["moe_report", "moe_speed", "seed_about", "command"], ["moe_page", "moe_summary"], name="page"),
+            Node(
+                page,
+                ["moe_report", "moe_speed", "seed_about", "command"],
+                ["moe_page", "moe_summary"],
+                name="page",
+            ),
         ],
         namespace="moe",
         prefix_datasets_with_namespace=False,

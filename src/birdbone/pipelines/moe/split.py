@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from birdbone.algo.grids import GRIDS
 from birdbone.algo.grouping import GROUPINGS
 from birdbone.errors import ConfigError
-from birdbone.mixture.model import check_family, shape_for
-from birdbone.mixture.split import evened, split_layers
-from birdbone.model.architecture import architecture_of
+from birdbone.mixture.model import check_family, expert_shape
+from birdbone.mixture.split import Split, evened, split_layers
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import fits
-from birdbone.model.pruning.removal import ffn_width
+from birdbone.model.observing.activations import Activations, Clusters
+from birdbone.pipelines.moe.settings import SplitSettings
+from birdbone.text.texts import Texts
 
-Tensors = tuple[dict[str, Tensor], dict]
 
-
-def split(
+def split_model(
     source: Checkpoint,
-    activations: Tensors,
-    clusters: Tensors,
-    texts: Tensors,
-    settings: dict,
+    activations: Activations,
+    clusters: Clusters,
+    texts: Texts,
+    settings: SplitSettings,
     kind: str,
     device: str,
     random_seed: int,
-) -> Tensors:
+) -> Split:
     """Order of the nodes and routers of every layer, for each grouping; see ``split_layers``.
 
     kind: the GGUF file's tensor type, whose blocks an expert's width has to fill.
@@ -40,26 +38,29 @@ def split(
     lost = [n for n, w in source.weights.items() if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)]
     if lost:
         raise ConfigError(f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32")
-    layers = range(source.layers)
     even, profiles, labels = evened(
         source,
-        {i: activations[0][f"ffn.{i}.profile"] for i in layers},
-        {i: clusters[0][f"ffn.{i}"] for i in layers},
+        dict(enumerate(activations.profiles("ffn"))),
+        dict(enumerate(clusters.layers)),
     )
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
-    for name in (f"{module}.weight" for module in architecture_of(source.config).linears(0)[:-1]):
+    for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
         if (columns := source.weights[name].shape[1]) % multiple:
-            raise ConfigError(f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}")
-    shape = shape_for(ffn_width(even, 0), settings["experts"], settings["shared_share"], multiple)
-    windows = texts[0]["calibration"]
-    windows = windows[: max(1, settings["tokens"] // windows.shape[1])]
-    found = split_layers(
-        even, profiles, labels, windows, shape, GROUPINGS, settings["damping"], random_seed, resolve_device(device)
+            raise ConfigError(
+                f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}"
+            )
+    shape = expert_shape(even.count("ffn", 0), settings.experts, settings.shared_share, multiple)
+    windows = texts.calibration
+    windows = windows[: max(1, settings.tokens // windows.shape[1])]
+    cuts = split_layers(
+        even,
+        profiles,
+        labels,
+        windows,
+        shape,
+        GROUPINGS,
+        settings.damping,
+        random_seed,
+        resolve_device(device),
     )
-    return found, {
-        "experts": shape.experts,
-        "width": shape.width,
-        "shared": shape.shared,
-        "active": settings["active"],
-        "grouping": settings["grouping"],
-    }
+    return Split(cuts, shape.experts, shape.width, shape.shared, settings.active, settings.grouping)

@@ -1,5 +1,3 @@
-"""The quantize stage."""
+"""Stage 9, first half: rounding onto GGUF grids."""
 
-from birdbone.pipelines.quantize.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

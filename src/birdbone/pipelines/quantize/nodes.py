@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.algo.budget import Option, assign, bytes_allowed
 from birdbone.algo.perplexity import plain, worst_bound
 from birdbone.gguf.plan import priced_together
@@ -14,9 +12,14 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
-from birdbone.model.judging.reference import Reference
+from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import Rounder
+from birdbone.model.scores import Scores
+from birdbone.pipelines.quantize.settings import QuantizeSettings
+from birdbone.text.texts import Texts
 
 AIM = 0.9
 """Where in what is left of the limit the search aims."""
@@ -25,41 +28,42 @@ AIM = 0.9
 def quantize(
     accepted: Checkpoint,
     seed: Checkpoint,
-    seed_states: tuple[dict[str, Tensor], dict],
-    texts: tuple[dict[str, Tensor], dict],
-    node_scores: tuple,
+    seed_states: States,
+    texts: Texts,
+    node_scores: Scores,
+    second_moments: SecondMoments,
     tokenizer_folder: Path,
     seed_tasks: dict,
     control: dict,
     verdict: dict,
-    settings: dict,
+    settings: QuantizeSettings,
     max_loss: float,
     target_bytes: float | None,
     device: str,
     random_seed: int,
-) -> tuple[tuple[dict[str, Tensor], dict], dict]:
+) -> tuple[Quantized, dict]:
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts, found in ``settings["trials"]`` measured steps. Accepted is a worst change
-    that stays within ``max_loss`` with ``settings["standard_errors"]`` of its own added: the guard's
+    guard accepts, found in ``settings.trials`` measured steps. Accepted is a worst change
+    that stays within ``max_loss`` with ``settings.standard_errors`` of its own added: the guard's
     text is a sample, and the test text, which the search cannot see, another; and no benchmark task
     that the guard watches fell by more than it may. The control counts only
     for a healed model: one that is still the seed is judged against the seed.
     """
     place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
-    rounder = Rounder(accepted, texts[0]["calibration"], node_scores[0], settings, place)
+    rounder = Rounder(accepted, texts.calibration, second_moments, node_scores, settings, place)
     options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
-    reference = Reference(seed, seed_states[0])
+    reference = Reference(seed, seed_states.guard)
     trials: list[dict] = []
     healed = control.get("domains") if accepted.digest != seed.digest else None
 
     def measure(chosen: dict[str, str]) -> dict:
         types = {n: kind for first, kind in chosen.items() for n in members[first]}
         state, _ = rounder.apply(types)
-        figures = judge(build(state, place), reference, texts[0], "guard", random_seed)
-        domain, change, bound = worst_bound(figures, healed, settings["standard_errors"], random_seed)
+        figures = judge(build(state, place), reference, texts.guard, random_seed)
+        domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
         tasks, lost = {}, {}
         if bound <= max_loss:
             tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
@@ -80,7 +84,7 @@ def quantize(
         return trials[-1]
 
     if allowed is None:
-        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings["trials"])
+        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings.trials)
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
@@ -93,7 +97,7 @@ def quantize(
         "worst_change": best["worst_change"],
         "bound": best["bound"],
         "limit": max_loss,
-        "method": settings["method"],
+        "method": settings.method,
         "tensor_bytes": best["bytes"],
         "target_bytes": allowed,
         "target_reached": allowed is None or best["bytes"] <= allowed,
@@ -108,7 +112,7 @@ def quantize(
             for t in trials
         ],
     }
-    return (packed, {"types": types}), report
+    return Quantized(packed, types), report
 
 
 def _search(options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int) -> None:
@@ -118,7 +122,10 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
     costs are nats per token, to first order the change itself: the first step goes by them alone. Where
     no trial has passed, one more measures the finest types.
     """
-    smallest, floor = _cost(options, assign(options, max_bytes=0)), _cost(options, assign(options, max_cost=0.0))
+    smallest, floor = (
+        _cost(options, assign(options, max_bytes=0)),
+        _cost(options, assign(options, max_cost=0.0)),
+    )
     passed, failed, again = [(floor, spent)], [], False
     for _ in range(trials):
         trial = measure(assign(options, max_cost=_aim(passed, failed, limit, again)))
@@ -169,7 +176,7 @@ def _counts(types: dict[str, str]) -> dict[str, int]:
 
 def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
     """Share of exact zeros in masked tensors, asked and after rounding."""
-    masks = {n.removeprefix("weight."): m for n, m in accepted.masks.items() if n.startswith("weight.")}
+    masks = accepted.masks.weights
     total = sum(m.numel() for m in masks.values())
     if not total:
         return {}

@@ -2,25 +2,27 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.quantize.nodes import quantize
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """quantize: round the last accepted model."""
     return Pipeline(
         [
             Node(
                 quantize,
                 [
-                    f"wave_{waves}.accepted",
+                    f"wave_{parameters.waves}.accepted",
                     "seed_model",
                     "seed_states",
                     "texts",
                     "node_scores",
+                    "second_moments",
                     "tokenizer",
                     "seed_tasks",
                     "control_metrics",
-                    f"wave_{waves}.verdict",
+                    f"wave_{parameters.waves}.verdict",
                     "params:quantize",
                     "params:max_loss",
                     "params:target_bytes",

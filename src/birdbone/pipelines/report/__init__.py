@@ -1,5 +1,3 @@
-"""The report stage."""
+"""Everything measured, on one page."""
 
-from birdbone.pipelines.report.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

@@ -2,31 +2,30 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.report.nodes import make_page, measure_files, measure_final
+from birdbone.parameters import Parameters
+from birdbone.pipelines.report.files import measure_files
+from birdbone.pipelines.report.final import measure_final
+from birdbone.pipelines.report.page import make_page
 
-PER_WAVE = ("verdict", "prune_report", "heal_report", "regrow_report")
 
-
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """report: files, final, page."""
-    model = f"wave_{waves}.accepted"
-    page = {
-        "about": "seed_about",
-        "seed_metrics": "seed_metrics",
-        "control": "control_metrics",
-        "quantize_report": "quantize_report",
-        "referee": "referee",
-        "speed": "speed",
-        "files": "files",
-        "files_speed": "files_speed",
-        "final": "final_metrics",
-        "topology": "topology_report",
-        "node_scores": "node_scores",
-        "accepted": model,
-        "parameters": "parameters",
-        "command": "command",
-        **{f"wave_{i}_{name}": f"wave_{i}.{name}" for i in range(1, waves + 1) for name in PER_WAVE},
-    }
+    model = f"wave_{parameters.waves}.accepted"
+    page = [
+        "seed_about",
+        "seed_metrics",
+        "control_metrics",
+        "quantize_report",
+        "files",
+        "files_speed",
+        "final_metrics",
+        "topology_report",
+        "node_scores",
+        model,
+        "parameters",
+        "command",
+        *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
+    ]
     return Pipeline(
         [
             Node(
@@ -57,7 +56,7 @@ def create_pipeline(waves: int = 2, **_) -> Pipeline:
                     "tokenizer",
                     "texts",
                     "control_metrics",
-                    "params:text",
+                    "params:text.canaries",
                     "params:report",
                     "params:max_loss",
                     "params:device",

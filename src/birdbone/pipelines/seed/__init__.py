@@ -1,5 +1,3 @@
-"""The seed stage."""
+"""Stage 1: the untouched model and its text."""
 
-from birdbone.pipelines.seed.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

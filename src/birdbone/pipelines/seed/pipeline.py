@@ -2,10 +2,17 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.seed.nodes import load_seed, measure_baseline, measure_tasks, read_text, write_text
+from birdbone.parameters import Parameters
+from birdbone.pipelines.seed.baseline import measure_baseline
+from birdbone.pipelines.seed.load import load_seed
+from birdbone.pipelines.seed.tasks import measure_tasks
+from birdbone.pipelines.seed.text import read_text
+from birdbone.pipelines.seed.write import write_text
+
+WAVE_0 = ("wave_0.model", "wave_0.accepted", "wave_0.verdict")
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """seed: load, text, write, baseline, tasks."""
     return Pipeline(
         [
@@ -15,17 +22,29 @@ def create_pipeline(**_) -> Pipeline:
                 ["seed_model", "tokenizer", "seed_about"],
                 name="load",
             ),
-            Node(read_text, ["tokenizer", "params:text", "params:random_seed"], "texts_read", name="text"),
+            Node(
+                read_text,
+                ["tokenizer", "params:text", "params:random_seed"],
+                "texts_read",
+                name="text",
+            ),
             Node(
                 write_text,
-                ["seed_model", "tokenizer", "texts_read", "params:text", "params:device", "params:random_seed"],
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "texts_read",
+                    "params:text",
+                    "params:device",
+                    "params:random_seed",
+                ],
                 "texts",
                 name="write",
             ),
             Node(
                 measure_baseline,
-                ["seed_model", "tokenizer", "texts", "params:text", "params:device"],
-                ["seed_metrics", "seed_states"],
+                ["seed_model", "tokenizer", "texts", "params:text.canaries", "params:device"],
+                ["seed_metrics", "seed_states", *WAVE_0],
                 name="baseline",
             ),
             Node(

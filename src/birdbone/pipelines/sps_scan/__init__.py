@@ -1,5 +1,3 @@
-"""The sps_scan stage."""
+"""Stage 3: the scan of gradients."""
 
-from birdbone.pipelines.sps_scan.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

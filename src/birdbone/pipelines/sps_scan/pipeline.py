@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from birdbone.parameters import Parameters
 from birdbone.pipelines.sps_scan.nodes import scan
 
 
-def create_pipeline(**_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """sps_scan: scan."""
     return Pipeline(
         [
@@ -19,6 +20,7 @@ def create_pipeline(**_) -> Pipeline:
                     "params:sps_scan",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["sps_scan", "node_scores"],
                 name="scan",

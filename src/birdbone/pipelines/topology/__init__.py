@@ -1,5 +1,3 @@
-"""The topology stage."""
+"""Stage 4: which nodes respond alike."""
 
-from birdbone.pipelines.topology.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

@@ -11,67 +11,61 @@ from torch import Tensor
 from birdbone.algo.mapper import graph_dict, graph_ml, mapper_graph
 from birdbone.algo.topology import ClusterResult, cluster_layer, cluster_model, stability
 from birdbone.errors import NumericalError
+from birdbone.model.observing.activations import Activations, Clusters
+from birdbone.pipelines.topology.settings import TopologySettings
 from birdbone.progress import track
 
 
 def cluster(
-    activations: tuple[dict[str, Tensor], dict], settings: dict, scope: str, random_seed: int
-) -> tuple[tuple[dict[str, Tensor], dict], dict, str]:
-    """Clusters, report and Mapper graph from ``ffn.<layer>.profile`` [neurons, sampled tokens].
+    activations: Activations, settings: TopologySettings, scope: str, random_seed: int
+) -> tuple[Clusters, dict, str]:
+    """Clusters, report and Mapper graph from the neurons' profiles. Key-value groups are too few to cluster.
 
-    clusters: ``ffn.<layer>`` int32 labels, 0 the largest. Key-value groups are too few to cluster. With
-    ``scope`` "model" (parameter ``prune_wave.clusters``) also ``model.<layer>``, clusters across layers:
-    the same label is the same cluster in every layer.
+    scope: the parameter ``prune_wave.clusters``; with ``model`` there are clusters across layers too.
     report: per layer the sizes, the persistence diagram that chose their number and the stability
     of the partition; figures of the Mapper graph, and the graph itself as JSON. graph: GraphML.
     Raises NumericalError naming a layer whose profiles hold NaN.
     """
-    profiles = _ffn_profiles(activations[0])
-    found, layers = {}, []
-    per_layer = {key: settings[key] for key in ("neighbours", "landmarks", "min_cluster")}
-    for name, profile in track(profiles.items(), "topology", unit="layer"):
-        result = cluster_layer(profile, **per_layer, random_seed=random_seed)
-        again = stability(
-            profile, result.labels, resamples=settings["stability_resamples"], **per_layer, random_seed=random_seed
-        )
-        found[name] = result.labels
-        layers.append({"layer": int(name.split(".")[1]), **_layer_report(result, again)})
+    profiles = _clamped(activations.profiles("ffn"))
+    choices = settings.clustering | {"random_seed": random_seed}
+    resamples = settings.stability_resamples
+    labels = []
+    rows = []
+    for profile in track(profiles.values(), "topology", unit="layer"):
+        result = cluster_layer(profile, **choices)
+        again = stability(profile, result.labels, resamples=resamples, **choices)
+        rows.append({"layer": len(labels), **_layer_report(result, again)})
+        labels.append(result.labels)
     graph = mapper_graph(
         profiles,
-        resolution=settings["resolution"],
-        gain=settings["gain"],
-        sample=settings["landmarks"],
+        resolution=settings.resolution,
+        gain=settings.gain,
+        sample=settings.landmarks,
         random_seed=random_seed,
     )
     report = {
-        "clusters": sum(layer["clusters"] for layer in layers),
-        "layers": layers,
+        "clusters": sum(row["clusters"] for row in rows),
+        "layers": rows,
         "mapper": _graph_report(graph),
         "graph": graph_dict(graph),
     }
+    across = None
     if scope == "model":
-        across, whole = cluster_model(profiles, **per_layer, random_seed=random_seed)
-        found |= {name.replace("ffn.", "model."): labels for name, labels in across.items()}
-        again = stability(
-            torch.cat(list(profiles.values())),
-            whole.labels,
-            resamples=settings["stability_resamples"],
-            **per_layer,
-            random_seed=random_seed,
-        )
+        by_layer, whole = cluster_model(profiles, **choices)
+        across = [by_layer[name] for name in profiles]
+        every = torch.cat(list(profiles.values()))
+        again = stability(every, whole.labels, resamples=resamples, **choices)
         report["across_layers"] = _layer_report(whole, again)
-    return (found, {"clusters": [layer["clusters"] for layer in layers]}), report, graph_ml(graph)
+    return Clusters(labels, across, [row["clusters"] for row in rows]), report, graph_ml(graph)
 
 
-def _ffn_profiles(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``ffn.<layer>`` -> profile, in layer order; float16 overflow becomes the largest float16."""
-    names = [n.removesuffix(".profile") for n in tensors if n.startswith("ffn.") and n.endswith(".profile")]
-    profiles = {n: tensors[f"{n}.profile"] for n in sorted(names, key=lambda n: int(n.split(".")[1]))}
-    for name, profile in profiles.items():
+def _clamped(profiles: list[Tensor]) -> dict[str, Tensor]:
+    """``ffn.<layer>`` -> profile, as the graph names them; float16 overflow becomes the largest float16."""
+    for layer, profile in enumerate(profiles):
         if profile.isnan().any():
-            raise NumericalError(f"{name}.profile holds NaN: look at the model's weights")
+            raise NumericalError(f"ffn.{layer}.profile holds NaN: look at the model's weights")
     limit = torch.finfo(torch.float16).max
-    return {name: profile.clamp(-limit, limit) for name, profile in profiles.items()}
+    return {f"ffn.{layer}": profile.clamp(-limit, limit) for layer, profile in enumerate(profiles)}
 
 
 def _layer_report(result: ClusterResult, again: list[float]) -> dict:

@@ -1,5 +1,3 @@
-"""The version_bump stage."""
+"""Stage 10: the diff bundle of this run."""
 
-from birdbone.pipelines.version_bump.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

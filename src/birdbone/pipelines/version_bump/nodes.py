@@ -21,21 +21,21 @@ def preview(
     quantize_report: dict,
     final: dict,
     parameters: dict,
-    **reports: dict,
+    *waves: dict,
 ) -> Callable[[Path], dict]:
     """A writer of the bundle from the seed to this run's model, less ``weights.patch``: `birdbone bundle` makes that
     against the last commit, for review.
 
-    reports: ``wave_<number>_<stage>``, each wave's reports.
+    waves: the report of each, in order.
     """
-    waves: dict[int, dict[str, dict]] = {}
-    for name, report in reports.items():
-        number, _, stage = name.removeprefix("wave_").partition("_")
-        waves.setdefault(int(number), {})[stage.removesuffix("_report")] = report
-    known = {"seed": seed_metrics, "final": final}
-    old = Side("the seed", state_of(seed), Records({**known, "is_seed": True}))
+    figures = {"seed": seed_metrics, "final": final}
+    reports = {wave["wave"]: wave for wave in waves}
+    old = Side("the seed", state_of(seed), Records({**figures, "is_seed": True}))
     new = Side(
-        "this run", state_of(accepted), Records({**known, "quantize": quantize_report}, waves), config=parameters
+        "this run",
+        state_of(accepted),
+        Records({**figures, "quantize": quantize_report}, reports),
+        config=parameters,
     )
     core = core_of(old, new)
 

@@ -1,5 +1,3 @@
-"""The waves stage."""
+"""Stages 5 to 8: prune, heal, regrow, guard."""
 
-from birdbone.pipelines.waves.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]
+WHOLE = True

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from birdbone.algo.perplexity import plain, worst_change
-from birdbone.algo.stop_loss import judge as next_standing
+from birdbone.algo.stop_loss import standing_after
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
-from birdbone.model.judging.evaluate import score_canaries
+from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
-from birdbone.model.judging.reference import Reference
+from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import block_parameters, ffn_width, kv_groups, macs_per_token
+from birdbone.model.sizes import sizes
 from birdbone.text.canaries import load_canaries
+from birdbone.text.texts import Texts
 
 
-def guard(
+def judge_wave(
     accepted: Checkpoint,
     before: dict,
     regrown: Checkpoint,
     seed: Checkpoint,
-    seed_states: tuple[dict[str, Tensor], dict],
+    seed_states: States,
     tokenizer_folder: Path,
-    texts: tuple[dict[str, Tensor], dict],
+    texts: Texts,
     seed_metrics: dict,
     seed_tasks: dict,
     control: dict,
     regrow_report: dict,
-    text: dict,
+    canaries: str | None,
     wave_share: float,
     max_loss: float,
     device: str,
@@ -39,16 +38,17 @@ def guard(
 ) -> tuple[Checkpoint, Checkpoint, dict]:
     """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
     if before["stopped"]:
-        return accepted, accepted, {**before, **next_standing(_standing(before), False)}
+        return accepted, accepted, {**before, **standing_after(_standing(before), False)}
     place = resolve_device(device)
     network = build(regrown, place)
-    figures = judge(network, Reference(seed, seed_states[0]), texts[0], "guard", random_seed)
+    figures = judge(network, Reference(seed, seed_states.guard), texts.guard, random_seed)
     domain, change = worst_change(figures, control.get("domains"))
     limit = max_loss * wave_share
     label = f"wave {before['wave'] + 1}"
     tasks, lost = guarded(label, regrown, tokenizer_folder, seed_tasks, device, random_seed)
-    standing = next_standing(_standing(before), change <= limit and not lost)
+    standing = standing_after(_standing(before), change <= limit and not lost)
     passed = standing["status"] == "accepted"
+    check_loss = regrow_report.get("check_loss", before["check_loss"])
     state = regrown if not standing["stopped"] else accepted
     verdict = {
         **standing,
@@ -58,26 +58,14 @@ def guard(
         "domains": plain(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(text["canaries"])),
-        "accepted_change": change if passed else before.get("accepted_change", 0.0),
-        "check_loss": regrow_report.get("check_loss") if passed else before.get("check_loss"),
-        **sizes(state, seed_metrics),
+        "canaries": score_canaries(
+            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+        ),
+        "accepted_change": change if passed else before["accepted_change"],
+        "check_loss": check_loss if passed else before["check_loss"],
+        **sizes(state, seed_metrics["block_parameters"]),
     }
     return state, (regrown if passed else accepted), verdict
-
-
-def sizes(checkpoint: Checkpoint, seed_metrics: dict) -> dict:
-    """How much is left, by the one definition: ``sparsity`` is the share of block weights removed."""
-    layers = range(checkpoint.layers)
-    masked = {n: m for n, m in checkpoint.masks.items() if n.startswith("weight.")}
-    return {
-        "sparsity": 1 - block_parameters(checkpoint) / seed_metrics["block_parameters"],
-        "parameters": checkpoint.parameters,
-        "macs_per_token": macs_per_token(checkpoint),
-        "ffn_widths": [ffn_width(checkpoint, i) for i in layers],
-        "kv_groups": [kv_groups(checkpoint, i) for i in layers],
-        "masked_weights": sum(int((~m).sum()) for m in masked.values()),
-    }
 
 
 def _standing(before: dict) -> dict:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
-from birdbone.model.healing.heal import heal as heal_model
-from birdbone.model.healing.trainable import HealSettings
-from birdbone.run.ledger import workdir
+from birdbone.model.healing.heal import heal
+from birdbone.model.healing.trainable import student_of
+from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.text.texts import Texts
 
 
-def heal(
+def heal_wave(
     pruned: Checkpoint,
     prune_report: dict,
     before: dict,
     seed: Checkpoint,
-    texts: tuple[dict[str, Tensor], dict],
-    settings: dict,
+    texts: Texts,
+    settings: HealSettings,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
@@ -30,21 +32,28 @@ def heal(
     """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
-    if before["stopped"] or settings["steps"] == 0 or unchanged:
-        return pruned, {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}, curve_csv([])
-    read = (wave - 1) * settings["steps"] * settings["batch"]
-    with live_log(f"wave_{wave}.heal") as on_step:
-        healed = heal_model(
+    if before["stopped"] or settings.steps == 0 or unchanged:
+        return (
             pruned,
+            {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"},
+            curve_csv([]),
+        )
+    read = (wave - 1) * settings.steps * settings.batch
+    with live_log(scratch / "live") as on_step:
+        healed = heal(
+            student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
-            texts[0]["heal"].roll(-read, 0),
-            texts[0]["check"],
-            HealSettings(**settings),
-            random_seed + wave,
-            resolve_device(device),
-            workdir(),
+            texts.heal.roll(-read, 0),
+            texts.check,
+            settings.recipe,
+            scratch,
             on_step,
             f"wave {wave}: heal",
         )
-    report = {"wave": wave, "steps": len(healed.curve), "kept": healed.kept, "checks": healed.checks}
+    report = {
+        "wave": wave,
+        "steps": len(healed.curve),
+        "kept": healed.kept,
+        "checks": healed.checks,
+    }
     return healed.checkpoint, {**report, "curve": healed.curve}, curve_csv(healed.curve)

@@ -1,11 +1,13 @@
-"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → ``.heal`` → ``.regrow`` → ``.guard`` → ``wave_2.prune`` …"""
+"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report → ``wave_2.prune`` …"""
 
 from kedro.pipeline import Node, Pipeline
 
-from birdbone.pipelines.waves.guard import guard
-from birdbone.pipelines.waves.heal import heal
-from birdbone.pipelines.waves.prune import prune
-from birdbone.pipelines.waves.regrow import regrow
+from birdbone.parameters import Parameters
+from birdbone.pipelines.waves.guard import judge_wave
+from birdbone.pipelines.waves.heal import heal_wave
+from birdbone.pipelines.waves.prune import prune_wave
+from birdbone.pipelines.waves.regrow import regrow_wave
+from birdbone.pipelines.waves.report import report_wave
 
 OUTSIDE = {
     "seed_model",
@@ -16,20 +18,23 @@ OUTSIDE = {
     "tokenizer",
     "texts",
     "node_scores",
+    "second_moments",
     "clusters",
+    "scratch",
 }
 
 
 def create_wave(number: int) -> Pipeline:
-    """One wave in its namespace; wave 1 starts from the seed and its baseline."""
+    """One wave in its namespace; wave 1 starts from wave 0, which is the seed."""
     step = Pipeline(
         [
             Node(
-                prune,
+                prune_wave,
                 [
                     "start",
                     "before",
                     "node_scores",
+                    "second_moments",
                     "clusters",
                     "texts",
                     "seed_metrics",
@@ -45,7 +50,7 @@ def create_wave(number: int) -> Pipeline:
                 tags=["prune_wave"],
             ),
             Node(
-                heal,
+                heal_wave,
                 [
                     "pruned",
                     "prune_report",
@@ -55,31 +60,32 @@ def create_wave(number: int) -> Pipeline:
                     "params:micro_heal",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["healed", "heal_report", "healing_curve"],
                 name="heal",
                 tags=["micro_heal"],
             ),
             Node(
-                regrow,
+                regrow_wave,
                 [
                     "healed",
                     "before",
                     "seed_model",
-                    "seed_metrics",
                     "texts",
                     "params:regrow",
                     "params:micro_heal",
                     "params:prune_wave.multiple",
                     "params:device",
                     "params:random_seed",
+                    "scratch",
                 ],
                 ["regrown", "regrow_report"],
                 name="regrow",
                 tags=["regrow"],
             ),
             Node(
-                guard,
+                judge_wave,
                 [
                     "accepted_before",
                     "before",
@@ -92,7 +98,7 @@ def create_wave(number: int) -> Pipeline:
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",
-                    "params:text",
+                    "params:text.canaries",
                     "params:guard.wave_share",
                     "params:max_loss",
                     "params:device",
@@ -102,14 +108,20 @@ def create_wave(number: int) -> Pipeline:
                 name="guard",
                 tags=["guard"],
             ),
+            Node(
+                report_wave,
+                ["prune_report", "heal_report", "regrow_report", "verdict"],
+                "report",
+                name="report",
+                tags=["guard"],
+            ),
         ]
     )
     earlier = f"wave_{number - 1}"
-    first = number == 1
     inputs = {
-        "start": "seed_model" if first else f"{earlier}.model",
-        "accepted_before": "seed_model" if first else f"{earlier}.accepted",
-        "before": "seed_metrics" if first else f"{earlier}.verdict",
+        "start": f"{earlier}.model",
+        "accepted_before": f"{earlier}.accepted",
+        "before": f"{earlier}.verdict",
         **{name: name for name in OUTSIDE},
     }
     parameters = {name for node in step.nodes for name in node.inputs if name.startswith("params:")}
@@ -122,6 +134,6 @@ def create_wave(number: int) -> Pipeline:
     )
 
 
-def create_pipeline(waves: int = 2, **_) -> Pipeline:
+def create_pipeline(parameters: Parameters) -> Pipeline:
     """All waves."""
-    return sum((create_wave(i) for i in range(1, waves + 1)), Pipeline([]))
+    return sum((create_wave(i) for i in range(1, parameters.waves + 1)), Pipeline([]))

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from birdbone.algo.budget import bytes_allowed
 from birdbone.algo.stop_loss import may_prune, why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
-from birdbone.model.pruning.prune import prune as prune_model
-from birdbone.model.pruning.prune import sparsity_for, target_nodes
-from birdbone.model.pruning.removal import block_parameters
+from birdbone.model.observing.activations import Clusters
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.pruning.prune import prune, sparsity_for, weights_to_go
+from birdbone.model.scores import Scores
+from birdbone.pipelines.quantize.settings import QuantizeSettings
+from birdbone.pipelines.waves.settings.prune import PruneSettings
+from birdbone.text.texts import Texts
+
+CHANGE = "removed"
+"""What kind of change this wave makes, for its report; other kinds of waves convert or merge."""
 
 
-def prune(
+def prune_wave(
     start: Checkpoint,
     before: dict,
-    node_scores: tuple,
-    clusters: tuple,
-    texts: tuple[dict[str, Tensor], dict],
+    node_scores: Scores,
+    second_moments: SecondMoments,
+    clusters: Clusters,
+    texts: Texts,
     seed_metrics: dict,
-    settings: dict,
+    settings: PruneSettings,
     target_sparsity: float,
     target_bytes: float | None,
     widths: str,
-    quantize: dict,
+    rounding: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
     """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
     wave = before["wave"] + 1
     if not may_prune(before):
-        return start, {"wave": wave, "changed": False, "removed": {}, "why": why_not(before)}
+        report = {"changed": False, "removed": {}, "why": why_not(before)}
+        return start, {"wave": wave, "change": CHANGE, **report}
     blocks = seed_metrics["block_parameters"]
     allowed = bytes_allowed(target_bytes, seed_metrics["bytes_f16"])
-    target = max(target_sparsity, sparsity_for(allowed, start, blocks, quantize, settings, widths))
-    step = settings["step"] * 0.5 ** before["halvings"]
-    amount = target_nodes(block_parameters(start), blocks, step, target)
-    pruned, report = prune_model(
+    affordable = sparsity_for(allowed, start, blocks, rounding, settings, widths)
+    target = max(target_sparsity, affordable)
+    step = settings.step * 0.5 ** before["halvings"]
+    weights_to_remove = weights_to_go(start.block_parameters, blocks, step, target)
+    pruned, report = prune(
         start,
-        amount,
-        node_scores[0],
-        clusters[0],
-        texts[0]["calibration"],
+        weights_to_remove,
+        node_scores,
+        clusters,
+        texts.calibration,
+        second_moments,
         settings,
         widths,
         resolve_device(device),
     )
-    return pruned, {"wave": wave, "target_sparsity": target, **report}
+    return pruned, {"wave": wave, "change": CHANGE, "target_sparsity": target, **report}

@@ -2,62 +2,67 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import replace
+from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.healing.heal import heal, loss_on
-from birdbone.model.healing.trainable import HealSettings
+from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.network import build
-from birdbone.model.pruning.regrow import regrow as regrow_model
-from birdbone.run.ledger import workdir
+from birdbone.model.pruning.regrow import regrow
+from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.pipelines.waves.settings.regrow import RegrowSettings
+from birdbone.text.texts import Texts
 
 
-def regrow(
+def regrow_wave(
     healed: Checkpoint,
     before: dict,
     seed: Checkpoint,
-    seed_metrics: dict,
-    texts: tuple[dict[str, Tensor], dict],
-    settings: dict,
-    recipe: dict,
+    texts: Texts,
+    settings: RegrowSettings,
+    healing: HealSettings,
     multiple: int,
     device: str,
     random_seed: int,
+    scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
 
     They stay only where check text likes the model better with them.
     """
-    wave, place = before["wave"] + 1, resolve_device(device)
-    if before["stopped"] or settings["share"] == 0:
+    wave = before["wave"] + 1
+    place = resolve_device(device)
+    if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
-    check = texts[0]["check"]
-    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
-    accepted = before.get("check_loss") or float(torch.tensor(seed_metrics["check_perplexity"]).log())
+    check = texts.check
+    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (
+        check.numel() - len(check)
+    )
+    accepted = before["check_loss"]
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
-    if loss <= accepted + settings["epsilon"]:
+    if loss <= accepted + settings.epsilon:
         return healed, {**report, "why": "the loss is within epsilon of its last accepted value"}
-    rows = -(-settings["tokens"] // check.shape[1])
-    grown, returned = regrow_model(healed, seed, texts[0]["heal"][:rows], settings["share"], multiple, place)
+    rows = -(-settings.tokens // check.shape[1])
+    grown, returned = regrow(healed, seed, texts.heal[:rows], settings.share, multiple, place)
     if not returned:
-        return healed, {**report, "why": f"{settings['share']:.0%} of what is gone is less than one step of {multiple}"}
-    brief = HealSettings(**{**recipe, "steps": settings["heal_steps"]})
+        return healed, {
+            **report,
+            "why": f"{settings.share:.0%} of what is gone is less than one step of {multiple}",
+        }
     again = heal(
-        grown,
+        student_of(grown, healing.lora, random_seed + wave, place),
         seed,
-        texts[0]["heal"].flip(0),
+        texts.heal.flip(0),
         check,
-        brief,
-        random_seed + wave,
-        place,
-        workdir(),
+        replace(healing.recipe, steps=settings.heal_steps),
+        scratch,
         label=f"wave {wave}: heal what returned",
     )
-    before_kl = loss_on(check, healed, seed, brief.ce_weight, place)(build(healed, place))
+    before_kl = loss_on(check, healed, seed, healing.ce_weight, place)(build(healed, place))
     report["checks"] = [before_kl, min(value for _, value in again.checks)]
     if report["checks"][1] >= before_kl:
         return healed, {**report, "why": "what returned would not lower the loss on check text"}

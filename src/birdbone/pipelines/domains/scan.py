@@ -1,0 +1,72 @@
+"""One scan over all labelled text: what every block and every node does in each domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.network import build
+from birdbone.pipelines.domains.settings import DomainSettings
+from birdbone.pipelines.sps_scan.settings import ScanSettings
+from birdbone.scan.domains import (
+    DomainProfile,
+    responses_of,
+    sample_tokens,
+    sampled_places,
+    scan_label,
+)
+from birdbone.scan.record import modules_of, open_writer, token_texts
+from birdbone.text.texts import LabelledTexts
+
+
+def scan(
+    seed: Checkpoint,
+    about: dict,
+    texts: LabelledTexts,
+    tokenizer_folder: Path,
+    settings: DomainSettings,
+    sps_scan: ScanSettings,
+    device: str,
+    random_seed: int,
+    scratch: Path,
+) -> tuple[Path, DomainProfile]:
+    """The ``.mscan`` of every label's windows, and what every node does on each label.
+
+    Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
+    """
+    labels = texts.labels
+    block = sps_scan.block
+    windows = texts.scan
+    sampled = sample_tokens(windows, settings.profile_tokens, random_seed)
+    tokenizer = read_tokenizer(tokenizer_folder)
+    network = build(seed, resolve_device(device))
+    shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
+    writer, written = open_writer(
+        scratch / "domains.mscan",
+        model=about["name"],
+        model_digest=about["digest"],
+        modules=modules_of(seed),
+        block=block,
+        wanted=[(label, row) for label in labels for row in shown[label]],
+    )
+    sums = {}
+    with writer:
+        for number, label in enumerate(labels):
+            sums[label] = scan_label(
+                network,
+                seed.layout,
+                windows[label],
+                sampled[label],
+                label,
+                shown[label],
+                writer,
+                min(written, len(windows[label])),
+                block,
+                scratch / f"sums-{number}.safetensors",
+            )
+            written = max(0, written - len(windows[label]))
+    tokens = {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()}
+    places = sampled_places(sampled)
+    profile = DomainProfile(responses_of(sums), places, labels, tokens, about["digest"])
+    return scratch / "domains.mscan", profile

@@ -1,0 +1,78 @@
+"""Labelled text sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.generation import end_tokens
+from birdbone.model.observing.self_text import write_talks
+from birdbone.pipelines.domains.settings import DomainSettings
+from birdbone.text.dialogue import openings, shared_start, turns
+from birdbone.text.sources import SEED_CHAT, documents
+from birdbone.text.splits import excerpt_windows, split
+from birdbone.text.texts import LabelledTexts
+
+SCAN_SHARE = 0.5
+"""Of a set's documents; the rest is held out."""
+
+
+def read_texts(
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    settings: DomainSettings,
+    device: str,
+    random_seed: int,
+) -> LabelledTexts:
+    """Windows to scan and windows held out of every set, from different documents."""
+    tokenizer = read_tokenizer(tokenizer_folder)
+    window = settings.window
+    tokens = {"scan": settings.scan_tokens, "heldout": settings.heldout_tokens}
+    sides: dict[str, dict[str, Tensor]] = {"scan": {}, "heldout": {}}
+    for label, source in settings.sets.items():
+        if source == SEED_CHAT:
+            ends = end_tokens(tokenizer_folder, tokenizer)
+            windows = _talks(seed, tokenizer, ends, tokens, window, device, random_seed)
+        else:
+            parts = split(documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE})
+            windows = {
+                side: excerpt_windows(
+                    parts[side],
+                    lambda text: tokenizer(text, add_special_tokens=False, verbose=False).input_ids,
+                    count,
+                    window,
+                    f"domains.{side}_tokens of {label} ({source})",
+                    tokenizer.eos_token_id,
+                )
+                for side, count in tokens.items()
+            }
+        for side, ids in windows.items():
+            sides[side][label] = ids
+    return LabelledTexts(**sides, sources=settings.sets, window=window)
+
+
+def _talks(
+    seed: Checkpoint,
+    tokenizer,
+    ends: list[int],
+    tokens: dict[str, int],
+    window: int,
+    device: str,
+    random_seed: int,
+) -> dict[str, Tensor]:
+    """Dialogues that the seed writes; the template's system message, alike in all, is cut off in front."""
+    counts = {side: -(-count // window) for side, count in tokens.items()}
+    lines = openings(SCAN_SHARE, counts, random_seed)
+    scripts = [turns(tokenizer, ends, line, i) for side in counts for i, line in enumerate(lines[side])]
+    skip = shared_start(scripts)
+    written = write_talks(seed, scripts, ends, skip + window, random_seed, resolve_device(device))[:, skip:]
+    return dict(
+        zip(
+            counts,
+            (part.contiguous() for part in written.split(list(counts.values()))),
+            strict=True,
+        )
+    )

@@ -1,0 +1,91 @@
+"""The exported file beside the seed, its source and llama.cpp's own types, all in llama.cpp."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from birdbone.gguf import llamacpp
+from birdbone.gguf.file import GGUF_NAME, type_counts
+from birdbone.gguf.header import tensor_types
+from birdbone.gguf.plan import beyond_half
+from birdbone.gguf.quality import quality
+from birdbone.gguf.writer import write_gguf
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.context import within
+from birdbone.pipelines.export.settings import ExportSettings
+from birdbone.pipelines.report.settings import ReportSettings
+from birdbone.progress import track
+from birdbone.sources.locate import locate
+from birdbone.text.texts import Domain, Texts
+
+
+def measure_files(
+    seed: Checkpoint,
+    accepted: Checkpoint,
+    about: dict,
+    tokenizer_folder: Path,
+    gguf_folder: Path,
+    texts: Texts,
+    report: ReportSettings,
+    export: ExportSettings,
+    models: dict,
+    model: str,
+    threads: int | None,
+) -> tuple[dict, dict]:
+    """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
+    llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
+    """
+    with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
+        f16 = Path(temporary) / "seed-f16.gguf"
+        write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
+        found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
+        if source := _source_file(model, models):
+            found.append(
+                (
+                    f"source file ({about['dequantized_from'] or 'not quantized'})",
+                    "source",
+                    source,
+                    {},
+                )
+            )
+        for kind in report.peers:
+            target = Path(temporary) / f"{kind}.gguf"
+            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
+        rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
+        qualities, reference = {}, Path(temporary)
+        for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
+            qualities[name] = {
+                "role": role,
+                "bytes": path.stat().st_size,
+                "substituted": _pairs(substituted),
+                "types": type_counts(tensor_types(path)),
+                "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
+                "bits_per_weight": 8
+                * path.stat().st_size
+                / (accepted if role == "ours" else seed).parameters,
+                **quality(path, rows, reference, threads),
+            }
+        paths = {name: path for name, _, path, _ in found}
+        return qualities, llamacpp.speeds(paths, threads, generated=export.speed_tokens)
+
+
+def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> dict[str, Tensor]:
+    """Test windows of each domain, ``tokens`` in all, that no file's context is too short for."""
+    context = min(map(llamacpp.context_length, files))
+    rows = {name: within(domain.windows, context) for name, domain in domains.items()}
+    return {name: windows[: max(2, tokens // windows.shape[1])] for name, windows in rows.items()}
+
+
+def _source_file(model: Any, models: dict) -> Path | None:
+    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
+    source = locate(model, models)
+    return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
+
+
+def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:
+    pairs = [f"{asked} -> {written}" for asked, written in substituted.values()]
+    return {p: pairs.count(p) for p in sorted(set(pairs))}

@@ -1,0 +1,92 @@
+"""The text that everything is measured on, in token windows."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from torch import Tensor
+
+from birdbone.errors import TextError
+from birdbone.model.device import read_tokenizer
+from birdbone.pipelines.seed.mix import written_places
+from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.text.dialogue import check_chat
+from birdbone.text.sources import documents
+from birdbone.text.splits import document_windows, packed_windows, split
+from birdbone.text.texts import Domain, Texts
+
+HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
+DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
+CHECK = 4
+"""Windows of the healing text's own kind that nothing learns from."""
+FEW = 8
+"""Documents below which a bootstrap over them says little."""
+log = logging.getLogger("birdbone")
+
+
+def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> Texts:
+    """Token windows from the sources: calibration and healing less what the seed will write, guard and test.
+
+    Whole documents go to one split, by a hash of their title; test is read by the report alone. A domain that
+    is the healing text's own source has its guard and test documents apart from what healing reads. Raises
+    TextError where guard or test text is among the documents that healing reads.
+    """
+    tokenizer = read_tokenizer(tokenizer_folder)
+
+    def encode(string: str) -> list[int]:
+        return tokenizer(string, add_special_tokens=False, verbose=False).input_ids
+
+    def chat(messages: list[dict]) -> str:
+        return tokenizer.apply_chat_template(messages, tokenize=False)
+
+    if text.chat:
+        check_chat(tokenizer)
+    window, end = text.window, tokenizer.eos_token_id
+    template = chat if text.chat else None
+    parts = split(documents(text.source, template), random_seed, HEAL_SHARES)
+    check = packed_windows(parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window")
+    windows: dict[str, Tensor] = {}
+    guard: dict[str, Domain] = {}
+    test: dict[str, Domain] = {}
+    read = 0
+    for name, by_seed in written_places(text).items():
+        count = int((~by_seed).sum()) * window
+        windows[name] = packed_windows(parts["heal"], encode, count, window, name, skip=read, separator=end)
+        read += len(windows[name])
+    healing = {document.text for document in parts["heal"]} if read else set()
+    tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
+    for domain in text.guard_domains:
+        if domain != text.source:
+            unseen = split(documents(domain, template), random_seed, DOMAIN_SHARES)
+        elif read:
+            unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
+        else:
+            unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
+        for name, domains in (("guard", guard), ("test", test)):
+            part = unseen[name]
+            ids, numbers = document_windows(part, encode, tokens[name], window, name, domain)
+            domains[domain] = Domain(ids, numbers)
+            spoken = [part[i] for i in numbers.unique()]
+            if any(document.text in healing for document in spoken):
+                raise TextError(
+                    f"parameter text.guard_domains: {domain} holds documents that text.source ({text.source}) gives "
+                    "to healing, so that it would judge by what was learnt. Give other text, or the very same source"
+                )
+            if len(spoken) < FEW:
+                log.warning(
+                    "%s text %s is of %d documents only: its intervals are rough",
+                    name,
+                    domain,
+                    len(spoken),
+                )
+    return Texts(
+        windows["calibration"],
+        windows["heal"],
+        check,
+        guard,
+        test,
+        text.guard_domains,
+        text.source,
+        window,
+    )

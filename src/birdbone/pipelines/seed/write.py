@@ -1,0 +1,51 @@
+"""Text that the seed writes itself, among the text read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.observing.self_text import write_windows
+from birdbone.pipelines.seed.mix import written_places
+from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.text.texts import Texts
+
+
+def write_text(
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    read: Texts,
+    text: TextSettings,
+    device: str,
+    random_seed: int,
+) -> Texts:
+    """The windows read, and in calibration and healing evenly between them those the seed writes itself."""
+    places = written_places(text)
+    counts = [int(by_seed.sum()) for by_seed in places.values()]
+    if not any(counts):
+        return replace(read, written_share=text.written_share)
+    tokenizer = read_tokenizer(tokenizer_folder)
+    special = set(tokenizer.all_special_ids)
+    starts = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
+    place = resolve_device(device)
+    written = write_windows(seed, starts, sum(counts), text.window, random_seed, place)
+    calibration, heal = written.split(counts)
+    return replace(
+        read,
+        calibration=_mixed(read.calibration, calibration, places["calibration"]),
+        heal=_mixed(read.heal, heal, places["heal"]),
+        written_share=text.written_share,
+    )
+
+
+def _mixed(read: Tensor, written: Tensor, by_seed: Tensor) -> Tensor:
+    """Windows [N, T], in which ``by_seed`` [N] says where those go that the seed wrote."""
+    mixed = torch.empty(len(by_seed), read.shape[1], dtype=torch.int32)
+    mixed[~by_seed] = read
+    mixed[by_seed] = written
+    return mixed

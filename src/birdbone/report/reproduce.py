@@ -1,0 +1,22 @@
+"""What a card says under "reproduce"."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+TOOLS = ("birdbone", "torch", "transformers", "llama_cpp_python")
+
+
+def again(line: str, seed_digest: str) -> str:
+    """The versions, the seed, the command."""
+    versions = {name: _version(name) for name in TOOLS}
+    tools = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+    return f"# {tools}, Python {platform.python_version()}\n# seed {seed_digest}\n{line}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,100 @@
+"""Equal columns: the same function, rounded no worse, and better where a few columns are large."""
+
+import pytest
+import torch
+from families import FAMILIES, logits, random_masks, small
+from rounding_cases import WINDOWS, narrow, rounder, scores_of
+
+from birdbone.algo.gptq import compensation
+from birdbone.model.network import build
+from birdbone.model.observing.moments import moments
+from birdbone.model.rounding.equalize import Scales, equalize
+from birdbone.model.rounding.rounder import dequantized
+
+
+def lopsided(checkpoint, spread: float = 1.0):
+    """The same function with columns of unequal size: what equalizing has to undo."""
+    generator = torch.Generator().manual_seed(3)
+    new = {}
+    for layer in range(checkpoint.layers):
+        scales, layout = Scales(), checkpoint.layout
+        for readers in layout.blocks[layer].inputs.values():
+            if readers[0] == layout.blocks[layer].query:
+                norm = layout.blocks[layer].part(layout.family.norms.attention)
+                s = (
+                    spread * torch.randn(checkpoint.weights[f"{readers[0]}.weight"].shape[1], generator=generator)
+                ).exp()
+                scales.columns |= dict.fromkeys(readers, s)
+                scales.norms[norm] = 1 / s
+        new |= scales.changed(checkpoint)
+    return checkpoint.evolve(new)
+
+
+def found_scales(checkpoint, scores) -> list[Scales]:
+    layers = moments(checkpoint, WINDOWS, scores.tokens, "cpu")
+    return [
+        equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
+        for layer, fit, check in layers
+    ]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_lopsided_columns_are_found_and_the_function_stays(name):
+    checkpoint = small(name)
+    other, new = lopsided(checkpoint), {}
+    for scales in found_scales(other, scores_of(checkpoint)):
+        assert any(norm.endswith(checkpoint.layout.family.norms.attention) for norm in scales.norms)
+        new |= scales.changed(other)
+    ours = logits(build(other.evolve(new)), WINDOWS)
+    torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_source_takes_the_inverse(monkeypatch, name):
+    """All groups at once, whatever rounds better: norms, value rows, up rows."""
+    import birdbone.model.rounding.equalize as module
+
+    errors = iter(range(1, 1000))  # the scaled matrices are asked first
+    monkeypatch.setattr(module, "rounding_errors", lambda *_: torch.tensor([float(next(errors))]))
+    checkpoint, scores = narrow(name)
+    new = {}
+    for layer, fit, check in moments(checkpoint, WINDOWS, scores.tokens, "cpu"):
+        scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
+        assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
+        new |= scales.changed(checkpoint)
+    other = checkpoint.evolve(new)
+    torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
+    down = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
+    if name != "gpt2":
+        sizes = other.weights[down].norm(dim=0)
+        torch.testing.assert_close(sizes, sizes[:1].expand_as(sizes))
+
+
+def test_unequal_columns_round_as_well_as_equal_ones():
+    checkpoint, scores = narrow("llama")
+    other = lopsided(checkpoint)
+    types = {n: o[0].type for n, o in rounder(checkpoint, scores).options.items()}
+    exact = logits(build(checkpoint), WINDOWS)
+
+    def error(state, equal: bool) -> float:
+        made = rounder(state, scores, equalize=equal)
+        applied, packed = made.apply(types)
+        assert dequantized(state, packed, types).digest == applied.digest
+        assert (len(packed) > len(types)) is bool(made.checkpoint.digest != state.digest)
+        return float((logits(build(applied), WINDOWS) - exact).square().mean())
+
+    plain, equal = error(other, False), error(other, True)
+    assert equal < 0.7 * plain
+    assert equal < 1.5 * error(checkpoint, False)
+
+
+def test_masked_weights_that_have_no_grid_are_left_as_they_are():
+    checkpoint, scores = narrow("llama")
+    masked = random_masks(lopsided(checkpoint))
+    made = rounder(masked, scores, types=["IQ4_NL"])
+    assert made.checkpoint.digest == masked.digest
+    masked_rounder = rounder(masked, scores)
+    applied, _ = masked_rounder.apply({n: o[0].type for n, o in masked_rounder.options.items()})
+    assert masked.masks.weights
+    for name, mask in masked.masks.weights.items():
+        assert (applied.weights[name][~mask] == 0).all()
