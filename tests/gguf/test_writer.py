@@ -36,7 +36,10 @@ def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Ch
 
 
 def type_of_activation(network: torch.nn.Module) -> str:
-    config, keys = network.config.to_dict(), ("hidden_act", "hidden_activation", "activation_function")
+    config, keys = (
+        network.config.to_dict(),
+        ("hidden_act", "hidden_activation", "activation_function"),
+    )
     return next(config[key] for key in keys if key in config)
 
 
@@ -97,7 +100,9 @@ def test_even_narrow_layers_keep_the_familys_architecture(
 
 
 @pytest.mark.parametrize(("name", "groups"), [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4)])
-def test_uneven_layers_of_other_families_are_refused(name: str, groups: int, byte_level: Path, tmp_path: Path) -> None:
+def test_uneven_layers_of_other_families_are_refused(
+    name: str, groups: int, byte_level: Path, tmp_path: Path
+) -> None:
     checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [groups] * 3)
     assert not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="even widths"):
@@ -113,7 +118,9 @@ def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
 
 
 def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_path: Path) -> None:
-    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level)
+    write_gguf(
+        tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level
+    )
     assert read_gguf_header(tmp_path / "m.gguf").metadata["llama.context_length"] == 100
 
 
@@ -158,7 +165,11 @@ def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
             {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
             "rope_type 'dynamic'",
         ),
-        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor",
+        ),
         ("qwen3", {"attention_bias": True}, "wrong number of tensors"),
         ("gemma3_text", {"attention_bias": True}, "wrong number of tensors"),
     ],
@@ -171,9 +182,15 @@ def test_a_setting_that_would_not_reach_llama_cpp_is_refused(
 
 
 @pytest.mark.parametrize(("name", "kind"), [*(("llama", kind) for kind in GRIDS), ("gpt2", "Q4_0")])
-def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level: Path, tmp_path: Path) -> None:
+def test_packed_blocks_reach_llama_cpp_as_given(
+    name: str, kind: str, byte_level: Path, tmp_path: Path
+) -> None:
     grid = GRIDS[kind]
-    wide = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8} if grid.unit == 256 else {}
+    wide = (
+        {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8}
+        if grid.unit == 256
+        else {}
+    )
     checkpoint = checkpoint_of(random_model(name, **wide))
     packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linear_names(checkpoint)}
     asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)
@@ -189,9 +206,14 @@ def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level
 
 
 def test_types_round_as_packed_bytes_do(byte_level: Path, tmp_path: Path) -> None:
-    checkpoint, name = checkpoint_of(random_model("llama")), "model.layers.0.self_attn.k_proj.weight"
+    checkpoint, name = (
+        checkpoint_of(random_model("llama")),
+        "model.layers.0.self_attn.k_proj.weight",
+    )
     grid = GRIDS["Q4_0"]
-    write_gguf(tmp_path / "a.gguf", checkpoint, byte_level, types={name: "q4_0"}, default_type="f16")
+    write_gguf(
+        tmp_path / "a.gguf", checkpoint, byte_level, types={name: "q4_0"}, default_type="f16"
+    )
     packed = {name: ("Q4_0", grid.reference(checkpoint.weights[name]).numpy())}
     write_gguf(tmp_path / "b.gguf", checkpoint, byte_level, packed=packed, default_type="f16")
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
@@ -214,7 +236,12 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
     with pytest.raises(ExportError, match="Q9_9"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, types={name: "Q9_9"})
     with pytest.raises(ExportError, match="up_proj"):
-        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed={name: ("Q4_0", torch.zeros(128, 8))})
+        write_gguf(
+            tmp_path / "m.gguf",
+            checkpoint,
+            byte_level,
+            packed={name: ("Q4_0", torch.zeros(128, 8))},
+        )
     relu = checkpoint_of(random_model("llama", hidden_act="relu"))
     with pytest.raises(ExportError, match="hidden_act"):
         write_gguf(tmp_path / "m.gguf", relu, byte_level)
@@ -229,7 +256,9 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = checkpoint_of(random_model("llama"))
     write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, metadata={"name": "first"})
     before = (tmp_path / "m.gguf").read_bytes()

@@ -111,7 +111,9 @@ def settings_of(name: str = "llama", sizes: dict = SIZES, **changes: object) -> 
     }
 
 
-def random_model(name: str = "llama", seed: int = 0, sizes: dict = SIZES, **changes: object) -> PreTrainedModel:
+def random_model(
+    name: str = "llama", seed: int = 0, sizes: dict = SIZES, **changes: object
+) -> PreTrainedModel:
     """A model whose logits differ clearly: large weights, uneven norms and biases."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -154,8 +156,12 @@ def all_but(count: int, *gone: int) -> torch.Tensor:
     return stays
 
 
-def cut(checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None) -> Checkpoint:
-    """Without some neurons and key-value groups: layer -> bool over the present ones, True = stays."""
+def cut(
+    checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None
+) -> Checkpoint:
+    """Without some neurons and key-value groups: layer -> bool over the present ones, True =
+    stays.
+    """
     stays = {Nodes("ffn", layer): left for layer, left in neurons.items()}
     stays |= {Nodes("kv", layer): left for layer, left in (groups or {}).items() if len(left)}
     return remove_nodes(checkpoint, stays, repaired)
@@ -170,7 +176,9 @@ def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
                 continue
             block = checkpoint.layout.blocks[layer]
             name = f"{block.reader(unit)}.weight"
-            weights[name] = checkpoint.weights[name] * stays.repeat_interleave(block.axes[name].entries)
+            weights[name] = checkpoint.weights[name] * stays.repeat_interleave(
+                block.axes[name].entries
+            )
             if unit == "kv" and block.joint_norms:  # their mean is over the heads that are left
                 for rows in (f"{block.query}.weight", f"{block.key}.weight"):
                     left = stays.repeat_interleave(block.axes[rows].entries)
@@ -186,7 +194,8 @@ def random_masks(checkpoint: Checkpoint, sparsity: float = 0.5) -> Checkpoint:
         for name in linear_names(checkpoint)
     }
     return checkpoint.evolve(
-        {name: checkpoint.weights[name] * mask for name, mask in masks.items()}, Masks(weights=masks)
+        {name: checkpoint.weights[name] * mask for name, mask in masks.items()},
+        Masks(weights=masks),
     )
 
 

@@ -26,8 +26,9 @@ _latest: ConfigLoader | None = None
 
 
 class ConfFiles(LocalFileSystem):
-    """The files of a configuration, by patterns that begin below the profile: a bracket in the project's own path is
-    no pattern, as it is to fsspec."""
+    """The files of a configuration, by patterns that begin below the profile: a bracket in the
+    project's own path is no pattern, as it is to fsspec.
+    """
 
     cachable = False
 
@@ -42,13 +43,18 @@ class ConfFiles(LocalFileSystem):
 
 
 class ProfileLoader(OmegaConfigLoader):
-    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes into no force.
+    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes
+    into no force.
 
     Raises ConfigError when there is no such profile.
     """
 
     def __init__(
-        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict | None = None,
+        **kwargs,
     ) -> None:
         conf = Path(conf_source)
         if env and not (conf / env).is_dir():
@@ -59,7 +65,9 @@ class ProfileLoader(OmegaConfigLoader):
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
         super().__init__(conf_source, env, runtime_params, **kwargs)
 
-    def _initialise_filesystem_and_protocol(self, conf_source: str) -> tuple[AbstractFileSystem, str]:
+    def _initialise_filesystem_and_protocol(
+        self, conf_source: str
+    ) -> tuple[AbstractFileSystem, str]:
         files, protocol = super()._initialise_filesystem_and_protocol(conf_source)
         return (ConfFiles(Path(conf_source)) if protocol == "file" else files), protocol
 
@@ -68,14 +76,28 @@ class ProfileLoader(OmegaConfigLoader):
         try:
             return self._with_model_name(self["parameters"])
         except MissingConfigException as error:
-            raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
+            raise ConfigError(
+                f"no parameters: {self.conf_source}/base/parameters*.yml is missing"
+            ) from error
         except (YAMLError, ValueError, OmegaConfBaseException) as error:
-            raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
+            raise ConfigError(
+                f"the parameters in {self.conf_source} cannot be read: {error}"
+            ) from error
 
     def _with_model_name(self, tree: dict) -> dict:
-        """A ``model`` of an adapter alone is laid over the model below: runtime parameters, profile, base."""
-        model, overrides, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
-        if not isinstance(model, dict) or "name" in model or ("model" not in overrides and env == self.base_env):
+        """A ``model`` of an adapter alone is laid over the model below: runtime parameters,
+        profile, base.
+        """
+        model, overrides, env = (
+            tree.get("model"),
+            self.runtime_params,
+            self.env or self.default_run_env,
+        )
+        if (
+            not isinstance(model, dict)
+            or "name" in model
+            or ("model" not in overrides and env == self.base_env)
+        ):
             return tree
         if "model" in overrides:
             overrides = {key: value for key, value in overrides.items() if key != "model"}
@@ -83,22 +105,31 @@ class ProfileLoader(OmegaConfigLoader):
             env = self.base_env
         ends = {"base_env": self.base_env, "default_run_env": self.default_run_env}
         below = ProfileLoader(self.conf_source, env, overrides, **ends).tree()["model"]
-        return {**tree, "model": {**(below if isinstance(below, dict) else {"name": below}), **model}}
+        return {
+            **tree,
+            "model": {**(below if isinstance(below, dict) else {"name": below}), **model},
+        }
 
 
 class ConfigLoader(ProfileLoader):
     """The loader in force: unknown keys are refused, and the registry follows it.
 
-    ``checked`` is what ``check`` made of the parameters, and nodes get its values: ``loader["parameters"]``. Raises
-    ConfigError on any fault in them.
+    ``checked`` is what ``check`` made of the parameters, and nodes get its values:
+    ``loader["parameters"]``. Raises ConfigError on any fault in them.
     """
 
     def __init__(
-        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(conf_source, env, runtime_params, **kwargs)
         self.checked = self.check(self.tree())
-        self["parameters"] = self.checked if isinstance(self.checked, dict) else self.checked.values()
+        self["parameters"] = (
+            self.checked if isinstance(self.checked, dict) else self.checked.values()
+        )
 
         global _latest
         _latest = self
@@ -121,7 +152,8 @@ def parameters() -> Any:
 def in_force() -> ConfigLoader:
     """The loader made last.
 
-    Commands that build none before the registry (``kedro registry list``) get the profile named by ``KEDRO_ENV``.
+    Commands that build none before the registry (``kedro registry list``) get the profile named by
+    ``KEDRO_ENV``.
     """
     if _latest is None:
         root = find_kedro_project(Path.cwd()) or Path.cwd()
@@ -138,13 +170,17 @@ def make_loader(root: Path, env: str | None, runtime_params: dict | None = None)
 
 
 def base_loader(root: Path) -> ProfileLoader:
-    """The base profile's configuration, which DVC follows, as its files say it; the one in force stays."""
+    """The base profile's configuration, which DVC follows, as its files say it; the one in force
+    stays.
+    """
     settings = project.settings
     return ProfileLoader(str(root / settings.CONF_SOURCE), "base", **settings.CONFIG_LOADER_ARGS)
 
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:
-    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the project."""
+    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the
+    project.
+    """
     places = loader["globals"]
     return {"data": str(places.get("data", "data")), "models": str(places.get("models", "models"))}
 
@@ -159,9 +195,13 @@ def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
 
 
 def project_root() -> Path:
-    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside one."""
+    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside
+    one.
+    """
     root = find_kedro_project(Path.cwd())
     if root is None:
-        raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")
+        raise ConfigError(
+            "not inside a birdbone project: change to the folder with pyproject.toml and conf/"
+        )
     bootstrap_project(root)
     return root

@@ -1,14 +1,15 @@
 """dvc.yaml from the Kedro registry and catalog: one stage per node of the default pipeline.
 
-Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows them, no stage
-makes them.
+Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows
+them, no stage makes them.
 
-Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its node's function, on
-the parameters it reads, and where these may name what lies outside the catalog on ``data/sources.json``, which tells
-its content; what lies in the project is a dependency itself. Never on the registry or the catalog, so that a new wave
-repeats no old one. A catalog entry says what its file is to DVC::
+Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its
+node's function, on the parameters it reads, and where these may name what lies outside the catalog
+on ``data/sources.json``, which tells its content; what lies in the project is a dependency itself.
+Never on the registry or the catalog, so that a new wave repeats no old one. A catalog entry says
+what its file is to DVC::
 
-    metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
+metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
     metadata: {birdbone: {dvc: git}}                       small, kept in git
     metadata: {birdbone: {dvc: metric}}                    JSON kept in git, `dvc metrics`
     metadata: {birdbone: {dvc: plot, x: step, y: loss}}    CSV kept in git, `dvc plots`
@@ -63,7 +64,8 @@ def check(root: Path) -> bool:
 
 
 def write(root: Path) -> list[Path]:
-    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no more).
+    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no
+    more).
 
     Only paths that the old dvc.yaml declared and that lie in the profile's roots are deleted.
     Returns what was deleted, relative to ``root``.
@@ -90,7 +92,9 @@ def stage_name(node: Node) -> str:
 
 
 def refresh_base(root: Path) -> None:
-    """``sources.json`` of the base profile, which DVC follows, made what its parameters name now."""
+    """``sources.json`` of the base profile, which DVC follows, made what its parameters name
+    now.
+    """
     loader = base_loader(root)
     refresh(root, loader.tree(), roots(loader)["data"])
 
@@ -116,7 +120,8 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: CatalogFiles) 
 
 
 def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
-    """``sources.json`` where these parameters may name what lies outside, and what they name of the project's own.
+    """``sources.json`` where these parameters may name what lies outside, and what they name of the
+    project's own.
 
     A profile's own results are no dependency of its own: DVC would see a circle.
     """
@@ -127,7 +132,10 @@ def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
     with chdir(root):
         named = [inside(root, thing) for key, thing in things(tree).items() if reads(names, key)]
     own = tuple(f"{place}/" for place in where.values())
-    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(own))]
+    return [
+        f"{where['data']}/{SOURCES}",
+        *(path for path in named if path and not f"{path}/".startswith(own)),
+    ]
 
 
 def _command(node: Node) -> str:
@@ -138,7 +146,8 @@ def _command(node: Node) -> str:
     pipeline = node.name.partition(".")[0]
     registered = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
     # `exec`: no shell between `dvc repro` and its child, which then dies with it.
-    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if registered else ''} --nodes={node.name}"
+    chosen = f" --pipelines={pipeline}" if registered else ""
+    return f"exec kedro run --env={PROFILE}{chosen} --nodes={node.name}"
 
 
 def _out(path: str, kind: str) -> str | dict:
@@ -147,33 +156,45 @@ def _out(path: str, kind: str) -> str | dict:
 
 def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     """DVC's ``params:``, each key under the file of the base profile that holds it."""
-    files = {p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))}
+    files = {
+        p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))
+    }
     if "parameters" in names:
         return [{p.relative_to(root).as_posix(): None} for p in files]
     keys_of: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
         file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
-            raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
+            raise ConfigError(
+                f"parameter {key} is read by a node but is in no {folder}/parameters*.yml"
+            )
         keys_of.setdefault(file.relative_to(root).as_posix(), []).append(key)
     return [{file: keys} for file, keys in sorted(keys_of.items())]
 
 
 def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
     """Metrics files of registered pipelines that are not among ``nodes``."""
-    others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(nodes)
+    others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(
+        nodes
+    )
     names = {name for node in others for name in node.outputs}
     return sorted(catalog.path(n) for n in names if catalog.kind(n) == "metric")
 
 
 def _plots(nodes: list[Node], catalog: CatalogFiles) -> list[dict]:
-    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``, ``wave_2.curve``."""
+    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``,
+    ``wave_2.curve``.
+    """
     charts: dict[str, dict] = {}
-    names = sorted((n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path)
+    names = sorted(
+        (n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path
+    )
     for name in names:
         notes = catalog.notes(name)
         if not {"x", "y"} <= notes.keys():
-            raise ConfigError(f"catalog entry {name}: a plot needs metadata.birdbone.x and .y (column names)")
+            raise ConfigError(
+                f"catalog entry {name}: a plot needs metadata.birdbone.x and .y (column names)"
+            )
         chart = charts.setdefault(name.rpartition(".")[2], {"x": notes["x"], "y": {}})
         chart["y"][catalog.path(name)] = notes["y"]
     return [{name: chart} for name, chart in sorted(charts.items())]
@@ -187,7 +208,9 @@ def _declared(text: str) -> set[str]:
 
 
 def _forget(lock: Path, stages: dict[str, dict]) -> None:
-    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that change."""
+    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that
+    change.
+    """
     if not lock.is_file():
         return
     content = yaml.safe_load(lock.read_text())

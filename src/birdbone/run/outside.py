@@ -1,7 +1,9 @@
-"""What lies outside the catalog and decides results all the same: models, texts, canaries, benchmark files.
+"""What lies outside the catalog and decides results all the same: models, texts, canaries,
+benchmark files.
 
-It counts by content. A file is hashed again where its size, times or inode are not those of the last time. DVC
-follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and SHA-256 of what it names.
+It counts by content. A file is hashed again where its size, times or inode are not those of the
+last time. DVC follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and
+SHA-256 of what it names.
 """
 
 from __future__ import annotations
@@ -30,13 +32,17 @@ NAMING = (
 """The parameters that name what lies outside."""
 
 SETTLED = 2 * 10**9
-"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are coarse."""
+"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are
+coarse.
+"""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """name: as the parameter has it. files: those that are read, by their name in it. path: where the parameter
-    itself points; None for what a package brings. revision: of a hub's model, as far as it is known offline."""
+    """name: as the parameter has it. files: those that are read, by their name in it. path: where
+    the parameter itself points; None for what a package brings. revision: of a hub's model, as far
+    as it is known offline.
+    """
 
     name: str
     files: tuple[tuple[str, Path], ...] = ()
@@ -45,19 +51,26 @@ class Thing:
 
 
 def reads(parameters: list[str], key: str) -> bool:
-    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this key."""
-    return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters)
+    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this
+    key.
+    """
+    return any(
+        f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters
+    )
 
 
 def things(tree: dict) -> dict[str, Thing]:
     """Key of the parameter -> what it names, for all that lies outside the code and the catalog.
 
-    What is not there has no files: the stage that needs it says so. Relative paths are the working directory's.
+    What is not there has no files: the stage that needs it says so. Relative paths are the working
+    directory's.
     """
     named: dict[str, Thing | None] = {}
     presets = tree.get("models") or {}
     if model := tree.get("model"):
-        name, adapter = (model.get("name"), model.get("adapter")) if isinstance(model, dict) else (model, None)
+        name, adapter = (
+            (model.get("name"), model.get("adapter")) if isinstance(model, dict) else (model, None)
+        )
         named["model"] = _model(name, presets)
         named["model.adapter"] = _files(adapter, _model_files)
     text = tree.get("text") or {}
@@ -67,18 +80,23 @@ def things(tree: dict) -> dict[str, Thing]:
     evaluate = tree.get("evaluate") or {}
     for task, about in (evaluate.get("files") or {}).items():
         named |= {
-            f"evaluate.files.{task}.{part}": _files(about.get(part), _text_files) for part in ("test", "examples")
+            f"evaluate.files.{task}.{part}": _files(about.get(part), _text_files)
+            for part in ("test", "examples")
         }
-    named |= {f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()}
+    named |= {
+        f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()
+    }
     sets = (tree.get("domains") or {}).get("sets") or {}
     named |= {f"domains.sets.{label}": _text(source) for label, source in sets.items()}
     return {key: thing for key, thing in named.items() if thing}
 
 
 def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
-    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its files).
+    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its
+    files).
 
-    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be read.
+    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be
+    read.
     """
     remembered = _read(cache)
     hashes = {path: _hash(path, remembered) for thing in named.values() for _, path in thing.files}
@@ -89,16 +107,26 @@ def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
     for key, thing in named.items():
         parts = {name: hashes[path][0] for name, path in thing.files}
         folder = len(parts) != 1 or (thing.path is not None and thing.path.is_dir())
-        digest = sha256(canonical_json(parts).encode()).hexdigest() if folder else next(iter(parts.values()))
+        digest = (
+            sha256(canonical_json(parts).encode()).hexdigest()
+            if folder
+            else next(iter(parts.values()))
+        )
         size = sum(path.stat().st_size for _, path in thing.files)
-        rows[key] = {"name": thing.name, "bytes": size if parts else None, "sha256": digest if parts else None}
+        rows[key] = {
+            "name": thing.name,
+            "bytes": size if parts else None,
+            "sha256": digest if parts else None,
+        }
         if thing.revision:
             rows[key]["revision"] = thing.revision
     return rows
 
 
 def refresh(root: Path, tree: dict, data: str) -> bool:
-    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it was written."""
+    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it
+    was written.
+    """
     if not any(within(tree, key) for key in NAMING):
         return False
     with chdir(root):
@@ -126,7 +154,9 @@ def cache_of(root: Path) -> Path:
 
 
 def inside(root: Path, thing: Thing) -> str | None:
-    """Where a thing lies below the project, as its user points to it; None where it is not the project's own."""
+    """Where a thing lies below the project, as its user points to it; None where it is not the
+    project's own.
+    """
     if thing.path is None or not thing.files:
         return None
     path = (root / thing.path).resolve()
@@ -179,7 +209,9 @@ def _files(name: str | None, listed) -> Thing | None:
 
 
 def _model_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What loading a model may read: the folder's own files and its further chat templates; never a pickle."""
+    """What loading a model may read: the folder's own files and its further chat templates; never a
+    pickle.
+    """
     from birdbone.sources.files import PICKLES
 
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):

@@ -1,7 +1,8 @@
-"""What was run, as the ledger has it, against what ``conf/base`` says and against what ``dvc.lock`` says.
+"""What was run, as the ledger has it, against what ``conf/base`` says and against what ``dvc.lock``
+says.
 
-The files on disk decide. A record counts where it made what is there now; what the ledger does not know (a fresh
-clone, ``dvc checkout``) is not objected to.
+The files on disk decide. A record counts where it made what is there now; what the ledger does not
+know (a fresh clone, ``dvc checkout``) is not objected to.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SHOWN = 12
 
 
 def unrecordable(root: Path) -> str | None:
-    """Why DVC cannot record a run of the base profile here, and what to do about it; None where it can."""
+    """Why DVC cannot record a run of the base profile here, and what to do about it; None where it
+    can.
+    """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import SCMError
@@ -39,8 +42,8 @@ def unrecordable(root: Path) -> str | None:
             pass
     except SCMError:
         return (
-            f"{root} is no git repository, and DVC needs one: git init && git add -A && git commit -m begin, then "
-            "birdbone record"
+            f"{root} is no git repository, and DVC needs one: git init && git add -A && git commit "
+            "-m begin, then birdbone record"
         )
     except NotDvcRepoError:
         return f"DVC is not set up in {root}: dvc init, then birdbone record"
@@ -49,16 +52,19 @@ def unrecordable(root: Path) -> str | None:
     for place in roots(base_loader(root)).values():
         if (real := (root / place).resolve()) != root.resolve() / place:
             return (
-                f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the project: move the whole "
-                "project there, or mount that disk at this place (mount --bind)"
+                f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the "
+                "project: move the whole project there, or mount that disk at this place (mount "
+                "--bind)"
             )
     return None
 
 
 def record(root: Path, target: str | None = None) -> None:
-    """Give DVC the results of the base profile: all, or those of one stage and of what it was made from.
+    """Give DVC the results of the base profile: all, or those of one stage and of what it was made
+    from.
 
-    Raises ConfigError where they were not made as ``conf/base`` says, naming each difference, or are not all there.
+    Raises ConfigError where they were not made as ``conf/base`` says, naming each difference, or
+    are not all there.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -67,16 +73,21 @@ def record(root: Path, target: str | None = None) -> None:
     refresh_base(root)
     try:
         with Repo(str(root)) as repo:
-            stages = _by_name(info.stage for info in repo.stage.collect_granular(target, with_deps=True))
+            stages = _by_name(
+                info.stage for info in repo.stage.collect_granular(target, with_deps=True)
+            )
             if problem := refusal(unlike_base(root, stages)):
                 raise ConfigError(problem)
             repo.commit(target, with_deps=target is not None, force=True)
     except DvcException as error:
-        raise ConfigError(f"DVC cannot record the run ({error}): finish it, kedro run --env={PROFILE}") from error
+        raise ConfigError(
+            f"DVC cannot record the run ({error}): finish it, kedro run --env={PROFILE}"
+        ) from error
 
 
 def unlike_base(root: Path, stages: dict) -> list[str]:
-    """What was not run as ``conf/base``, the code and the files outside say now, a line each; stages: DVC's, by name.
+    """What was not run as ``conf/base``, the code and the files outside say now, a line each;
+    stages: DVC's, by name.
 
     A result that the ledger does not know passes where ``dvc.lock`` has it.
     """
@@ -85,7 +96,10 @@ def unlike_base(root: Path, stages: dict) -> list[str]:
         for node in (n for n in nodes if stage_name(n) in stages and ledger.records(n)):
             now, makers = ledger.decides(node), made_by(ledger, node)
             if not makers and any(out.workspace_status() for out in stages[stage_name(node)].outs):
-                lines = ["its results are not what its last run made: it was stopped, or they were changed"]
+                lines = [
+                    "its results are not what its last run made: it was stopped, or they were "
+                    "changed"
+                ]
             elif makers and now:
                 lines = min((list(_differences(record, now, ledger)) for record in makers), key=len)
             else:
@@ -96,7 +110,9 @@ def unlike_base(root: Path, stages: dict) -> list[str]:
 
 
 def unlike_lock(root: Path) -> list[str]:
-    """The stages whose ``dvc.lock`` names other parameters than the ledger says made the very files, a line each."""
+    """The stages whose ``dvc.lock`` names other parameters than the ledger says made the very
+    files, a line each.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -112,7 +128,11 @@ def unlike_lock(root: Path) -> list[str]:
                 name, makers = stage_name(node), made_by(ledger, node)
                 if not makers or any(out.workspace_status() for out in stages[name].outs):
                     continue
-                locked_values = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
+                locked_values = {
+                    k: v
+                    for file in locked[name].get("params", {}).values()
+                    for k, v in file.items()
+                }
                 unlike = min((list(_unlike(record, locked_values)) for record in makers), key=len)
                 lines += [f"{name}: {line}" for line in unlike]
     except DvcException:
@@ -127,11 +147,13 @@ def refusal(lines: list[str]) -> str | None:
     left = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join(
         [
-            "the results are not those of one run as conf/base says, so that DVC would record what was not used:",
+            "the results are not those of one run as conf/base says, so that DVC would record what "
+            "was not used:",
             *lines[:SHOWN],
             *left,
-            "Run it as conf/base says (kedro run --env=base); or write the values used into conf/base/parameters*.yml; "
-            "or keep them in a profile of your own (conf/NAME, kedro run --env=NAME), which writes apart",
+            "Run it as conf/base says (kedro run --env=base); or write the values used into "
+            "conf/base/parameters*.yml; or keep them in a profile of your own (conf/NAME, kedro "
+            "run --env=NAME), which writes apart",
         ]
     )
 
@@ -148,7 +170,11 @@ def base_ledger(root: Path) -> Iterator[tuple[Ledger, list[Node]]]:
 def made_by(ledger: Ledger, node: Node) -> list[dict]:
     """The records of this node that made what is on disk now."""
     now = {name: ledger.digest(name) for name in node.outputs}
-    return [record for record in ledger.records(node) if record["outputs"] == now and None not in now.values()]
+    return [
+        record
+        for record in ledger.records(node)
+        if record["outputs"] == now and None not in now.values()
+    ]
 
 
 def _by_name(stages: Iterable) -> dict:
@@ -171,7 +197,9 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
 
 
 def _unlike(record: dict, locked: dict) -> Iterator[str]:
-    """Where a lock's parameters (key -> value) are not those used. What the files only refer to is left out."""
+    """Where a lock's parameters (key -> value) are not those used. What the files only refer to is
+    left out.
+    """
     used = _tree(record["parameters"])
     for key, value in locked.items():
         mine = used
@@ -181,7 +209,8 @@ def _unlike(record: dict, locked: dict) -> Iterator[str]:
             continue
         for change in changes({key: _plain(mine)}, {key: _plain(value)}):
             if not _same(change.old, change.new):
-                yield f"{change.key}: run with {_shown(change.old)}, dvc.lock says {_shown(change.new)}"
+                then, locked = _shown(change.old), _shown(change.new)
+                yield f"{change.key}: run with {then}, dvc.lock says {locked}"
 
 
 def _tree(parameters: dict) -> dict:
@@ -207,7 +236,9 @@ def _plain(value: object) -> object:
 
 
 def _same(used: object, locked: object) -> bool:
-    """Equal, or equal once the text of a file is read as a value (``"false"`` was used as false)."""
+    """Equal, or equal once the text of a file is read as a value (``"false"`` was used as
+    false).
+    """
     if isinstance(locked, str) and not isinstance(used, str):
         return used == _plain(yaml.safe_load(locked))
     return used == locked

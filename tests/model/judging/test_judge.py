@@ -23,6 +23,11 @@ def test_the_seed_judged_against_itself_has_not_changed():
         judge_itself(reference, domains, 0)["news"],
         judge(build(checkpoint), reference, domains, 0)["news"],
     )
-    assert itself.keys() == judged.keys() and itself["kl"] == 0 and itself["change"] == 0 and itself["top1"] == 1
+    assert (
+        itself.keys() == judged.keys()
+        and itself["kl"] == 0
+        and itself["change"] == 0
+        and itself["top1"] == 1
+    )
     assert itself["perplexity"] == pytest.approx(judged["perplexity"])
     assert itself["document_nll"] == pytest.approx(judged["document_nll"])

@@ -64,7 +64,9 @@ def test_an_embedding_that_no_head_shares_is_rounded_to_the_nearest():
     checkpoint = checkpoint_of(random_model("llama", tie_word_embeddings=False))
     embedding, head = outer_matrices(checkpoint)
     found = roundings(checkpoint)
-    nearest = {n: round_nearest(checkpoint.weights[n], GRIDS["Q5_0"]).codes for n in (embedding, head)}
+    nearest = {
+        n: round_nearest(checkpoint.weights[n], GRIDS["Q5_0"]).codes for n in (embedding, head)
+    }
     assert torch.equal(found[embedding, "Q5_0"][0].codes, nearest[embedding])
     assert not torch.equal(found[head, "Q5_0"][0].codes, nearest[head])
 

@@ -13,8 +13,8 @@ from birdbone.model.rounding.rounder import dequantized
 
 
 def lopsided(checkpoint):
-    """The same function with columns of unequal size, of query, key and value, or where no norm can make up for it of
-    what attention hands on: what equalizing has to undo.
+    """The same function with columns of unequal size, of query, key and value, or where no norm can
+    make up for it of what attention hands on: what equalizing has to undo.
     """
     generator = torch.Generator().manual_seed(3)
     norm = checkpoint.layout.family.norms.attention
@@ -49,7 +49,9 @@ def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
     norm = checkpoint.layout.family.norms.attention
-    for block, scales in zip(checkpoint.layout.blocks, found_scales(other, scores_of(checkpoint)), strict=True):
+    for block, scales in zip(
+        checkpoint.layout.blocks, found_scales(other, scores_of(checkpoint)), strict=True
+    ):
         assert block.part(norm) in scales.norms if norm else block.value in scales.rows
         new |= scales.changed(other)
     ours = logits(build(other.evolve(new)), WINDOWS)
@@ -66,12 +68,16 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     checkpoint, scores = narrow(name)
     new = {}
     for layer, fit, check in moments(checkpoint, WINDOWS, scores.tokens, "cpu"):
-        scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
+        scales = equalize(
+            checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"]
+        )
         assert len(scales.norms) == (2 if checkpoint.layout.family.norms.attention else 0)
         assert len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)
-    torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3
+    )
     down = f"{checkpoint.layout.blocks[0].ffn_output}.weight"
     if name != "gpt2":
         sizes = other.weights[down].norm(dim=0)
