@@ -16,7 +16,7 @@ import click
 
 from birdbone.errors import ConfigError
 
-HELP = """Parameters laid over those of conf/: name=value, more after commas. May come more than once.
+HELP = """Parameters laid over those of conf/: name=value, more after commas. May be repeated.
 
 \b
 model=gpt2,text.window=64        numbers and text
