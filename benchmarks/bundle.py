@@ -1,10 +1,13 @@
-"""Seconds, processor seconds, peak memory and bytes of a diff bundle between two synthetic llama models in float32.
+"""Seconds, processor seconds, peak memory and bytes of a diff bundle between two synthetic llama
+models in float32.
 
-Three changes: ``healed`` (every linear weight moved by a low-rank product), ``nodes`` (a tenth of the neurons of
-each layer and one key-value group removed, nothing else), ``wave`` (both). Each measurement is a process of its own;
-peak is its resident memory at most, the interpreter and torch included. ``--peer`` takes the python of an environment
-with one or both of weightscope, a sparse-delta patch (one direction, no masks), for the same pairs at threshold 0, and
-git-theta 0.2.0, which keeps each tensor of a file in git-lfs (`peers/git_theta.py`; git-lfs must be on the PATH).
+Three changes: ``healed`` (every linear weight moved by a low-rank product), ``nodes`` (a tenth of
+the neurons of each layer and one key-value group removed, nothing else), ``wave`` (both). Each
+measurement is a process of its own; peak is its resident memory at most, the interpreter and torch
+included. ``--peer`` takes the python of an environment with one or both of weightscope, a
+sparse-delta patch (one direction, no masks), for the same pairs at threshold 0, and git-theta
+0.2.0, which keeps each tensor of a file in git-lfs (`peers/git_theta.py`; git-lfs must be on the
+PATH).
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ else:
     from weightscope.apply_patch import apply_patch
     apply_patch(Path(patch), old, Path(out))
 seconds, cpu = time.perf_counter() - start, time.process_time() - busy
-peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(line for line in status if line.startswith("VmHWM"))
 print(json.dumps({"seconds": seconds, "cpu": cpu, "peak": 1024 * int(peak.split()[1])}))
 """
 
@@ -78,24 +82,43 @@ def _run(*command: object, python: str = sys.executable) -> dict:
 def _show(row: dict) -> None:
     what = f"{row['change']:7} {row['tool']:11} {row['step']:7}"
     print(
-        f"{what} {row['seconds']:6.2f} s  peak {row['peak'] / 1e6:6.0f} MB  bundle {row['bytes']:>11,} bytes",
+        f"{what} {row['seconds']:6.2f} s  peak {row['peak'] / 1e6:6.0f} MB  bundle "
+        f"{row['bytes']:>11,} bytes",
         flush=True,
     )
 
 
 def _peer(python: str, folder: Path, change: str) -> list[dict]:
-    if not python or subprocess.run([python, "-c", "import weightscope"], capture_output=True).returncode:
-        print(f"{change:7} weightscope skipped: give --peer the python of an environment that has it")
+    if (
+        not python
+        or subprocess.run([python, "-c", "import weightscope"], capture_output=True).returncode
+    ):
+        print(
+            f"{change:7} weightscope skipped: give --peer the python of an environment that has it"
+        )
         return []
     rows = []
-    old, new, patch, out = folder / "plain-seed", folder / f"plain-{change}", folder / "peer.wsp", folder / "peer"
+    old, new, patch, out = (
+        folder / "plain-seed",
+        folder / f"plain-{change}",
+        folder / "peer.wsp",
+        folder / "peer",
+    )
     for link, model in ((old, "seed"), (new, change)):
         link.mkdir(exist_ok=True)
         if not (link / "model.safetensors").exists():
             (link / "model.safetensors").symlink_to(folder / model / "model.safetensors")
     for step in ("write", "apply"):
         figures = _run("-c", PEER, step, old, new, patch, out / "model.safetensors", python=python)
-        rows.append({"change": change, "tool": "weightscope", "step": step, **figures, "bytes": patch.stat().st_size})
+        rows.append(
+            {
+                "change": change,
+                "tool": "weightscope",
+                "step": step,
+                **figures,
+                "bytes": patch.stat().st_size,
+            }
+        )
         _show(rows[-1])
     return rows
 
@@ -103,17 +126,26 @@ def _peer(python: str, folder: Path, change: str) -> list[dict]:
 def _theta(python: str, folder: Path, change: str) -> list[dict]:
     found = shutil.which("git-theta", path=Path(python).parent) if python else None
     if not found or not shutil.which("git-lfs"):
-        print(f"{change:7} git-theta skipped: give --peer an environment that has it, and git-lfs on the PATH")
+        print(
+            f"{change:7} git-theta skipped: give --peer an environment that has it, and git-lfs on "
+            "the PATH"
+        )
         return []
     old, new = (folder / model / "model.safetensors" for model in ("seed", change))
     with tempfile.TemporaryDirectory() as place:
         line = [python, Path(__file__).parent / "peers/git_theta.py", old, new, place]
         done = subprocess.run(list(map(str, line)), capture_output=True, text=True)
-    rows = [{"change": change, "tool": "git-theta"} | json.loads(line) for line in done.stdout.splitlines()]
+    rows = [
+        {"change": change, "tool": "git-theta"} | json.loads(line)
+        for line in done.stdout.splitlines()
+    ]
     for row in rows:
         _show(row)
     if done.returncode:
-        print(f"{change:7} git-theta stopped: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        print(
+            f"{change:7} git-theta stopped: "
+            f"{(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+        )
     return rows
 
 
@@ -132,7 +164,11 @@ def _step(name: str, folder: str, argument: str) -> dict:
         if apply_bundle(base, bundle, seed, out, revert=name == "revert") != wanted.digest:
             raise SystemExit(f"{name} of {argument} gave another model")
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     size = sum(p.stat().st_size for p in bundle.iterdir())
     return {"seconds": seconds, "cpu": cpu, "peak": 1024 * int(peak.split()[1]), "bytes": size}
 
@@ -160,7 +196,10 @@ def _make(folder: Path, megabytes: int) -> dict:
     }
     none = state_of(Checkpoint({}, {})).masks
     specs = {n: Spec(torch.float32, shape) for n, shape in shapes.items()}
-    write_state(folder / "seed", State(config, Tensors("random weights", specs, lambda n: _random(n, shapes[n])), none))
+    write_state(
+        folder / "seed",
+        State(config, Tensors("random weights", specs, lambda n: _random(n, shapes[n])), none),
+    )
     seed = open_state(folder / "seed")
     axes = {n: a for block in Layout(config).blocks for n, a in block.axes.items() if n in shapes}
     masks = {Nodes("ffn", i): torch.arange(NEURONS) % 10 != i % 10 for i in range(layers)}
@@ -170,15 +209,26 @@ def _make(folder: Path, megabytes: int) -> dict:
         def made(name: str, change: str = change) -> torch.Tensor:
             weight = seed.weights[name]
             if change != "nodes" and name in axes:
-                b, a = _random(name + "b", (weight.shape[0], RANK)), _random(name + "a", (RANK, weight.shape[1]))
+                b, a = (
+                    _random(name + "b", (weight.shape[0], RANK)),
+                    _random(name + "a", (RANK, weight.shape[1])),
+                )
                 weight = weight + STRENGTH * RANK**-0.5 / 0.02 * (b @ a)
-            return axes[name].cut(weight, masks[axes[name].nodes]) if change != "healed" and name in axes else weight
+            return (
+                axes[name].cut(weight, masks[axes[name].nodes])
+                if change != "healed" and name in axes
+                else weight
+            )
 
         held = masks if change != "healed" else {}
         specs = {n: Spec(torch.float32, tuple(made(n).shape)) for n in shapes}
         write_state(
             folder / change,
-            State(config, Tensors(change, specs, made), state_of(Checkpoint({}, {}, Masks(held))).masks),
+            State(
+                config,
+                Tensors(change, specs, made),
+                state_of(Checkpoint({}, {}, Masks(held))).masks,
+            ),
         )
     return {}
 

@@ -1,7 +1,9 @@
-"""Bytes against quality: our roundings at several sizes beside llama.cpp's own types of the same model.
+"""Bytes against quality: our roundings at several sizes beside llama.cpp's own types of the same
+model.
 
-One-shot: nothing is pruned or healed. Measured on an off-grid twin of the seed (see twin.py), or with
-``--grid own`` on the seed itself. Perplexity, KL and top-1 are llama.cpp's own, on test text, against f16.
+One-shot: nothing is pruned or healed. Measured on an off-grid twin of the seed (see twin.py), or
+with ``--grid own`` on the seed itself. Perplexity, KL and top-1 are llama.cpp's own, on test text,
+against f16.
 """
 
 from __future__ import annotations
@@ -35,9 +37,15 @@ WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}
 
 
 def main() -> None:
-    asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.18", windows=4, speed_tokens=32)
+    asked = arguments(
+        __doc__, grid="twin", peers=PEERS, steps="1,1.05,1.18", windows=4, speed_tokens=32
+    )
     found = Artifacts(asked.env)
-    seed, texts, settings = found.seed_model, found.texts, found.settings(QuantizeSettings, "quantize")
+    seed, texts, settings = (
+        found.seed_model,
+        found.texts,
+        found.settings(QuantizeSettings, "quantize"),
+    )
     device, scores = resolve_device(found.parameters["device"]), found.node_scores
     if asked.grid == "twin":
         seed, scores = _twin(seed, texts.calibration, device)
@@ -49,12 +57,24 @@ def main() -> None:
 
         def measure(name: str, path: Path, role: str) -> None:
             figures = quality(path, rows_of, folder)
-            worst = max(p / rows[0]["perplexity"][d] - 1 for d, p in figures["perplexity"].items()) if rows else 0.0
-            rows.append({"name": name, "role": role, "bytes": path.stat().st_size, **figures, "worst": worst})
+            worst = (
+                max(p / rows[0]["perplexity"][d] - 1 for d, p in figures["perplexity"].items())
+                if rows
+                else 0.0
+            )
+            rows.append(
+                {
+                    "name": name,
+                    "role": role,
+                    "bytes": path.stat().st_size,
+                    **figures,
+                    "worst": worst,
+                }
+            )
             files[name] = path
             print(
-                f"{name:30} {path.stat().st_size / 1e6:7.1f} MB  worst {worst:+7.2%}  KL {figures['kl']:.4f}  "
-                f"top-1 {figures['top1']:.1%}",
+                f"{name:30} {path.stat().st_size / 1e6:7.1f} MB  worst {worst:+7.2%}  KL "
+                f"{figures['kl']:.4f}  top-1 {figures['top1']:.1%}",
                 flush=True,
             )
 
@@ -92,7 +112,10 @@ def main() -> None:
         speeds = llamacpp.speeds(files, generated=asked.speed_tokens)
     for row in rows:
         row |= speeds[row["name"]]
-        print(f"{row['name']:30} {row['decode'] / rows[0]['decode']:.2f} x f16's decode, {row['decode']:.0f} tokens/s")
+        print(
+            f"{row['name']:30} {row['decode'] / rows[0]['decode']:.2f} x f16's decode, "
+            f"{row['decode']:.0f} tokens/s"
+        )
     save(f"frontier-{asked.grid}", asked, rows, _picture(rows))
 
 
@@ -101,29 +124,39 @@ def _twin(seed, calibration: torch.Tensor, device: str):
     other = twin(seed)
     full, windows = build(seed, device), calibration[:2]
     measured = compare(
-        build(other, device), lambda rows: full(windows[rows].to(device).long()).logits, windows, "twin against seed"
+        build(other, device),
+        lambda rows: full(windows[rows].to(device).long()).logits,
+        windows,
+        "twin against seed",
     )
     kl = float(measured["kl"].sum()) / (2 * (calibration.shape[1] - 1))
     if kl > 1e-6:
         raise SystemExit(f"the twin is no twin: KL {kl:.1e} to the seed")
     print(f"off-grid twin: KL {kl:.1e} to the seed")
-    _, fisher, tokens = node_moments(build(other, device), seed.layout, calibration, "scan the twin")
+    _, fisher, tokens = node_moments(
+        build(other, device), seed.layout, calibration, "scan the twin"
+    )
     return other, Scores(fisher=fisher, tokens=tokens)
 
 
 def _picture(rows: list[dict]) -> plt.Figure:
-    """KL against bytes and against decoding speed; a colour for each type of llama.cpp's, filled with an importance
-    matrix."""
+    """KL against bytes and against decoding speed; a colour for each type of llama.cpp's, filled
+    with an importance matrix.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
     f16 = next(r for r in rows if r["role"] == "seed")
-    types = list(dict.fromkeys(r["name"].split(" ")[0] for r in rows if r["role"].startswith("peer")))
+    types = list(
+        dict.fromkeys(r["name"].split(" ")[0] for r in rows if r["role"].startswith("peer"))
+    )
     ours = sorted((r for r in rows if r["role"] == "ours"), key=lambda r: r["bytes"])
     axes = (
         ("file, MB", lambda r: r["bytes"] / 1e6),
         ("decoding, times f16's tokens/s", lambda r: r["decode"] / f16["decode"]),
     )
     for panel, (label, value) in zip(panels, axes, strict=True):
-        panel.plot([value(r) for r in ours], [r["kl"] for r in ours], "o-", color="black", label="birdbone")
+        panel.plot(
+            [value(r) for r in ours], [r["kl"] for r in ours], "o-", color="black", label="birdbone"
+        )
         for row in rows:
             if row["role"].startswith("peer"):
                 name, imatrix = row["name"].split(" ")[0], row["role"] == "peer with imatrix"

@@ -1,6 +1,7 @@
 """Healing recipes on the same pruned model: perplexity and KL against steps, tokens and seconds.
 
-Each recipe also heals the seed itself, uncompressed: the control, without which a recovery proves nothing.
+Each recipe also heals the seed itself, uncompressed: the control, without which a recovery proves
+nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ RECIPES = {
     "QLoRA distilled": {"base": "nf4"},
     "all weights distilled": {"method": "full", "learning_rate": 5e-5},
     "all weights distilled at four times the rate": {"method": "full", "learning_rate": 2e-4},
-    "hidden states of the blocks too": {"method": "full", "learning_rate": 2e-4, "state_weight": 1.0},
+    "hidden states of the blocks too": {
+        "method": "full",
+        "learning_rate": 2e-4,
+        "state_weight": 1.0,
+    },
     "block by block": {"method": "full", "learning_rate": 1e-4},
 }
 LONG = {"LoRA distilled and on cross-entropy", "hidden states of the blocks too"}
@@ -40,7 +45,9 @@ MASK = {"none": None, "2:4": (2, 4)}
 
 
 def main() -> None:
-    asked = arguments(__doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005)
+    asked = arguments(
+        __doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005
+    )
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts, found.node_scores
     device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
@@ -49,7 +56,11 @@ def main() -> None:
     if asked.mask != "none":
         masks = {**masks, "method": "sparsegpt", "pattern": MASK[asked.mask]}
     settings = found.settings(
-        PruneSettings, "prune_wave", attention=False, cluster_cap=NO_CAP, weights=MaskSettings(**masks)
+        PruneSettings,
+        "prune_wave",
+        attention=False,
+        cluster_cap=NO_CAP,
+        weights=MaskSettings(**masks),
     )
     amount = int(asked.share * seed.block_parameters)
     pruned, _ = prune(
@@ -63,8 +74,17 @@ def main() -> None:
         "uneven",
         device,
     )
-    print(f"{1 - pruned.block_parameters / seed.block_parameters:.1%} of the block weights gone", flush=True)
-    plain = {"method": "lora", "ce_weight": 0.0, "state_weight": 0.0, "learning_rate": asked.rate, "base": "float32"}
+    print(
+        f"{1 - pruned.block_parameters / seed.block_parameters:.1%} of the block weights gone",
+        flush=True,
+    )
+    plain = {
+        "method": "lora",
+        "ce_weight": 0.0,
+        "state_weight": 0.0,
+        "learning_rate": asked.rate,
+        "base": "float32",
+    }
     base = {**found.parameters["micro_heal"], **plain}
     rows: list[dict] = []
 
@@ -87,7 +107,8 @@ def main() -> None:
             }
         )
         print(
-            f"{recipe:40} {role:8} {steps:4} steps  {seconds:6.1f} s  worst {change:+7.2%}  KL {kl:.4f}",
+            f"{recipe:40} {role:8} {steps:4} steps  {seconds:6.1f} s  worst {change:+7.2%}  KL "
+            f"{kl:.4f}",
             flush=True,
         )
 
@@ -97,12 +118,21 @@ def main() -> None:
         chosen = base | RECIPES[recipe]
         for count in steps:
             start = time.perf_counter()
-            healed = _healed(recipe, pruned, seed, texts, HealSettings(**chosen | {"steps": count}), device)
+            healed = _healed(
+                recipe, pruned, seed, texts, HealSettings(**chosen | {"steps": count}), device
+            )
             measure(recipe, count, time.perf_counter() - start, healed, "healed")
         start = time.perf_counter()
-        control = _healed(recipe, seed, seed, texts, HealSettings(**chosen | {"steps": steps[-1]}), device)
+        control = _healed(
+            recipe, seed, seed, texts, HealSettings(**chosen | {"steps": steps[-1]}), device
+        )
         measure(recipe, steps[-1], time.perf_counter() - start, control, "control")
-    save("heal" if asked.mask == "none" else f"heal-{asked.mask.replace(':', '-')}", asked, rows, _picture(rows))
+    save(
+        "heal" if asked.mask == "none" else f"heal-{asked.mask.replace(':', '-')}",
+        asked,
+        rows,
+        _picture(rows),
+    )
 
 
 def _healed(name: str, state, seed, texts, settings: HealSettings, device: str):

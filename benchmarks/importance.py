@@ -1,11 +1,13 @@
-"""Which score finds the neurons that matter least: perplexity after removing a share of them by each.
+"""Which score finds the neurons that matter least: perplexity after removing a share of them by
+each.
 
-Every score removes the same number of neurons from the untouched seed, model-wide (in families that stock
-llama.cpp has no uneven form of: as many in every layer), with plain
-deletion and with the least-squares repair; nothing is healed. Figures are of the guard's domains.
+Every score removes the same number of neurons from the untouched seed, model-wide (in families that
+stock llama.cpp has no uneven form of: as many in every layer), with plain deletion and with the
+least-squares repair; nothing is healed. Figures are of the guard's domains.
 
-The score in use is also tried with its clusters in view, those of a layer or (``model``) across layers: no
-cluster loses more than twice the share. Without (``clusters: none``) a cluster may go whole.
+The score in use is also tried with its clusters in view, those of a layer or (``model``) across
+layers: no cluster loses more than twice the share. Without (``clusters: none``) a cluster may go
+whole.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ CAP = 2.0
 
 
 def main() -> None:
-    asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2, clusters="layer")
+    asked = arguments(
+        __doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2, clusters="layer"
+    )
     found = Artifacts(asked.env)
     seed, texts, scores = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])
@@ -59,16 +63,19 @@ def main() -> None:
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)
         row["change"] = {d: f["change"] for d, f in figures.items()}
         print(
-            "{score:10} {gone:6.1%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  KL {kl:.4f}".format(
-                **row
-            ),
+            "{score:10} {gone:6.1%} {how:9} clusters {clusters:5} worst {worst_change:+8.1%}  "
+            "KL {kl:.4f}".format(**row),
             flush=True,
         )
         return row
 
-    def removed(weights: int, used: Scores, groups: Clusters, chosen: PruneSettings) -> dict[str, Checkpoint]:
+    def removed(
+        weights: int, used: Scores, groups: Clusters, chosen: PruneSettings
+    ) -> dict[str, Checkpoint]:
         stays = choose(seed, weights, used, groups, chosen, even)
-        repaired, _ = prune(seed, weights, used, groups, texts.calibration, second_moments, chosen, "uneven", device)
+        repaired, _ = prune(
+            seed, weights, used, groups, texts.calibration, second_moments, chosen, "uneven", device
+        )
         return {"deleted": remove_nodes(seed, stays), "repaired": repaired}
 
     rows = []
@@ -79,11 +86,21 @@ def main() -> None:
                 used = scores if draw == 0 else _redrawn(scores, seed, draw)
                 chosen = settings.model_copy(update={"score": score})
                 for how, state in removed(weights, used, one_cluster(seed), chosen).items():
-                    rows.append(measure(state, score=score, share=share, how=how, clusters="none", draw=draw))
+                    rows.append(
+                        measure(
+                            state, score=score, share=share, how=how, clusters="none", draw=draw
+                        )
+                    )
         for scope in asked.clusters.split(","):
-            capped = settings.model_copy(update={"clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)})
+            capped = settings.model_copy(
+                update={"clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)}
+            )
             for how, state in removed(weights, scores, by_profile, capped).items():
-                rows.append(measure(state, score=settings.score, share=share, how=how, clusters=scope, draw=0))
+                rows.append(
+                    measure(
+                        state, score=settings.score, share=share, how=how, clusters=scope, draw=0
+                    )
+                )
     save("importance", asked, rows, _picture(rows))
 
 
@@ -102,11 +119,17 @@ def _picture(rows: list[dict]) -> plt.Figure:
     for panel, how in zip(panels, ("deleted", "repaired"), strict=True):
         for score in SCORES:
             for clusters, style in (("none", "o-"), ("layer", "s--"), ("model", "^:")):
-                mine = [r for r in rows if (r["score"], r["how"], r["clusters"]) == (score, how, clusters)]
+                mine = [
+                    r
+                    for r in rows
+                    if (r["score"], r["how"], r["clusters"]) == (score, how, clusters)
+                ]
                 shares = sorted({r["share"] for r in mine})
                 means = [_mean([r["kl"] for r in mine if r["share"] == s]) for s in shares]
                 if mine:
-                    name = score if clusters == "none" else f"{score}, capped by {clusters} clusters"
+                    name = (
+                        score if clusters == "none" else f"{score}, capped by {clusters} clusters"
+                    )
                     panel.plot([100 * s for s in shares], means, style, label=name)
         panel.set(title=how, xlabel="neurons removed, %", yscale="log")
         panel.grid(alpha=0.3)

@@ -1,7 +1,8 @@
 """llama.cpp's files with its importance matrix: llama-cpp-python's whole-file quantizer takes none.
 
-Each block matrix of a finished file is rounded again by ggml's own quantizer with the importance of its columns, the
-mean squared inputs, which is what llama-imatrix collects; types and everything else stay.
+Each block matrix of a finished file is rounded again by ggml's own quantizer with the importance of
+its columns, the mean squared inputs, which is what llama-imatrix collects; types and everything
+else stay.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ def requantize(path: Path, source: Path, importance: Moments) -> None:
     into, values = np.memmap(path, np.uint8, "r+"), np.memmap(source, np.uint8, "r")
     for name, columns in importance.items():
         target, origin = written[name], from_f16[name]
-        raw = values[origin.offset : origin.offset + origin.nbytes].view(np.float16).reshape(origin.shape)
+        raw = (
+            values[origin.offset : origin.offset + origin.nbytes]
+            .view(np.float16)
+            .reshape(origin.shape)
+        )
         weight = torch.from_numpy(raw.astype(np.float32))
         kind = GGMLQuantizationType[target.type].value
         packed = ggml.quantized(weight, kind, target.nbytes // len(weight), columns)

@@ -1,6 +1,8 @@
-"""Weight masks without healing: every method at every sparsity, with uniform budgets and by sensitivity.
+"""Weight masks without healing: every method at every sparsity, with uniform budgets and by
+sensitivity.
 
-The same calibration text and moments for all; figures are of the guard's domains, the worst one named.
+The same calibration text and moments for all; figures are of the guard's domains, the worst one
+named.
 """
 
 from __future__ import annotations
@@ -35,12 +37,20 @@ def main() -> None:
     rows = []
     for method in asked.methods.split(","):
         for case, sparsity, pattern in CASES:
-            blind = pattern or method == "magnitude"  # to what its inputs are: a sensitivity says nothing to it
+            blind = (
+                pattern or method == "magnitude"
+            )  # to what its inputs are: a sensitivity says nothing to it
             for budget in ("uniform",) if blind else ("uniform", "sensitivity"):
-                masks = MaskSettings(method=method, sparsity=sparsity, pattern=pattern, budget=budget)
-                settings = found.settings(PruneSettings, "prune_wave", attention=False, weights=masks)
+                masks = MaskSettings(
+                    method=method, sparsity=sparsity, pattern=pattern, budget=budget
+                )
+                settings = found.settings(
+                    PruneSettings, "prune_wave", attention=False, weights=masks
+                )
                 start = time.perf_counter()
-                state, _ = prune(seed, 0, scores, clusters, calibration, moments, settings, "uneven", device)
+                state, _ = prune(
+                    seed, 0, scores, clusters, calibration, moments, settings, "uneven", device
+                )
                 seconds = time.perf_counter() - start
                 figures = judge(build(state, device), reference, guard, 0)
                 domain, change = worst_change(figures, None)
@@ -57,9 +67,8 @@ def main() -> None:
                     }
                 )
                 print(
-                    "{method:10} {case:5} {budget:12} worst {worst_change:+9.1%}  KL {kl:.3f}  {seconds:.0f} s".format(
-                        **rows[-1]
-                    ),
+                    "{method:10} {case:5} {budget:12} worst {worst_change:+9.1%}  "
+                    "KL {kl:.3f}  {seconds:.0f} s".format(**rows[-1]),
                     flush=True,
                 )
     save("one-shot", asked, rows, _picture(rows))

@@ -1,7 +1,8 @@
-"""The cost model beside the timings of a profile's last run: seconds of each node, and what the rows should have been.
+"""The cost model beside the timings of a profile's last run: seconds of each node, and what the
+rows should have been.
 
-ratio: the timing, less what other processes took, over the model's seconds. Rows whose ratio is far from the others'
-have a wrong factor; a ratio that all share is the machine's.
+ratio: the timing, less what other processes took, over the model's seconds. Rows whose ratio is far
+from the others' have a wrong factor; a ratio that all share is the machine's.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def main() -> None:
     print(f"{'node':24}{'seconds':>10}{'alone':>10}{'model':>10}{'ratio':>8}")
     for node, (run,) in timed.items():
         seconds = run.timing.seconds
-        print(f"{node:24}{seconds:10.1f}{alone[node]:10.1f}{model[node]:10.1f}{alone[node] / model[node]:8.2f}")
+        print(
+            f"{node:24}{seconds:10.1f}{alone[node]:10.1f}{model[node]:10.1f}"
+            f"{alone[node] / model[node]:8.2f}"
+        )
     print(f"{'all':34}{sum(alone.values()):10.1f}{sum(model.values()):10.1f}")
 
 

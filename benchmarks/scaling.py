@@ -1,7 +1,7 @@
 """Time and peak memory of each stage's work against tokens, layers, hidden size and neurons.
 
-Random llama models, each in a process of its own. ``exponent`` is the slope of log time over log size from
-the smallest case to the largest: 1 is linear.
+Random llama models, each in a process of its own. ``exponent`` is the slope of log time over log
+size from the smallest case to the largest: 1 is linear.
 """
 
 from __future__ import annotations
@@ -55,14 +55,21 @@ def main() -> None:
         for factor in asked.factors.split(","):
             case = {**BASE, along: int(factor) * BASE[along]}
             found = _in_a_process(json.dumps(case))
-            rows += [{"along": along, **case, "stage": stage, **figures} for stage, figures in found.items()]
+            rows += [
+                {"along": along, **case, "stage": stage, **figures}
+                for stage, figures in found.items()
+            ]
         for stage in found:
             mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
             first, last = mine[0], mine[-1]
-            exponent = math.log(last["seconds"] / first["seconds"]) / math.log(last[along] / first[along])
+            exponent = math.log(last["seconds"] / first["seconds"]) / math.log(
+                last[along] / first[along]
+            )
             growth = f"{first['seconds']:7.2f} s -> {last['seconds']:7.2f} s"
             print(
-                f"{along:8} {stage:10} {growth}  exponent {exponent:+.2f}  peak {last['peak'] / 1e6:.0f} MB", flush=True
+                f"{along:8} {stage:10} {growth}  exponent {exponent:+.2f}  peak "
+                f"{last['peak'] / 1e6:.0f} MB",
+                flush=True,
             )
             last["exponent"] = exponent
     save("scaling", asked, rows, _picture(rows))
@@ -97,7 +104,9 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
     windows = torch.randint(0, 4096, (case["tokens"] // WINDOW, WINDOW), dtype=torch.int32)
     scores: list[Scores] = []
     output = f"{seed.layout.blocks[0].ffn_output}.weight"
-    blunted = seed.evolve({output: 0.9 * seed.weights[output]})  # the seed itself would have nothing to learn
+    blunted = seed.evolve(
+        {output: 0.9 * seed.weights[output]}
+    )  # the seed itself would have nothing to learn
 
     def scan() -> None:
         _, fisher, tokens = node_moments(build(seed), seed.layout, windows, "scan")
@@ -113,7 +122,9 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
         "moments": observe,
         "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
         "round": lambda: Rounder(seed, windows, SecondMoments(), scores[-1], ROUNDING, "cpu"),
-        "heal": lambda: heal(student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING),
+        "heal": lambda: heal(
+            student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING
+        ),
     }
     return {name: _measured(work) for name, work in stages.items()}
 
@@ -123,7 +134,11 @@ def _measured(work: Callable[[], object]) -> dict[str, float]:
     start = time.perf_counter()
     work()
     seconds = time.perf_counter() - start
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     return {"seconds": seconds, "peak": 1024 * int(peak.split()[1])}
 
 
@@ -134,7 +149,12 @@ def _picture(rows: list[dict]) -> plt.Figure:
             panel = panels[row][column]
             for stage in dict.fromkeys(r["stage"] for r in rows):
                 mine = [r for r in rows if r["along"] == along and r["stage"] == stage]
-                panel.plot([r[along] for r in mine], [r[what] / unit for r in mine], marker="o", label=stage)
+                panel.plot(
+                    [r[along] for r in mine],
+                    [r[what] / unit for r in mine],
+                    marker="o",
+                    label=stage,
+                )
             panel.set(xscale="log", yscale="log", xlabel=along)
             panel.set_xticks(sorted({r[along] for r in rows if r["along"] == along}))
             panel.xaxis.set_minor_locator(NullLocator())

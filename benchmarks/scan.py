@@ -1,10 +1,11 @@
-"""How fast a model is scanned and a scan replayed: against full training passes, on the profile's seed.
+"""How fast a model is scanned and a scan replayed: against full training passes, on the profile's
+seed.
 
-Scanning a window (gradients, block norms, chunk on disk with fsync) and a full forward and backward pass with
-parameter gradients alternate in one run; ``share`` is their ratio of speeds, 1 or more is the aim; ``share_cpu`` that
-of processor time, which other work on the machine disturbs less. Replay times are
-of any token and any layer in a scan of ``tokens`` tokens made of the chunks so scanned, repeated. Memory is the
-resident size's growth while that scan is written.
+Scanning a window (gradients, block norms, chunk on disk with fsync) and a full forward and backward
+pass with parameter gradients alternate in one run; ``share`` is their ratio of speeds, 1 or more is
+the aim; ``share_cpu`` that of processor time, which other work on the machine disturbs less. Replay
+times are of any token and any layer in a scan of ``tokens`` tokens made of the chunks so scanned,
+repeated. Memory is the resident size's growth while that scan is written.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main() -> None:
     seed = artifacts.seed_model
     network, names = build(seed), seed.layout.linears
     vocabulary = network.config.vocab_size
-    windows = torch.randint(vocabulary, (asked.rounds, asked.window), generator=torch.Generator().manual_seed(0))
+    windows = torch.randint(
+        vocabulary, (asked.rounds, asked.window), generator=torch.Generator().manual_seed(0)
+    )
     with tempfile.TemporaryDirectory(prefix="birdbone-", dir=".") as folder:
         place = Path(folder)
         rows = [_speed(network, names, seed, windows, place)]
@@ -49,10 +52,14 @@ def main() -> None:
 
 
 def _speed(network, names, seed, architecture, windows, place: Path) -> dict:
-    """Median seconds per window of each kind of pass, alternating; a first round of all is not counted."""
+    """Median seconds per window of each kind of pass, alternating; a first round of all is not
+    counted.
+    """
     sums = LabelSums()
     nowhere = torch.zeros(0, dtype=torch.long)
-    with ScanWriter(place / "speed.mscan", model="seed", model_digest="", modules=modules_of(seed)) as writer:
+    with ScanWriter(
+        place / "speed.mscan", model="seed", model_digest="", modules=modules_of(seed)
+    ) as writer:
 
         def scanned(ids: torch.Tensor) -> None:
             append(writer, gradients(network, names, ids), [""] * (len(ids) - 1), "random", BLOCK)
@@ -62,7 +69,11 @@ def _speed(network, names, seed, architecture, windows, place: Path) -> dict:
             append(writer, pairs, [""] * (len(ids) - 1), "random", BLOCK)
             sums.add(node_values(network, seed.layout, pairs), nowhere)
 
-        passes: dict[str, Callable] = {"full": lambda ids: _full(network, ids), "scan": scanned, "domains": profiled}
+        passes: dict[str, Callable] = {
+            "full": lambda ids: _full(network, ids),
+            "scan": scanned,
+            "domains": profiled,
+        }
         wall: dict[str, list[float]] = {kind: [] for kind in passes}
         cpu: dict[str, list[float]] = {kind: [] for kind in passes}
         for ids in [windows[0], *windows]:
@@ -71,7 +82,9 @@ def _speed(network, names, seed, architecture, windows, place: Path) -> dict:
                 step(ids)
                 wall[kind].append(time.perf_counter() - start)
                 cpu[kind].append(time.process_time() - start_cpu)
-    seconds, cpu_seconds = ({k: statistics.median(v[1:]) for k, v in found.items()} for found in (wall, cpu))
+    seconds, cpu_seconds = (
+        {k: statistics.median(v[1:]) for k, v in found.items()} for found in (wall, cpu)
+    )
     return {
         "what": "speed",
         **{f"{kind}_seconds": seconds[kind] for kind in passes},
@@ -95,8 +108,8 @@ def _full(network: torch.nn.Module, ids: torch.Tensor) -> None:
 
 
 def _replay(network, names, seed, ids, asked, place: Path) -> dict:
-    """Milliseconds to read one token or one layer of one token: the scan just opened, a chunk's first read with its
-    checksum; and memory while the scan is written.
+    """Milliseconds to read one token or one layer of one token: the scan just opened, a chunk's
+    first read with its checksum; and memory while the scan is written.
     """
     pairs = gradients(network, names, ids)
     norms = [{n: block_norms(pair[i], BLOCK) for n, pair in pairs.items()} for i in (0, 1)]
@@ -114,7 +127,10 @@ def _replay(network, names, seed, ids, asked, place: Path) -> dict:
     tokens = [draw.randrange(len(scan)) for _ in range(asked.reads)]
     layers = [(draw.randrange(seed.layers), draw.randrange(len(scan))) for _ in range(asked.reads)]
     token = [_seconds(lambda i=i: scan.token(i)) for i in tokens]
-    layer = [_seconds(lambda where=where: scan.layer(where[0], where[1], where[1] + 1)) for where in layers]
+    layer = [
+        _seconds(lambda where=where: scan.layer(where[0], where[1], where[1] + 1))
+        for where in layers
+    ]
     return {
         "what": "replay",
         "tokens": len(scan),
@@ -140,11 +156,19 @@ def _resident() -> int:
 
 def _picture(rows: list[dict]) -> plt.Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
-    kinds = {"full": "forward + backward\nwith weight gradients", "domains": "scan with\nnode sums", "scan": "scan"}
+    kinds = {
+        "full": "forward + backward\nwith weight gradients",
+        "domains": "scan with\nnode sums",
+        "scan": "scan",
+    }
     left.barh(list(kinds.values()), [rows[0][f"{kind}_seconds"] for kind in kinds], color="#4c6fbf")
     left.set_xlabel("seconds per window")
     reads = ["token_ms_median", "token_ms_worst", "layer_ms_median", "layer_ms_worst"]
-    right.barh([name.replace("_ms_", ", ") for name in reads], [rows[1][name] for name in reads], color="#1f8a70")
+    right.barh(
+        [name.replace("_ms_", ", ") for name in reads],
+        [rows[1][name] for name in reads],
+        color="#1f8a70",
+    )
     right.axvline(50, color="#c8553d", linestyle=":")
     right.set_xlabel(f"milliseconds, {rows[1]['tokens']} tokens")
     figure.tight_layout()

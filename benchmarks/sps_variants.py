@@ -1,7 +1,8 @@
-"""Every reading of ∫SPS as a score for deletion, beside Taylor and Fisher: which part of it helps, and which hurts.
+"""Every reading of ∫SPS as a score for deletion, beside Taylor and Fisher: which part of it helps,
+and which hurts.
 
-Neurons are deleted from the untouched seed, nothing is repaired or healed. Figures of the guard's text and, to
-confirm, of the test text.
+Neurons are deleted from the untouched seed, nothing is repaired or healed. Figures of the guard's
+text and, to confirm, of the test text.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from birdbone.model.units import Nodes
 def variants(seen: list[NodeMoments], scores: Scores) -> dict[str, list[Tensor]]:
     """Name -> one score per node and layer; the lowest go first."""
     turned = [replace(m, g=-m.g, cross=-m.cross) for m in seen]
-    taylor, fisher = ([scores.of("ffn", i, name) for i in range(len(seen))] for name in ("taylor", "fisher"))
+    taylor, fisher = (
+        [scores.of("ffn", i, name) for i in range(len(seen))] for name in ("taylor", "fisher")
+    )
     stable = node_sps(seen, "layer", "stable")
     return {
         "∫SPS: z(use) − z(surprise), z in a layer": node_sps(seen),
@@ -40,7 +43,9 @@ def variants(seen: list[NodeMoments], scores: Scores) -> dict[str, list[Tensor]]
         "use alone, mean |h|": [(m.h / m.tokens).float() for m in seen],
         "surprise alone, mean |∂L/∂h|": [(m.g / m.tokens).float() for m in seen],
         "use × surprise": [(m.h * m.g / m.tokens**2).float() for m in seen],
-        "stable ∫SPS + z(log Taylor)": [z(s) + z(t.log()) for s, t in zip(stable, taylor, strict=True)],
+        "stable ∫SPS + z(log Taylor)": [
+            z(s) + z(t.log()) for s, t in zip(stable, taylor, strict=True)
+        ],
         "taylor": taylor,
         "fisher": fisher,
     }
@@ -84,7 +89,9 @@ def _picture(rows: list[dict]) -> plt.Figure:
     figure, panel = plt.subplots(figsize=(8, 4.5))
     names = list(dict.fromkeys(r["score"] for r in rows))
     for share in dict.fromkeys(r["share"] for r in rows):
-        mine = [next(r["test"] for r in rows if (r["score"], r["share"]) == (n, share)) for n in names]
+        mine = [
+            next(r["test"] for r in rows if (r["score"], r["share"]) == (n, share)) for n in names
+        ]
         panel.plot(mine, range(len(names)), "o", label=f"{share:.0%} of the neurons deleted")
     panel.set_yticks(range(len(names)), names, fontsize=7)
     panel.set(xlabel="KL to the seed on test text, nats per token", xscale="log")

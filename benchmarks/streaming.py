@@ -1,7 +1,9 @@
-"""A large random Mistral scanned and walked with its blocks visiting the device one at a time, and whole beside it.
+"""A large random Mistral scanned and walked with its blocks visiting the device one at a time, and
+whole beside it.
 
-Each in a process of its own. Memory is the device's: torch's own count on a GPU; on a CPU the process's anonymous
-memory, for there the checkpoint is memory-mapped and what is computed with are bfloat16 copies of it.
+Each in a process of its own. Memory is the device's: torch's own count on a GPU; on a CPU the
+process's anonymous memory, for there the checkpoint is memory-mapped and what is computed with are
+bfloat16 copies of it.
 """
 
 from __future__ import annotations
@@ -32,18 +34,37 @@ def main() -> None:
     if "--case" in sys.argv:
         print(json.dumps(_case(json.loads(sys.argv[-1]))))
         return
-    asked = arguments(__doc__, layers=16, hidden=2048, neurons=7168, vocabulary=32000, windows=4, device="auto")
+    asked = arguments(
+        __doc__, layers=16, hidden=2048, neurons=7168, vocabulary=32000, windows=4, device="auto"
+    )
     rows = []
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         config = _config(asked)
         _write(config, Path(folder))
         for streamed in (False, True):
-            case = {"config": config, "folder": folder, "streamed": streamed, "windows": asked.windows}
-            command = [sys.executable, __file__, "--case", json.dumps({**case, "device": resolve_device(asked.device)})]
-            rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            case = {
+                "config": config,
+                "folder": folder,
+                "streamed": streamed,
+                "windows": asked.windows,
+            }
+            command = [
+                sys.executable,
+                __file__,
+                "--case",
+                json.dumps({**case, "device": resolve_device(asked.device)}),
+            ]
+            rows.append(
+                json.loads(
+                    subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                )
+            )
             print(
-                "{name:9} {parameters:.2f} G parameters  peak {peak_gb:.2f} GB  {seconds:.0f} s".format(
-                    **rows[-1], name="streamed" if streamed else "whole", peak_gb=rows[-1]["peak"] / 1e9
+                "{name:9} {parameters:.2f} G parameters  peak {peak_gb:.2f} GB  "
+                "{seconds:.0f} s".format(
+                    **rows[-1],
+                    name="streamed" if streamed else "whole",
+                    peak_gb=rows[-1]["peak"] / 1e9,
                 ),
                 flush=True,
             )
@@ -76,7 +97,9 @@ def _write(config: dict, folder: Path) -> None:
     for name in shapes:
         files.setdefault(name.split(".")[2] if ".layers." in name else "outer", []).append(name)
     for file, names in files.items():
-        drawn = {n: torch.randn(shapes[n], generator=generator) * 0.02 + ("norm" in n) for n in names}
+        drawn = {
+            n: torch.randn(shapes[n], generator=generator) * 0.02 + ("norm" in n) for n in names
+        }
         save_file(drawn, folder / f"{file}.safetensors")
 
 
@@ -87,7 +110,9 @@ def _case(case: dict) -> dict:
             weights |= {n: opened.get_tensor(n) for n in opened.keys()}  # noqa: SIM118
     seed = Checkpoint(hf_config(case["config"]).to_dict(), weights)
     generator = torch.Generator().manual_seed(0)
-    windows = torch.randint(0, case["config"]["vocab_size"], (case["windows"], WINDOW), generator=generator)
+    windows = torch.randint(
+        0, case["config"]["vocab_size"], (case["windows"], WINDOW), generator=generator
+    )
     windows = windows.to(torch.int32)
     with _Peak(case["device"]) as peak:
         start = time.perf_counter()
@@ -95,11 +120,19 @@ def _case(case: dict) -> dict:
         _, fisher, tokens = node_moments(network, seed.layout, windows, "scan")
         seconds = time.perf_counter() - start
     found = float(sum(f.double().sum() for f in fisher.values()))
-    return {**case, "seconds": seconds, "peak": peak.bytes, "parameters": seed.parameters / 1e9, "fisher": found}
+    return {
+        **case,
+        "seconds": seconds,
+        "peak": peak.bytes,
+        "parameters": seed.parameters / 1e9,
+        "fisher": found,
+    }
 
 
 class _Peak:
-    """The most memory in use on the device between entering and leaving, over what was in use before."""
+    """The most memory in use on the device between entering and leaving, over what was in use
+    before.
+    """
 
     def __init__(self, device: str) -> None:
         self.device, self.bytes, self._done = device, 0, threading.Event()
@@ -126,7 +159,11 @@ class _Peak:
 
 
 def _anonymous() -> int:
-    found = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    found = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    )
     return 1024 * int(found.split()[1])
 
 

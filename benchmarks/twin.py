@@ -1,4 +1,5 @@
-"""A model off every quantization grid with the same function: the fair ground for comparing roundings.
+"""A model off every quantization grid with the same function: the fair ground for comparing
+roundings.
 
 The default seed was de-quantized from a 4-bit file, so its own blocks can be kept bit for bit. Here
 random per-channel scales are folded into each norm and the matrices that it feeds, and between the

@@ -29,7 +29,9 @@ NO_CAP = 0.99
 
 def arguments(description: str, **options: Any) -> argparse.Namespace:
     """The command line: ``--env`` and one flag per option, with its default."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--env", default="base", help="profile whose looking stages have run")
     for name, default in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
@@ -68,7 +70,9 @@ def one_cluster(seed: Checkpoint) -> Clusters:
 def stored_moments(
     folder: Path, seed: Checkpoint, windows: torch.Tensor, weights: Weights, device: str
 ) -> SecondMoments:
-    """Second moments of the seed on ``windows`` [N, T], computed once and read from ``folder`` ever after."""
+    """Second moments of the seed on ``windows`` [N, T], computed once and read from ``folder`` ever
+    after.
+    """
     for layer, fit, check in moments(seed, windows, weights, device):
         store(folder, layer, fit, check)
     seal(folder, key_of(seed, windows, weights))
@@ -81,9 +85,13 @@ def fewer(domains: dict[str, Domain], windows: int) -> dict[str, Domain]:
 
 
 def save(name: str, settings: argparse.Namespace, rows: list[dict], figure: Any) -> None:
-    """``results/<name>.json`` with the machine and commit it came from, and ``results/<name>.png``."""
+    """``results/<name>.json`` with the machine and commit it came from, and
+    ``results/<name>.png``.
+    """
     RESULTS.mkdir(exist_ok=True)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
+    )
     about = {
         "commit": commit.stdout.strip(),
         "machine": platform.machine(),

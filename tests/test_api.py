@@ -1,4 +1,6 @@
-"""What people script does what its examples show, on a tiny random model, and is there when asked for."""
+"""What people script does what its examples show, on a tiny random model, and is there when asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_a_saved_model_comes_back_and_is_what_transformers_loads(tmp_path: Path)
     pruned, _ = birdbone.Pruner(small(), tokens(8, 16)).prune(share=0.2, widths="even")
     birdbone.save(pruned, tmp_path / "out", torch.float32)
     stock = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32).eval()
-    torch.testing.assert_close(logits(stock, tokens()), logits(birdbone.build(pruned), tokens()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits(stock, tokens()), logits(birdbone.build(pruned), tokens()), atol=1e-5, rtol=0
+    )
     again = birdbone.from_transformers(stock)
     assert again.counts("ffn") == pruned.counts("ffn")
 

@@ -29,14 +29,23 @@ def test_every_name_outside_its_registry_is_told_with_those_in_it(tree):
     with pytest.raises(ConfigError) as error:
         validate(tree)
     score, kind, embedding = str(error.value).splitlines()
-    assert score.startswith("parameter prune_wave.score: should be one of") and "random" in score and "'luck'" in score
+    assert (
+        score.startswith("parameter prune_wave.score: should be one of")
+        and "random" in score
+        and "'luck'" in score
+    )
     assert kind == f"parameter quantize.types: should be one of {', '.join(GRIDS)} (got 'Q4_1')"
-    assert embedding.startswith("parameter quantize.embedding: should be one of auto") and "'Q2_K'" in embedding
+    assert (
+        embedding.startswith("parameter quantize.embedding: should be one of auto")
+        and "'Q2_K'" in embedding
+    )
 
 
 def test_widths_that_no_type_fits_are_refused(tree):
     tree["quantize"]["types"] = ["Q3_K", "Q6_K"]
-    with pytest.raises(ConfigError, match=r"prune_wave\.multiple: no type of quantize\.types fits multiples of 32"):
+    with pytest.raises(
+        ConfigError, match=r"prune_wave\.multiple: no type of quantize\.types fits multiples of 32"
+    ):
         validate(tree)
     tree["prune_wave"]["multiple"] = 256
     assert validate(tree).prune_wave.multiple == 256
@@ -73,7 +82,11 @@ def test_nodes_get_what_was_given_right(tree):
         ("guard.tasks", {"arc": "0.02"}, {"arc": 0.02}),
         ("moe.compare.shares", ["0.5", 1], [0.5, 1.0]),
         ("models.mine", {"hub": "a/b", "package": None}, {"hub": "a/b"}),
-        ("evaluate.files", {"arc": {"form": "arc", "test": "x"}}, {"arc": {"form": "arc", "test": "x"}}),
+        (
+            "evaluate.files",
+            {"arc": {"form": "arc", "test": "x"}},
+            {"arc": {"form": "arc", "test": "x"}},
+        ),
         ("model", {"name": "a"}, "a"),
         ("model", {"name": "a", "adapter": None}, "a"),
         ("model", {"name": "a", "adapter": "b"}, {"name": "a", "adapter": "b"}),
@@ -101,7 +114,11 @@ def test_nodes_get_values_of_the_keys_own_type(tree, key, given, got):
         ("model", 123, "parameter model.name: .*string: quote it .got 123"),
         ("model", None, "parameter model.name: .*string .got None"),
         ("model", {"adapter": "b"}, "parameter model.name: Field required"),
-        ("report.prompts", ["yes", False], r"parameter report.prompts.1: .*string: quote it \(got False\)"),
+        (
+            "report.prompts",
+            ["yes", False],
+            r"parameter report.prompts.1: .*string: quote it \(got False\)",
+        ),
         ("text.source", "", "parameter text.source: .*at least 1 character"),
         ("report.prompts", [""], "parameter report.prompts.0: .*at least 1 character"),
         ("report.peers", "Q8_0", "parameter report.peers: .*list"),

@@ -1,7 +1,9 @@
-"""Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in turn, in one run.
+"""Our weight masks beside llm-compressor's: same model, calibration windows and evaluation, in
+turn, in one run.
 
-Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and peak
-anonymous memory count (a memory-mapped file's pages can be taken back at any time); every ratio is ours to the peer's.
+Our ADMM stands beside its SparseGPT too. Each in a process of its own, whose seconds of masking and
+peak anonymous memory count (a memory-mapped file's pages can be taken back at any time); every
+ratio is ours to the peer's.
 """
 
 from __future__ import annotations
@@ -34,9 +36,13 @@ RIVALS = {"sparsegpt": ("sparsegpt", "admm"), "wanda": ("wanda",)}
 
 
 def main() -> None:
-    asked = arguments(__doc__, python="", methods="sparsegpt,wanda", structures="0:0,2:4", windows=8, repeats=1)
+    asked = arguments(
+        __doc__, python="", methods="sparsegpt,wanda", structures="0:0,2:4", windows=8, repeats=1
+    )
     if not Path(asked.python).is_file():
-        raise SystemExit("--python: the peer's interpreter; `make bench-peers` sets it up and gives it")
+        raise SystemExit(
+            "--python: the peer's interpreter; `make bench-peers` sets it up and gives it"
+        )
     found = Artifacts(asked.env)
     seed, texts = found.seed_model, found.texts
     device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
@@ -55,10 +61,22 @@ def main() -> None:
                 shutil.copyfile(file, folder / file.name)
         save_file({"windows": texts.calibration}, Path(temporary) / "windows.safetensors")
         for method, structure in product(asked.methods.split(","), asked.structures.split(",")):
-            tries = [("llm-compressor", method), *(("birdbone", rival) for rival in RIVALS[method])] * asked.repeats
+            tries = [
+                ("llm-compressor", method),
+                *(("birdbone", rival) for rival in RIVALS[method]),
+            ] * asked.repeats
             for turn, (tool, used) in enumerate(tries):
                 out = Path(temporary) / f"{method}-{structure.replace(':', '-')}-{turn}"
-                figures = _run([*tools[tool], folder, Path(temporary) / "windows.safetensors", out, used, structure])
+                figures = _run(
+                    [
+                        *tools[tool],
+                        folder,
+                        Path(temporary) / "windows.safetensors",
+                        out,
+                        used,
+                        structure,
+                    ]
+                )
                 weights = canonical(load_file(out / "model.safetensors"), seed.config)
                 shutil.rmtree(out)
                 state = seed.evolve({n: weights[n] for n in seed.weights})
@@ -71,7 +89,8 @@ def main() -> None:
                 rows.append(row)
                 print(
                     f"{tool:15} {used:10} {structure}  worst {change:+8.1%}  KL {row['kl']:.3f}  "
-                    f"zeros {row['zeros']:.1%}  {row['seconds']:6.1f} s  {row['peak'] / 1e9:.2f} GB",
+                    f"zeros {row['zeros']:.1%}  {row['seconds']:6.1f} s  {row['peak'] / 1e9:.2f} "
+                    "GB",
                     flush=True,
                 )
                 if tool == "llm-compressor":
@@ -82,7 +101,9 @@ def main() -> None:
 
 
 def _run(command: list) -> dict:
-    """Seconds as the child prints them, and its peak anonymous memory in bytes: what is not a file's own pages."""
+    """Seconds as the child prints them, and its peak anonymous memory in bytes: what is not a
+    file's own pages.
+    """
     peak = 0
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen([str(c) for c in command], stdout=out, stderr=errors)
@@ -98,7 +119,9 @@ def _run(command: list) -> dict:
 
 def _anonymous(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    return 1024 * next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
+    return 1024 * next(
+        (int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0
+    )
 
 
 def _zeros(state) -> float:
@@ -109,8 +132,9 @@ def _zeros(state) -> float:
 def _ratio(ours: dict, theirs: dict) -> None:
     worst = max(p / theirs["perplexity"][d] for d, p in ours["perplexity"].items())
     print(
-        f"{'  ours : theirs':15} {ours['method']:10} {ours['structure']}  perplexity x{worst:.3f} (worst domain)  "
-        f"seconds x{ours['seconds'] / theirs['seconds']:.2f}  memory x{ours['peak'] / theirs['peak']:.2f}",
+        f"{'  ours : theirs':15} {ours['method']:10} {ours['structure']}  perplexity x{worst:.3f} "
+        f"(worst domain)  seconds x{ours['seconds'] / theirs['seconds']:.2f}  memory "
+        f"x{ours['peak'] / theirs['peak']:.2f}",
         flush=True,
     )
 

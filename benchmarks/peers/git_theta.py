@@ -1,9 +1,11 @@
-"""What git-theta 0.2.0 takes to hold, give back and go back from a changed model; JSON lines, one a step.
+"""What git-theta 0.2.0 takes to hold, give back and go back from a changed model; JSON lines, one a
+step.
 
-``git_theta.py OLD NEW PLACE``, by the python of an environment with git-theta and safetensors, git-lfs on the PATH.
-OLD and NEW are safetensors files, PLACE a folder for the repository and for what git-theta writes into a home.
-``write`` is `git add` and `git commit` of NEW over a committed OLD, ``revert`` and ``apply`` are checkouts of the one
-and the other. bytes: what the repository grew by. peak: of the largest process. Stops where a checkout is not exact.
+``git_theta.py OLD NEW PLACE``, by the python of an environment with git-theta and safetensors,
+git-lfs on the PATH. OLD and NEW are safetensors files, PLACE a folder for the repository and for
+what git-theta writes into a home. ``write`` is `git add` and `git commit` of NEW over a committed
+OLD, ``revert`` and ``apply`` are checkouts of the one and the other. bytes: what the repository
+grew by. peak: of the largest process. Stops where a checkout is not exact.
 """
 
 import json
@@ -24,13 +26,24 @@ def main(old: Path, new: Path, place: Path) -> None:
     home, repository = place / "home", place / "repository"
     home.mkdir(parents=True)
     repository.mkdir()
-    names = {f"GIT_{who}_{what}": "bench" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    names = {
+        f"GIT_{who}_{what}": "bench"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    fresh = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_THETA_CHECKPOINT_TYPE": "safetensors", "PATH": tools}
+    fresh = {
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_THETA_CHECKPOINT_TYPE": "safetensors",
+        "PATH": tools,
+    }
 
     def git(*arguments: str) -> None:
         environment = {**os.environ, **names, **fresh}
-        subprocess.run(["git", *arguments], cwd=repository, env=environment, check=True, capture_output=True)
+        subprocess.run(
+            ["git", *arguments], cwd=repository, env=environment, check=True, capture_output=True
+        )
 
     for line in (("init", "-q"), ("lfs", "install", "--local"), ("theta", "install")):
         git(*line)
@@ -60,7 +73,9 @@ def _size(repository: Path) -> int:
 
 
 def _same(found: dict, wanted: dict) -> None:
-    exact = all(found[n].numpy().tobytes() == t.numpy().tobytes() for n, t in wanted.items() if n in found)
+    exact = all(
+        found[n].numpy().tobytes() == t.numpy().tobytes() for n, t in wanted.items() if n in found
+    )
     if found.keys() != wanted.keys() or not exact:
         raise SystemExit("git-theta gave another model back")
 

@@ -1,6 +1,8 @@
-"""Our masks on a model folder, in a process of its own: FOLDER WINDOWS OUT METHOD STRUCTURE, as the peer's script.
+"""Our masks on a model folder, in a process of its own: FOLDER WINDOWS OUT METHOD STRUCTURE, as the
+peer's script.
 
-Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the masking took.
+Uniform budgets and every token counted alike, so that both do the same. Prints the seconds that the
+masking took.
 """
 
 from __future__ import annotations
@@ -35,9 +37,13 @@ def main(folder: str, windows: str, out: str, method: str, structure: str) -> No
     seed = Checkpoint(config, weights)
     ids = load_file(windows)["windows"]
     n, m = map(int, structure.split(":"))
-    settings = MaskSettings(method=method, sparsity=0.5, pattern=(n, m) if m else None, budget="uniform")
+    settings = MaskSettings(
+        method=method, sparsity=0.5, pattern=(n, m) if m else None, budget="uniform"
+    )
     start = time.perf_counter()
-    masked = mask_weights(seed, ids, SecondMoments(), Scores(), settings, DAMPING, resolve_device("auto"))
+    masked = mask_weights(
+        seed, ids, SecondMoments(), Scores(), settings, DAMPING, resolve_device("auto")
+    )
     seconds = time.perf_counter() - start
     Path(out).mkdir(parents=True)
     write_folder(masked, Path(out), torch.float32)

@@ -1,6 +1,8 @@
-"""What people script: take a model, score its parts on text, prune it, save it. The rest is the pipeline's.
+"""What people script: take a model, score its parts on text, prune it, save it. The rest is the
+pipeline's.
 
-A model of 2 layers with random weights stands for yours; ``birdbone.load("folder")`` reads one from disk.
+A model of 2 layers with random weights stands for yours; ``birdbone.load("folder")`` reads one from
+disk.
 
 >>> import birdbone, torch
 >>> from transformers import AutoModelForCausalLM, LlamaConfig
@@ -66,7 +68,9 @@ PRUNING: dict[str, Any] = {
     "damping": 0.1,
     "weights": {"method": "none", "sparsity": 0.5, "budget": "uniform", "pattern": None},
 }
-"""What ``Pruner.prune`` goes by where it is not told otherwise; ``prune_wave`` in the parameters explains each."""
+"""What ``Pruner.prune`` goes by where it is not told otherwise; ``prune_wave`` in the parameters
+explains each.
+"""
 
 
 def load(model: str | Path) -> Checkpoint:
@@ -84,9 +88,11 @@ def from_transformers(network: PreTrainedModel) -> Checkpoint:
 
 
 def save(checkpoint: Checkpoint, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a folder that stock ``from_pretrained`` loads; layers of uneven width are padded with zeros.
+    """Write a folder that stock ``from_pretrained`` loads; layers of uneven width are padded with
+    zeros.
 
-    The tokenizer is the seed's: copy it beside. Raises ExportError for weights beyond the range of ``dtype``.
+    The tokenizer is the seed's: copy it beside. Raises ExportError for weights beyond the range of
+    ``dtype``.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -101,13 +107,19 @@ class Scanner:
         self.device = resolve_device(device)
 
     def scan(self, windows: Tensor, random_seed: int = 0) -> Scores:
-        """Every registered score of every node on token windows [N, T]; ``algo.scores`` says what each means.
+        """Every registered score of every node on token windows [N, T]; ``algo.scores`` says what
+        each means.
 
         Raises NumericalError naming the module whose gradients are not finite, or all zero.
         """
         network = build(self.checkpoint, self.device)
         moments, fisher, tokens = node_moments(network, self.checkpoint.layout, windows, "scan")
-        return Scores(node_scores(self.checkpoint, moments, random_seed), fisher, tokens, {"tokens": windows.numel()})
+        return Scores(
+            node_scores(self.checkpoint, moments, random_seed),
+            fisher,
+            tokens,
+            {"tokens": windows.numel()},
+        )
 
 
 class Pruner:
@@ -117,20 +129,30 @@ class Pruner:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, windows: Tensor, scores: Scores | None = None, device: str = "auto"
+        self,
+        checkpoint: Checkpoint,
+        windows: Tensor,
+        scores: Scores | None = None,
+        device: str = "auto",
     ) -> None:
         self.checkpoint = checkpoint
         self.windows = windows
         self.device = resolve_device(device)
         self.scores = scores or Scanner(checkpoint, device).scan(windows)
 
-    def prune(self, share: float, widths: str = "uneven", **settings: Any) -> tuple[Checkpoint, dict]:
-        """The narrower model and a report, with ``share`` of the weights in the blocks gone at most.
+    def prune(
+        self, share: float, widths: str = "uneven", **settings: Any
+    ) -> tuple[Checkpoint, dict]:
+        """The narrower model and a report, with ``share`` of the weights in the blocks gone at
+        most.
 
-        settings: over ``PRUNING``. Raises ConfigError for a share that is none; pydantic says which setting is wrong.
+        settings: over ``PRUNING``. Raises ConfigError for a share that is none; pydantic says which
+        setting is wrong.
         """
         if not 0 < share < 1:
-            raise ConfigError(f"share is {share}: between 0 and 1, 0.1 for a tenth of the blocks' weights")
+            raise ConfigError(
+                f"share is {share}: between 0 and 1, 0.1 for a tenth of the blocks' weights"
+            )
         chosen = PruneSettings.model_validate({**PRUNING, **settings})
         alone = [torch.zeros(count, dtype=torch.int32) for count in map(len, self._neurons())]
         clusters = Clusters(alone, None, [1] * len(alone))
@@ -149,4 +171,7 @@ class Pruner:
 
     def _neurons(self) -> list[Tensor]:
         """One score of each layer's neurons, the removed ones included, as clusters count them."""
-        return [self.scores.of("ffn", layer, PRUNING["score"]) for layer in range(self.checkpoint.layers)]
+        return [
+            self.scores.of("ffn", layer, PRUNING["score"])
+            for layer in range(self.checkpoint.layers)
+        ]

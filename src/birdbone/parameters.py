@@ -82,7 +82,9 @@ class Run(Strict):
     @classmethod
     def _share(cls, loss: float, others: ValidationInfo) -> float:
         if loss >= 1 and others.data.get("target_bytes") is None:
-            raise ValueError("is a share, 0.03 for 3 %; 1 and more only where target_bytes is what counts")
+            raise ValueError(
+                "is a share, 0.03 for 3 %; 1 and more only where target_bytes is what counts"
+            )
         return loss
 
     def values(self) -> dict:

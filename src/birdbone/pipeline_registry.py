@@ -1,4 +1,6 @@
-"""Every registered pipeline: the stages' own, found by their folders, and the parts of the whole job."""
+"""Every registered pipeline: the stages' own, found by their folders, and the parts of the whole
+job.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def register_pipelines() -> dict[str, Pipeline]:
     """
     settings = parameters()
     registered = {
-        stage: import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(settings) for stage in stages()
+        stage: import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(settings)
+        for stage in stages()
     }
     whole = sum((registered[stage] for stage in stages() if belongs_to_whole(stage)), Pipeline([]))
     waves = [f"wave_{number}" for number in range(1, settings.waves + 1)]

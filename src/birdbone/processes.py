@@ -11,7 +11,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """End this process when its parent ends (Linux): a parent that is killed leaves its child running."""
+    """End this process when its parent ends (Linux): a parent that is killed leaves its child
+    running.
+    """
     if sys.platform != "linux":
         return
     parent = os.getppid()

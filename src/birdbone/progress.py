@@ -11,7 +11,9 @@ from tqdm.auto import tqdm
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+def track(
+    items: Iterable[T], label: str, total: int | None = None, unit: str = "it"
+) -> Iterator[T]:
     """Yield ``items`` behind a bar on standard error: label, count, rate, time left.
 
     Redrawn at most twice a second on a terminal, every 30 s elsewhere, so that logs stay short.

@@ -14,6 +14,7 @@ SESSION_CLASS = Session
 HOOKS = (RunHooks(), ComputeHooks(), TerminalHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 
-# `wave_1.model` goes into `wave_2`: the dot is the wave's own namespace, which is what Kedro asks for.
+# `wave_1.model` goes into `wave_2`: the dot is the wave's own namespace, which is what Kedro asks
+# for.
 warnings.filterwarnings("ignore", message="One or more dataset names contain '.' characters")
 show_plainly()

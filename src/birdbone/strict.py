@@ -1,4 +1,6 @@
-"""What all settings share: no unknown keys, no number by accident, names that stand in a registry."""
+"""What all settings share: no unknown keys, no number by accident, names that stand in a
+registry.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Effects of silencing: planted sizes come back, intervals carry windows and random sets, verdicts follow them."""
+"""Effects of silencing: planted sizes come back, intervals carry windows and random sets, verdicts
+follow them.
+"""
 
 import numpy as np
 import pytest
@@ -8,8 +10,12 @@ from birdbone.algo.ablation import Effects, effects, judgement, verdict
 DOMAIN = np.repeat([0, 1, 2], 12)
 
 
-def measured(own_effect: float, other_effect: float, noise: float = 0.002, experts: int = 2, seed: int = 0):
-    """Changes of loss where silencing costs the own domain more than the random sets' 0.01 by ``own_effect``."""
+def measured(
+    own_effect: float, other_effect: float, noise: float = 0.002, experts: int = 2, seed: int = 0
+):
+    """Changes of loss where silencing costs the own domain more than the random sets' 0.01 by
+    ``own_effect``.
+    """
     rng = np.random.default_rng(seed)
     own = [[e % 3] for e in range(experts)]
     planted = np.stack([np.where(np.isin(DOMAIN, d), own_effect, other_effect) for d in own])
@@ -21,7 +27,10 @@ def test_planted_effects_come_back():
     experts, mean = measured(0.05, 0.02)
     for one in [*experts, mean]:
         assert one.change[0] == pytest.approx(0.06, abs=0.003)
-        assert one.effect[0] == pytest.approx(0.05, abs=0.003) and one.effect[1] < one.effect[0] < one.effect[2]
+        assert (
+            one.effect[0] == pytest.approx(0.05, abs=0.003)
+            and one.effect[1] < one.effect[0] < one.effect[2]
+        )
         assert one.others[0] == pytest.approx(0.02, abs=0.003)
         assert one.selectivity[0] == pytest.approx(one.effect[0] - one.others[0])
         assert one.above == 1.0 and judgement(one) == "holds"

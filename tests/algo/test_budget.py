@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from birdbone.algo.budget import Option, assign, bytes_allowed, needed_sparsity, spread, summed
 
 menus = st.lists(
-    st.lists(st.tuples(st.integers(1, 60), st.floats(0, 5)), min_size=1, max_size=4), min_size=1, max_size=4
+    st.lists(st.tuples(st.integers(1, 60), st.floats(0, 5)), min_size=1, max_size=4),
+    min_size=1,
+    max_size=4,
 ).map(
     lambda found: {
         f"tensor {i}": [Option(f"type {j}", size, cost) for j, (size, cost) in enumerate(rows)]
@@ -28,7 +30,10 @@ def totals(options: dict, types: dict) -> tuple[int, float]:
 
 
 def every(options: dict) -> list[tuple[int, float]]:
-    return [(sum(o.bytes for o in p), sum(o.cost for o in p)) for p in itertools.product(*options.values())]
+    return [
+        (sum(o.bytes for o in p), sum(o.cost for o in p))
+        for p in itertools.product(*options.values())
+    ]
 
 
 def largest_step(options: dict) -> tuple[int, float]:
@@ -63,7 +68,9 @@ def test_within_a_cost_the_bytes_are_the_fewest_but_for_one_step(options, limit)
 
 
 def test_greedy_is_not_always_optimal():
-    """One large trade overshoots where two small ones would fit just as well: known, and bounded above."""
+    """One large trade overshoots where two small ones would fit just as well: known, and bounded
+    above.
+    """
     options = {
         "a": [Option("wide", 10, 0.0), Option("narrow", 5, 1.0)],
         "b": [Option("wide", 10, 0.0), Option("narrow", 1, 1.5)],
@@ -77,7 +84,9 @@ def test_greedy_is_not_always_optimal():
     st.dictionaries(
         st.text("abc", max_size=2),
         st.lists(
-            st.builds(Option, st.text("xyz", min_size=1, max_size=2), st.integers(-5, 60), anything),
+            st.builds(
+                Option, st.text("xyz", min_size=1, max_size=2), st.integers(-5, 60), anything
+            ),
             min_size=1,
             max_size=4,
         ),
@@ -98,7 +107,10 @@ def test_without_a_limit_it_is_the_smallest():
 
 
 def test_no_cost_allowed_keeps_the_best_of_each():
-    options = {"a": [Option("w", 9, 0.1), Option("n", 4, 0.2)], "b": [Option("w", 9, 0.3), Option("n", 5, 0.3)]}
+    options = {
+        "a": [Option("w", 9, 0.1), Option("n", 4, 0.2)],
+        "b": [Option("w", 9, 0.3), Option("n", 5, 0.3)],
+    }
     assert assign(options, max_cost=0.0) == {"a": "w", "b": "n"}
 
 
@@ -110,7 +122,12 @@ def test_tensors_of_one_type_are_one_choice_of_what_all_of_them_allow():
     assert summed(parts) == [Option("w", 17, pytest.approx(0.35)), Option("n", 9, 0.5)]
 
 
-@given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(1, 10**9), st.sampled_from([4.5, 5.5, 8.5]))
+@given(
+    st.integers(1, 10**9),
+    st.integers(0, 10**9),
+    st.integers(1, 10**9),
+    st.sampled_from([4.5, 5.5, 8.5]),
+)
 def test_the_sparsity_is_what_just_fits(target, fixed, weights, bits):
     share = needed_sparsity(target, fixed, weights, bits)
     assert share >= 0
@@ -123,10 +140,15 @@ def test_the_sparsity_is_what_just_fits(target, fixed, weights, bits):
 
 def test_a_spread_takes_the_cheapest_weights_of_all():
     generator = torch.Generator().manual_seed(0)
-    costs = {n: (s * torch.rand(1000, generator=generator)).sort().values for n, s in (("a", 1.0), ("b", 3.0))}
+    costs = {
+        n: (s * torch.rand(1000, generator=generator)).sort().values
+        for n, s in (("a", 1.0), ("b", 3.0))
+    }
     found = spread(costs, {"a": 1000, "b": 1000}, 0.5)
     limit = torch.cat(list(costs.values())).sort().values[999]
-    assert found == {n: pytest.approx(float((c <= limit).float().mean()), abs=2e-3) for n, c in costs.items()}
+    assert found == {
+        n: pytest.approx(float((c <= limit).float().mean()), abs=2e-3) for n, c in costs.items()
+    }
 
 
 def test_a_spread_counts_weights_and_caps_each_tensor():

@@ -9,7 +9,10 @@ from birdbone.algo.experts import firing, members_of, random_sets, selectivity
 def values(layers=(0, 3), nodes=100, domains=3, seed=0):
     """Importance of every node in every domain, heavy-tailed as it is in models."""
     generator = torch.Generator().manual_seed(seed)
-    return {i: torch.rand(nodes, generator=generator).expand(domains, -1).clone() ** 4 + 0.01 for i in layers}
+    return {
+        i: torch.rand(nodes, generator=generator).expand(domains, -1).clone() ** 4 + 0.01
+        for i in layers
+    }
 
 
 def test_a_planted_label_is_recovered_with_its_size():
@@ -19,7 +22,9 @@ def test_a_planted_label_is_recovered_with_its_size():
         found[layer][1, nodes] *= 16
     (one,) = selectivity(found, [members])
     assert one.labels == [1]
-    assert one.selectivity[1] == pytest.approx(float(one.enrichment[1] - one.enrichment[[0, 2]].mean()))
+    assert one.selectivity[1] == pytest.approx(
+        float(one.enrichment[1] - one.enrichment[[0, 2]].mean())
+    )
     assert one.enrichment[0] == pytest.approx(float(one.enrichment[2])) and one.selectivity[1] > 2
 
 
@@ -41,14 +46,19 @@ def test_sets_are_judged_apart_from_each_other():
     found = values()
     sets = [{0: torch.arange(10)}, {0: torch.arange(30), 3: torch.arange(5)}]
     alone = [selectivity(found, [members])[0].enrichment for members in sets]
-    assert all(torch.equal(a, one.enrichment) for a, one in zip(alone, selectivity(found, sets), strict=True))
+    assert all(
+        torch.equal(a, one.enrichment)
+        for a, one in zip(alone, selectivity(found, sets), strict=True)
+    )
 
 
 def test_random_sets_get_a_label_about_as_seldom_as_promised():
     generator = torch.Generator().manual_seed(2)
     found = {0: torch.rand(3, 200, generator=generator) ** 4}
     sets = [torch.randperm(200, generator=generator)[:20] for _ in range(200)]
-    labelled = sum(bool(one.labels) for one in selectivity(found, [{0: nodes} for nodes in sets], draws=400))
+    labelled = sum(
+        bool(one.labels) for one in selectivity(found, [{0: nodes} for nodes in sets], draws=400)
+    )
     assert 1 <= labelled <= 22
 
 

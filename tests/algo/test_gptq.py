@@ -17,14 +17,18 @@ from birdbone.errors import NumericalError
 
 WIDE = 256
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-coarse = pytest.mark.parametrize("grid", [g for g in GRIDS.values() if g.bits_per_weight < 8], ids=lambda g: g.name)
+coarse = pytest.mark.parametrize(
+    "grid", [g for g in GRIDS.values() if g.bits_per_weight < 8], ids=lambda g: g.name
+)
 
 
 @pytest.fixture(scope="module")
 def case():
     generator = torch.Generator().manual_seed(0)
     mix = torch.randn(24, WIDE, generator=generator)
-    x = torch.randn(1800, 24, generator=generator) @ mix + 0.3 * torch.randn(1800, WIDE, generator=generator)
+    x = torch.randn(1800, 24, generator=generator) @ mix + 0.3 * torch.randn(
+        1800, WIDE, generator=generator
+    )
     weight = 0.1 * torch.randn(16, WIDE, generator=generator)
     return weight, second_moment(x[:1200]), second_moment(x[1200:])
 
@@ -32,7 +36,10 @@ def case():
 @grids
 def test_weights_are_levels_times_their_blocks_scale(grid, case):
     weight, moment, check = case
-    for found in (round_nearest(weight, grid), round_compensated(weight, compensation(moment), grid)):
+    for found in (
+        round_nearest(weight, grid),
+        round_compensated(weight, compensation(moment), grid),
+    ):
         assert found.codes.dtype == torch.uint8 and found.codes.max() < len(grid.levels)
         assert found.scales.shape == (16, WIDE // grid.block)
         assert torch.equal(found.scales, grid.representable(found.scales))
@@ -43,7 +50,10 @@ def test_weights_are_levels_times_their_blocks_scale(grid, case):
 @grids
 def test_packed_bytes_stand_for_the_returned_weights(grid, case):
     weight, moment, _ = case
-    for found in (round_nearest(weight, grid), round_compensated(weight, compensation(moment), grid)):
+    for found in (
+        round_nearest(weight, grid),
+        round_compensated(weight, compensation(moment), grid),
+    ):
         assert torch.equal(grid.dequantize(grid.pack(found.codes, found.scales)), found.weight)
 
 
@@ -52,7 +62,10 @@ def test_outputs_are_nearer_than_with_nearest_rounding(grid, case):
     weight, moment, check = case
     errors = [
         output_error(found.weight - weight, check)
-        for found in (round_compensated(weight, compensation(moment), grid), round_nearest(weight, grid))
+        for found in (
+            round_compensated(weight, compensation(moment), grid),
+            round_nearest(weight, grid),
+        )
     ]
     assert errors[0] < 0.7 * errors[1]
 
@@ -74,7 +87,9 @@ def test_a_refitted_scale_is_the_least_squares_solution_of_its_row(case):
     found = refine(weight, round_nearest(weight, grid), moment, grid)
     levels = (found.codes[0].double() - 8).view(-1, BLOCK)
     basis = torch.block_diag(*levels[:, None])  # [8, 256]: what each scale multiplies
-    exact = torch.linalg.solve(basis @ moment.double() @ basis.T, basis @ moment.double() @ weight[0].double())
+    exact = torch.linalg.solve(
+        basis @ moment.double() @ basis.T, basis @ moment.double() @ weight[0].double()
+    )
     assert torch.allclose(found.scales[0].double(), exact, rtol=2e-3)
 
 
@@ -83,7 +98,10 @@ def test_refining_keeps_what_is_masked_and_a_row_of_zeros(case):
     mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
     mask[3] = False
     rounded = round_compensated(weight * mask, compensation(moment), GRIDS["Q4_0"], mask=mask)
-    for found in (rounded, refine(weight * mask, rounded, compensation(moment).moment, GRIDS["Q4_0"], mask)):
+    for found in (
+        rounded,
+        refine(weight * mask, rounded, compensation(moment).moment, GRIDS["Q4_0"], mask),
+    ):
         assert (found.weight[~mask] == 0).all() and found.weight.isfinite().all()
 
 
@@ -113,7 +131,9 @@ def test_masked_entries_take_part_in_nothing_but_stay_compensated(case):
     mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
     found = round_compensated(weight * mask, compensation(moment), GRIDS["Q4_0"], mask=mask)
     plain = round_nearest(weight * mask, GRIDS["Q4_0"])
-    assert output_error(found.weight - weight * mask, check) < output_error(plain.weight - weight * mask, check)
+    assert output_error(found.weight - weight * mask, check) < output_error(
+        plain.weight - weight * mask, check
+    )
 
 
 @coarse
@@ -143,10 +163,14 @@ def test_a_dead_input_does_not_spoil_its_block(case):
         round_compensated(weight, compensation(moment), GRIDS["Q4_0"]),
         round_nearest(weight, GRIDS["Q4_0"]),
     )
-    assert output_error(found.weight - weight, moment) < output_error(nearest.weight - weight, moment)
+    assert output_error(found.weight - weight, moment) < output_error(
+        nearest.weight - weight, moment
+    )
 
 
-@pytest.mark.parametrize("moment", [-torch.eye(WIDE), torch.full((WIDE, WIDE), float("nan"))], ids=["negative", "nan"])
+@pytest.mark.parametrize(
+    "moment", [-torch.eye(WIDE), torch.full((WIDE, WIDE), float("nan"))], ids=["negative", "nan"]
+)
 def test_a_moment_that_cannot_be_factorized_is_a_numerical_error(moment, case):
     with pytest.raises(NumericalError, match="damping"):
         round_compensated(case[0], compensation(moment), GRIDS["Q4_0"])
@@ -169,7 +193,9 @@ def test_of_two_orders_the_better_is_kept(grid, case):
     skewed = torch.linspace(0.2, 5, WIDE)
     moment, check = skewed[:, None] * moment * skewed, skewed[:, None] * check * skewed
     orders = [compensation(moment, order=order) for order in ("natural", "power")]
-    errors = [output_error(round_compensated(weight, o, grid).weight - weight, check) for o in orders]
+    errors = [
+        output_error(round_compensated(weight, o, grid).weight - weight, check) for o in orders
+    ]
     assert errors[0] != errors[1]
     best, [by] = round_best(weight, orders, check, grid)
     assert output_error(best.weight - weight, check) <= min(errors)
@@ -187,4 +213,6 @@ def test_what_scaled_inputs_say_needs_no_new_factors(order):
     expected = compensation(columns_first.T @ columns_first, 0.1)
     torch.testing.assert_close(found.factor, expected.factor, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(found.power, expected.power)
-    torch.testing.assert_close(found.moment[before.order][:, before.order], expected.moment, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        found.moment[before.order][:, before.order], expected.moment, atol=1e-3, rtol=1e-3
+    )

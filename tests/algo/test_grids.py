@@ -7,7 +7,15 @@ import torch
 
 from birdbone.algo.grids import BLOCK, GRIDS, Grid, fewest_bits, fitting
 
-BITS = {"Q3_K": 3.4375, "IQ4_XS": 4.25, "Q4_0": 4.5, "IQ4_NL": 4.5, "Q5_0": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5}
+BITS = {
+    "Q3_K": 3.4375,
+    "IQ4_XS": 4.25,
+    "Q4_0": 4.5,
+    "IQ4_NL": 4.5,
+    "Q5_0": 5.5,
+    "Q6_K": 6.5625,
+    "Q8_0": 8.5,
+}
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 
 
@@ -29,7 +37,9 @@ def test_identity_matches_ggml(grid: Grid) -> None:
 
 @grids
 def test_any_bytes_dequantize_as_in_gguf_py(grid: Grid) -> None:
-    packed = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 2 * grid.unit_bytes), np.uint8))
+    packed = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (64, 2 * grid.unit_bytes), np.uint8)
+    )
     packed[packed == 128] = 127  # Q8_0 has no -128
     with np.errstate(all="ignore"):
         theirs = gguf.quants.dequantize(packed.numpy(), gguf.GGMLQuantizationType[grid.name])
@@ -40,7 +50,9 @@ def test_any_bytes_dequantize_as_in_gguf_py(grid: Grid) -> None:
 def test_packing_loses_nothing(grid: Grid) -> None:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(0, len(grid.levels), (8, 512), generator=generator, dtype=torch.uint8)
-    wanted = torch.randn(8, 512 // grid.block, generator=generator) * torch.logspace(-8, 0, 8)[:, None]
+    wanted = (
+        torch.randn(8, 512 // grid.block, generator=generator) * torch.logspace(-8, 0, 8)[:, None]
+    )
     wanted[3] = 0  # the first ones are less than the smallest normal float16
     scales = grid.representable(wanted)
     packed = grid.pack(codes, scales)
@@ -48,9 +60,18 @@ def test_packing_loses_nothing(grid: Grid) -> None:
     found_codes, found_scales = grid.unpack(packed)
     assert torch.equal(found_codes, codes) and torch.equal(found_scales, scales)
     assert torch.equal(grid.representable(scales), scales)
-    unit = wanted.abs().view(8, -1, grid.unit // grid.block).amax(2).repeat_interleave(grid.unit // grid.block, 1)
-    step = 2**-11 if grid.least_step is None else 1.02 / -grid.least_step  # the largest has no +32nd step
-    lost = 2**-24 * (1 if grid.least_step is None else -grid.least_step)  # a step of the smallest float16 numbers
+    unit = (
+        wanted.abs()
+        .view(8, -1, grid.unit // grid.block)
+        .amax(2)
+        .repeat_interleave(grid.unit // grid.block, 1)
+    )
+    step = (
+        2**-11 if grid.least_step is None else 1.02 / -grid.least_step
+    )  # the largest has no +32nd step
+    lost = 2**-24 * (
+        1 if grid.least_step is None else -grid.least_step
+    )  # a step of the smallest float16 numbers
     assert ((scales - wanted).abs() <= step * unit + lost).all()
 
 
@@ -91,7 +112,9 @@ def test_searched_scales_beat_the_reference(grid: Grid) -> None:
     plain = error(grid.unpack(grid.reference(values))[1])
     better = error(grid.representable(scales))
     assert (better <= 1.1 * plain).all()
-    assert better[2:].sum() < 0.99 * plain[2:].sum()  # neither the row of zeros nor the one with an outlier
+    assert (
+        better[2:].sum() < 0.99 * plain[2:].sum()
+    )  # neither the row of zeros nor the one with an outlier
 
 
 def test_a_weighted_scale_serves_the_weighted_column() -> None:
@@ -100,7 +123,12 @@ def test_a_weighted_scale_serves_the_weighted_column() -> None:
     importance[:, 7] = 1e4
 
     def error(scale: torch.Tensor) -> float:
-        return (grid.value(grid.nearest(blocks[:, 7], scale), scale) - blocks[:, 7]).square().sum().item()
+        return (
+            (grid.value(grid.nearest(blocks[:, 7], scale), scale) - blocks[:, 7])
+            .square()
+            .sum()
+            .item()
+        )
 
     assert error(grid.scales(blocks, importance)) < 0.1 * error(grid.scales(blocks))
 
@@ -127,7 +155,11 @@ def test_a_zero_block_stays_zero(grid: Grid) -> None:
 def test_rows_take_the_types_that_divide_them() -> None:
     assert fitting(GRIDS, 576) == ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"]
     assert fitting(GRIDS, 1536) == list(GRIDS)
-    assert (fewest_bits(GRIDS, 576), fewest_bits(GRIDS, 1536), fewest_bits(GRIDS, 40)) == (4.5, 3.4375, 16)
+    assert (fewest_bits(GRIDS, 576), fewest_bits(GRIDS, 1536), fewest_bits(GRIDS, 40)) == (
+        4.5,
+        3.4375,
+        16,
+    )
 
 
 def test_rows_that_a_grid_does_not_divide_are_refused() -> None:

@@ -6,13 +6,21 @@ import torch
 from birdbone.algo.grouping import GROUPINGS, balanced_kmeans, grouped, shared_nodes
 
 
-def families(each: int = 12, count: int = 4, tokens: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
-    """Profiles [each * count, tokens] of nodes that fire together by family, shuffled, and the families."""
+def families(
+    each: int = 12, count: int = 4, tokens: int = 200
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Profiles [each * count, tokens] of nodes that fire together by family, shuffled, and the
+    families.
+    """
     generator = torch.Generator().manual_seed(0)
     strength = torch.rand(count, tokens, generator=generator)
-    family = torch.arange(count).repeat_interleave(each)[torch.randperm(each * count, generator=generator)]
+    family = torch.arange(count).repeat_interleave(each)[
+        torch.randperm(each * count, generator=generator)
+    ]
     sign = torch.randn(each * count, tokens, generator=generator).sign()
-    return sign * (strength[family] + 0.1 * torch.rand(each * count, tokens, generator=generator)), family
+    return sign * (
+        strength[family] + 0.1 * torch.rand(each * count, tokens, generator=generator)
+    ), family
 
 
 def test_the_shared_expert_is_what_most_tokens_need() -> None:
@@ -64,10 +72,14 @@ def test_silent_nodes_find_a_place() -> None:
 
 
 def test_balanced_kmeans_finds_equal_groups_that_are_there() -> None:
-    points = torch.nn.functional.normalize(torch.eye(3).repeat(5, 1) + 0.05 * torch.ones(15, 3), dim=1)
+    points = torch.nn.functional.normalize(
+        torch.eye(3).repeat(5, 1) + 0.05 * torch.ones(15, 3), dim=1
+    )
     found = balanced_kmeans(points, points[:3])
     assert found.tolist() == [0, 1, 2] * 5
 
 
 def purity(family: torch.Tensor, expert: torch.Tensor) -> float:
-    return sum(family[expert == number].bincount().max().item() for number in expert.unique()) / len(family)
+    return sum(
+        family[expert == number].bincount().max().item() for number in expert.unique()
+    ) / len(family)

@@ -69,7 +69,10 @@ def test_at_most_the_asked_number_of_nodes_is_drawn():
 
 
 def test_the_same_seed_gives_the_same_text_and_another_does_not():
-    texts = [graph_ml(mapper_graph(two_layers(), sample=100, random_seed=s, **SETTINGS)) for s in (1, 1, 2)]
+    texts = [
+        graph_ml(mapper_graph(two_layers(), sample=100, random_seed=s, **SETTINGS))
+        for s in (1, 1, 2)
+    ]
     assert texts[0] == texts[1] != texts[2]
 
 
@@ -78,7 +81,9 @@ def test_graphml_and_json_hold_the_same_graph():
     read = networkx.parse_graphml(graph_ml(graph), node_type=int)
     data = json.loads(json.dumps(graph_dict(graph)))
     assert {frozenset(e) for e in read.edges} == {frozenset(e) for e in graph.edges}
-    assert [json.loads(read.nodes[v["id"]]["members"]) for v in data["nodes"]] == [v["members"] for v in data["nodes"]]
+    assert [json.loads(read.nodes[v["id"]]["members"]) for v in data["nodes"]] == [
+        v["members"] for v in data["nodes"]
+    ]
     assert len(data["edges"]) == graph.number_of_edges()
 
 

@@ -33,7 +33,9 @@ def test_the_inverse_factor_is_upper_and_multiplies_to_the_inverse():
     moment = second_moment(some(60, 9))
     factor = inverse_factor(moment, 0.1)
     assert torch.equal(factor, factor.triu()) and (factor.diagonal() > 0).all()
-    torch.testing.assert_close(factor.T @ factor @ damped(moment, 0.1), torch.eye(9), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        factor.T @ factor @ damped(moment, 0.1), torch.eye(9), atol=1e-4, rtol=0
+    )
 
 
 def test_half_precision_inputs_are_summed_in_float32():

@@ -40,9 +40,9 @@ def test_perplexity_is_the_exponential_of_the_mean_loss():
 
 def test_the_figures_of_a_domain():
     found = figures()
-    assert found["perplexity"] == pytest.approx(math.exp(2.1)) and found["seed_perplexity"] == pytest.approx(
-        math.exp(2)
-    )
+    assert found["perplexity"] == pytest.approx(math.exp(2.1)) and found[
+        "seed_perplexity"
+    ] == pytest.approx(math.exp(2))
     assert found["change"] == pytest.approx(math.exp(0.1) - 1)
     assert found["change_low"] <= found["change"] <= found["change_high"]
     assert found["kl"] == pytest.approx(0.5) and found["top1"] == pytest.approx(0.8)
@@ -62,7 +62,9 @@ def test_the_same_model_changes_nothing():
 
 
 def test_the_worst_domain_is_the_one_that_rose_most():
-    name, change = worst_change({"news": figures(2.05), "code": figures(2.3), "wiki": figures(1.9)}, None)
+    name, change = worst_change(
+        {"news": figures(2.05), "code": figures(2.3), "wiki": figures(1.9)}, None
+    )
     assert name == "code" and change == pytest.approx(math.exp(0.3) - 1)
 
 
@@ -77,7 +79,11 @@ def test_the_reference_is_the_better_of_seed_and_control(control, reference):
 
 def test_without_a_control_the_seed_is_the_reference():
     found = figures()
-    assert judged_change(found, None, 0) == [found["change"], found["change_low"], found["change_high"]]
+    assert judged_change(found, None, 0) == [
+        found["change"],
+        found["change_low"],
+        found["change_high"],
+    ]
 
 
 def test_the_bound_adds_standard_errors_of_the_change():
@@ -91,5 +97,7 @@ def test_the_bound_adds_standard_errors_of_the_change():
 
 
 def test_reports_leave_out_the_lists_per_document():
-    assert not [k for k in without_documents({"news": figures()})["news"] if k.startswith("document_")]
+    assert not [
+        k for k in without_documents({"news": figures()})["news"] if k.startswith("document_")
+    ]
     assert without_documents({"news": figures()})["news"]["documents"] == 3

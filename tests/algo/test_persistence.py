@@ -15,7 +15,9 @@ def noise(nodes: int = 60, tokens: int = 200, seed: int = 0) -> torch.Tensor:
 
 
 def circles(count: int = 2, nodes: int = 24, tokens: int = 200) -> torch.Tensor:
-    """Nodes at angles around each of ``count`` circles, each tuned to the tokens' angle on its own circle."""
+    """Nodes at angles around each of ``count`` circles, each tuned to the tokens' angle on its own
+    circle.
+    """
     generator = torch.Generator().manual_seed(1)
     angles = 2 * math.pi * torch.arange(nodes) / nodes
     rows = []
@@ -58,11 +60,15 @@ def test_p_counts_the_permutations_that_are_as_extreme():
 def test_a_component_less_than_landmarks_dies():
     found = homology(noise(40), landmarks=30, permutations=1)
     assert found.landmarks == 30 == len(found.diagrams[0]) + 1
-    assert (found.diagrams[0][:, 0] == 0).all() and (found.diagrams[1][:, 1] > found.diagrams[1][:, 0]).all()
+    assert (found.diagrams[0][:, 0] == 0).all() and (
+        found.diagrams[1][:, 1] > found.diagrams[1][:, 0]
+    ).all()
 
 
 def test_the_same_seed_gives_the_same_result():
-    first, second = (homology(noise(), landmarks=24, permutations=2, random_seed=5) for _ in range(2))
+    first, second = (
+        homology(noise(), landmarks=24, permutations=2, random_seed=5) for _ in range(2)
+    )
     assert first.tests == second.tests and torch.equal(first.diagrams[1], second.diagrams[1])
     other = homology(noise(), landmarks=24, permutations=2, random_seed=6)
     assert first.tests != other.tests
@@ -73,8 +79,18 @@ def test_hardly_any_node_that_varies_has_nothing_to_compare(varying):
     profiles = torch.ones(20, 50)
     profiles[:varying] = noise(2, 50)[:varying]
     found = homology(profiles, **QUICK)
-    assert found.landmarks == varying and len(found.diagrams[0]) == max(0, varying - 1) and not len(found.diagrams[1])
-    assert found.tests["h1_longest"] == {"observed": 0.0, "mean": 0.0, "std": 0.0, "effect": None, "p": 1.0}
+    assert (
+        found.landmarks == varying
+        and len(found.diagrams[0]) == max(0, varying - 1)
+        and not len(found.diagrams[1])
+    )
+    assert found.tests["h1_longest"] == {
+        "observed": 0.0,
+        "mean": 0.0,
+        "std": 0.0,
+        "effect": None,
+        "p": 1.0,
+    }
 
 
 @pytest.mark.parametrize(

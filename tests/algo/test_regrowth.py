@@ -29,7 +29,10 @@ def test_the_gradient_is_autograds_for_columns_that_are_zero():
 )
 def test_widths_become_multiples_within_the_limit(layers, limit, equal):
     removed = {i: torch.arange(count) * 2 + 1 for i, (count, _) in enumerate(layers)}
-    gains = {i: torch.full((len(r),), 0.1) if equal else some(len(r), seed=i).abs() for i, r in removed.items()}
+    gains = {
+        i: torch.full((len(r),), 0.1) if equal else some(len(r), seed=i).abs()
+        for i, r in removed.items()
+    }
     widths = {i: width for i, (_, width) in enumerate(layers)}
     found = best_chunks(gains, removed, widths, limit, 32)
     assert sum(map(len, found.values())) <= limit
@@ -44,8 +47,13 @@ def test_widths_become_multiples_within_the_limit(layers, limit, equal):
 def test_the_layer_with_the_largest_gain_is_served_first():
     removed = {0: torch.arange(64), 1: torch.arange(64)}
     gains = {0: torch.ones(64), 1: torch.cat([torch.full((32,), 9.0), torch.zeros(32)])}
-    assert {i: n.tolist() for i, n in best_chunks(gains, removed, {0: 64, 1: 64}, 32, 32).items()} == {1: [*range(32)]}
-    assert {i: len(n) for i, n in best_chunks(gains, removed, {0: 64, 1: 64}, 96, 32).items()} == {0: 64, 1: 32}
+    assert {
+        i: n.tolist() for i, n in best_chunks(gains, removed, {0: 64, 1: 64}, 32, 32).items()
+    } == {1: [*range(32)]}
+    assert {i: len(n) for i, n in best_chunks(gains, removed, {0: 64, 1: 64}, 96, 32).items()} == {
+        0: 64,
+        1: 32,
+    }
 
 
 def test_too_few_removed_neurons_bring_nothing_back():

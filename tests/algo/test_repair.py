@@ -32,22 +32,30 @@ def error(weight, kept, new, moment) -> float:
 )
 def test_the_held_out_error_is_never_over_the_deletions(seed, tokens, kept, damping):
     weight, mix, mask = some(8, 24, seed=seed), some(24, 24, seed=seed + 1), first(24, kept)
-    fit, check = (second_moment(some(n, 24, seed=s) @ mix) for n, s in ((tokens, seed + 2), (40, seed + 3)))
+    fit, check = (
+        second_moment(some(n, 24, seed=s) @ mix) for n, s in ((tokens, seed + 2), (40, seed + 3))
+    )
     new, figures = repair_columns(weight, mask, fit, check, damping)
     assert new.shape == (8, kept) and new.isfinite().all()
     after, before = error(weight, mask, new, check), error(weight, mask, weight[:, mask], check)
     assert after <= before * (1 + 1e-6)
     assert figures["repaired_error"] <= figures["deleted_error"]
-    assert figures["repaired_error"] == pytest.approx(after / output_error(weight, check), rel=1e-3, abs=1e-6)
+    assert figures["repaired_error"] == pytest.approx(
+        after / output_error(weight, check), rel=1e-3, abs=1e-6
+    )
 
 
 def test_columns_that_are_combinations_of_others_are_recovered_exactly():
     x = some(200, 16)
     x = torch.cat([x, x @ some(16, 8, seed=1)], 1)
     weight, kept = some(5, 24, seed=2), first(24, 16)
-    new, figures = repair_columns(weight, kept, second_moment(x[:150]), second_moment(x[150:]), damping=1e-7)
+    new, figures = repair_columns(
+        weight, kept, second_moment(x[:150]), second_moment(x[150:]), damping=1e-7
+    )
     torch.testing.assert_close(x[:, :16] @ new.T, x @ weight.T, atol=1e-2, rtol=1e-3)
-    assert figures["repaired"] == 1.0 and figures["repaired_error"] < 1e-6 < figures["deleted_error"]
+    assert (
+        figures["repaired"] == 1.0 and figures["repaired_error"] < 1e-6 < figures["deleted_error"]
+    )
 
 
 def test_without_damping_it_is_the_least_squares_solution():
@@ -67,7 +75,10 @@ def test_independent_inputs_leave_nothing_to_repair():
 
 def test_a_refit_that_does_not_hold_on_other_tokens_is_dropped():
     weight, kept = torch.tensor([[1.0, 1.0]]), torch.tensor([True, False])
-    together, opposed = torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    together, opposed = (
+        torch.tensor([[1.0, 1.0], [1.0, 1.0]]),
+        torch.tensor([[1.0, -1.0], [-1.0, 1.0]]),
+    )
     new, figures = repair_columns(weight, kept, together, opposed)
     assert torch.equal(new, weight[:, kept]) and figures["repaired"] == 0.0
 

@@ -12,7 +12,9 @@ def some(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 H, G = some(50, 6), some(50, 6, seed=1)
-STATS = NodeStats(NodeMoments.zero(6).add(H, G), incoming=torch.arange(1.0, 7), outgoing=torch.arange(6.0, 0, -1))
+STATS = NodeStats(
+    NodeMoments.zero(6).add(H, G), incoming=torch.arange(1.0, 7), outgoing=torch.arange(6.0, 0, -1)
+)
 
 
 def by(name: str, seed: int = 0) -> torch.Tensor:
@@ -20,7 +22,16 @@ def by(name: str, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_registry_holds_each_score_under_its_name():
-    assert set(SCORES) == {"taylor", "fisher", "fisher_joint", "fisher_max", "wanda", "magnitude", "sps", "random"}
+    assert set(SCORES) == {
+        "taylor",
+        "fisher",
+        "fisher_joint",
+        "fisher_max",
+        "wanda",
+        "magnitude",
+        "sps",
+        "random",
+    }
     assert all(function.__name__ == name for name, function in SCORES.items())
 
 
@@ -55,7 +66,9 @@ def test_a_node_that_fires_just_where_the_loss_minds_is_not_called_cheap():
     assert SCORES["fisher"](stats, generator)[0] == pytest.approx(
         SCORES["fisher"](stats, generator)[1].item(), rel=0.05
     )
-    assert SCORES["fisher_max"](stats, generator)[0] > 50 * SCORES["fisher_max"](stats, generator)[1]
+    assert (
+        SCORES["fisher_max"](stats, generator)[0] > 50 * SCORES["fisher_max"](stats, generator)[1]
+    )
 
 
 def test_wanda_is_the_activations_root_mean_square_times_the_outgoing_norm():
@@ -76,4 +89,6 @@ def test_a_silent_neuron_is_worth_nothing_to_taylor_and_wanda():
 
 
 def test_chance_follows_its_generator_alone():
-    assert torch.equal(by("random", 3), by("random", 3)) and not torch.equal(by("random", 3), by("random", 4))
+    assert torch.equal(by("random", 3), by("random", 3)) and not torch.equal(
+        by("random", 3), by("random", 4)
+    )

@@ -13,11 +13,17 @@ def everything(width: int) -> torch.Tensor:
 
 
 @settings(deadline=None, max_examples=100)
-@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=80), cap=st.floats(0, 1), data=st.data())
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=80), cap=st.floats(0, 1), data=st.data()
+)
 def test_no_cluster_loses_more_than_its_cap_nor_its_last_member(labels, cap, data):
     clusters = torch.tensor(labels)
-    values = torch.tensor(data.draw(st.lists(st.floats(0, 9), min_size=len(labels), max_size=len(labels))))
-    kept = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels))))
+    values = torch.tensor(
+        data.draw(st.lists(st.floats(0, 9), min_size=len(labels), max_size=len(labels)))
+    )
+    kept = torch.tensor(
+        data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
+    )
     found = eligible(values, clusters, kept, cap)
     assert kept[found].all() and len(found.unique()) == len(found)
     assert (values[found].diff() >= 0).all()
@@ -52,7 +58,9 @@ def test_the_cap_counts_present_members_alone():
 
 
 def test_across_layers_the_cap_is_of_the_whole_cluster():
-    """Cluster 0 has 40 neurons in layer 2 and 60 in layer 7; the ten cheapest lie where they lie."""
+    """Cluster 0 has 40 neurons in layer 2 and 60 in layer 7; the ten cheapest lie where they
+    lie.
+    """
     clusters = {2: torch.tensor([0] * 40 + [1] * 20), 7: torch.tensor([0] * 60)}
     values = {2: torch.arange(60.0) + 8, 7: torch.arange(60.0)}
     found = eligible_across(values, clusters, {i: everything(60) for i in values}, 0.1)
@@ -60,7 +68,11 @@ def test_across_layers_the_cap_is_of_the_whole_cluster():
 
 
 @settings(deadline=None, max_examples=50)
-@given(widths=st.lists(st.integers(1, 30), min_size=1, max_size=4), cap=st.floats(0, 1), seed=st.integers(0, 999))
+@given(
+    widths=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    cap=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)
 def test_clusters_that_do_not_span_layers_are_chosen_from_as_within_them(widths, cap, seed):
     generator = torch.Generator().manual_seed(seed)
     values = {i: torch.rand(n, generator=generator) for i, n in enumerate(widths)}
@@ -76,12 +88,19 @@ layers_of = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 200)), min_size
 
 @settings(deadline=None, max_examples=150)
 @given(
-    layers=layers_of, nodes=st.integers(0, 500), level=st.floats(1e-3, 10), equal=st.booleans(), odd=st.integers(0, 31)
+    layers=layers_of,
+    nodes=st.integers(0, 500),
+    level=st.floats(1e-3, 10),
+    equal=st.booleans(),
+    odd=st.integers(0, 31),
 )
 def test_uneven_widths_stay_multiples_and_the_budget_is_kept(layers, nodes, level, equal, odd):
     generator = torch.Generator().manual_seed(nodes)
     widths = {i: 32 * blocks + (odd if i == 0 else 0) for i, (blocks, _) in enumerate(layers)}
-    values = {i: torch.full((w,), level) if equal else torch.rand(w, generator=generator) for i, w in widths.items()}
+    values = {
+        i: torch.full((w,), level) if equal else torch.rand(w, generator=generator)
+        for i, w in widths.items()
+    }
     order = {i: values[i].argsort(stable=True)[:count] for i, (_, count) in enumerate(layers)}
     chosen = cheapest_chunks(values, order, widths, nodes, 32, even=False)
     assert sum(len(found) for found in chosen.values()) <= nodes
@@ -127,7 +146,11 @@ GROUPS = {i: everything(3) for i in range(3)}
 
 
 def test_groups_go_cheapest_first_and_leave_one_in_each_layer():
-    values = {0: torch.tensor([1.0, 2.0, 3.0]), 1: torch.tensor([0.1, 0.2, 0.3]), 2: torch.tensor([9.0, 9.0, 9.0])}
+    values = {
+        0: torch.tensor([1.0, 2.0, 3.0]),
+        1: torch.tensor([0.1, 0.2, 0.3]),
+        2: torch.tensor([9.0, 9.0, 9.0]),
+    }
     assert cheapest_groups(values, GROUPS, limit=9, price=5.0) == [(1, 0), (1, 1), (0, 0), (0, 1)]
     assert cheapest_groups(values, GROUPS, limit=3, price=5.0) == [(1, 0), (1, 1), (0, 0)]
 

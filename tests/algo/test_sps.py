@@ -11,7 +11,9 @@ from birdbone.algo.sps import NodeMoments, block_norms, integral, node_sps, sps,
 
 
 class OwnWeightPerToken(nn.Module):
-    """A linear layer with a copy of its weight for every position, so that autograd keeps them apart."""
+    """A linear layer with a copy of its weight for every position, so that autograd keeps them
+    apart.
+    """
 
     def __init__(self, weight, tokens):
         super().__init__()
@@ -23,7 +25,9 @@ class OwnWeightPerToken(nn.Module):
 
 @pytest.fixture(scope="module")
 def by_hand():
-    """Input, output gradient and per-token weight gradient [T, out, in] of one layer in a tiny Llama."""
+    """Input, output gradient and per-token weight gradient [T, out, in] of one layer in a tiny
+    Llama.
+    """
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=50,
@@ -55,7 +59,9 @@ def block_frobenius(gradient, block=64):
         [
             torch.stack(
                 [
-                    gradient[:, r * block : (r + 1) * block, c * block : (c + 1) * block].flatten(1).norm(dim=1)
+                    gradient[:, r * block : (r + 1) * block, c * block : (c + 1) * block]
+                    .flatten(1)
+                    .norm(dim=1)
                     for c in range(columns)
                 ],
                 dim=1,
@@ -156,7 +162,8 @@ def test_integrals_sum_mean_and_penalise_swings():
 def series():
     generator = torch.Generator().manual_seed(2)
     return [
-        (torch.randn(20, 6, generator=generator) * scale, torch.randn(20, 6, generator=generator)) for scale in (1, 3)
+        (torch.randn(20, 6, generator=generator) * scale, torch.randn(20, 6, generator=generator))
+        for scale in (1, 3)
     ]
 
 
@@ -190,7 +197,9 @@ def test_taylor_is_activation_times_gradient(series):
 def test_a_wide_node_is_scored_as_one(series):
     h, g = series[0]
     moments = moments_of([(h, g)], nodes=2)[0]
-    torch.testing.assert_close(taylor_scores(moments), (h * g).reshape(20, 2, 3).sum(-1).abs().mean(0))
+    torch.testing.assert_close(
+        taylor_scores(moments), (h * g).reshape(20, 2, 3).sum(-1).abs().mean(0)
+    )
     torch.testing.assert_close(moments.h.float(), h.reshape(20, 2, 3).norm(dim=-1).sum(0))
 
 

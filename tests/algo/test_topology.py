@@ -46,7 +46,9 @@ def test_pure_noise_is_one_cluster_or_nearly():
 
 
 def test_the_diagram_shows_why():
-    """Only peaks above the threshold and those that never die are clusters; births exceed deaths."""
+    """Only peaks above the threshold and those that never die are clusters; births exceed
+    deaths.
+    """
     profiles, _ = planted([60, 40, 30], noise=2.0)
     found = cluster_layer(profiles, **{**SETTINGS, "min_cluster": 1})
     prominence = found.diagram[:, 0] - found.diagram[:, 1]
@@ -70,7 +72,9 @@ def test_silent_nodes_are_a_cluster_of_their_own():
     assert agreement(found.labels[3:-2], groups) == 1.0
 
 
-@pytest.mark.parametrize(("shape", "sizes"), [((5, 9), [5]), ((1, 9), [1]), ((4, 1), [4]), ((2, 9), [2])])
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [((5, 9), [5]), ((1, 9), [1]), ((4, 1), [4]), ((2, 9), [2])]
+)
 def test_tiny_layers_are_one_cluster(shape, sizes):
     profiles = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     assert cluster_layer(profiles, neighbours=10, min_cluster=8).sizes == sizes
@@ -105,7 +109,9 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_the_same_seed_gives_the_same_clusters():
     profiles, _ = planted([60, 40, 30], noise=3.0)
-    runs = [cluster_layer(profiles.half(), landmarks=90, random_seed=5, **SETTINGS) for _ in range(2)]
+    runs = [
+        cluster_layer(profiles.half(), landmarks=90, random_seed=5, **SETTINGS) for _ in range(2)
+    ]
     assert torch.equal(runs[0].labels, runs[1].labels)
     assert torch.equal(runs[0].diagram, runs[1].diagram) and runs[0].threshold == runs[1].threshold
 

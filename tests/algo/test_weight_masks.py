@@ -12,7 +12,9 @@ METHODS = ("magnitude", "wanda", *SOLVERS)
 BY_EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
 
 
-def correlated(columns: int = 96, rows: int = 24, tokens: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
+def correlated(
+    columns: int = 96, rows: int = 24, tokens: int = 400
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A weight [rows, columns] and the second moment of inputs that lean on one another."""
     generator = torch.Generator().manual_seed(0)
     mix = torch.randn(columns // 4, columns, generator=generator)
@@ -89,7 +91,9 @@ def test_admm_comes_close_to_the_least_squares_of_its_own_mask():
 
 
 def by_the_paper(weight, moment, sparsity, pattern, damping, block):
-    """Optimal brain surgery column by column, the inverse of what is left worked out afresh each time."""
+    """Optimal brain surgery column by column, the inverse of what is left worked out afresh each
+    time.
+    """
     hessian, w = damped(moment, damping).double(), weight.double().clone()
     rows, columns = w.shape
     inverses = [torch.linalg.inv(hessian[j:, j:]) for j in range(columns)]
@@ -113,7 +117,9 @@ def by_the_paper(weight, moment, sparsity, pattern, damping, block):
     return mask, torch.where(mask, w, 0.0)
 
 
-@pytest.mark.parametrize(("sparsity", "pattern"), [(0.5, None), (0.7, None), (0.0, (2, 4)), (0.0, (3, 12))])
+@pytest.mark.parametrize(
+    ("sparsity", "pattern"), [(0.5, None), (0.7, None), (0.0, (2, 4)), (0.0, (3, 12))]
+)
 def test_sparsegpt_is_the_papers_algorithm(sparsity, pattern):
     weight, moment = correlated(columns=192)
     mask, new = mask_weight(weight, moment, "sparsegpt", sparsity, pattern, damping=0.05)
@@ -140,7 +146,9 @@ def test_a_singular_moment_is_saved_by_damping():
         assert new.isfinite().all() and (~mask).sum() == weight.numel() // 2
 
 
-@pytest.mark.parametrize("moment", [-torch.eye(96), torch.full((96, 96), float("nan"))], ids=["negative", "nan"])
+@pytest.mark.parametrize(
+    "moment", [-torch.eye(96), torch.full((96, 96), float("nan"))], ids=["negative", "nan"]
+)
 def test_a_moment_that_cannot_be_factorized_is_a_numerical_error(moment):
     with pytest.raises(NumericalError, match="second moment of 96 inputs.*damping"):
         mask_weight(correlated()[0], moment, "sparsegpt", 0.5)

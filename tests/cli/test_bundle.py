@@ -12,7 +12,11 @@ from birdbone.git import hooks
 
 
 def staged(repo: Repo) -> set[str]:
-    return {Path(line).name for line in repo.git("diff", "--cached", "--name-only").split() if "diffs/" in line}
+    return {
+        Path(line).name
+        for line in repo.git("diff", "--cached", "--name-only").split()
+        if "diffs/" in line
+    }
 
 
 @pytest.mark.parametrize("size,in_git", [(hooks.LARGEST, True), (hooks.LARGEST + 1, False)])

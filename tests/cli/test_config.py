@@ -32,7 +32,9 @@ def project(tmp_path: Path) -> Repo:
     return repo
 
 
-def edit(project: Repo, old: str, new: str, name: str = "conf/base/parameters_quantize.yml") -> None:
+def edit(
+    project: Repo, old: str, new: str, name: str = "conf/base/parameters_quantize.yml"
+) -> None:
     path = project.root / name
     text = path.read_text()
     assert old in text
@@ -50,7 +52,10 @@ def test_the_workspace_is_compared_with_any_revision_and_profile(project: Repo) 
     assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == ""
     edit(project, "trials: 6 ", "trials: 7 ")
     edit(project, "models: models/tiny", "models: elsewhere", "conf/tiny/globals.yml")
-    assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == "~ quantize.trials: 6 → 7\n"
+    assert (
+        config_text(resolved(project.root, "HEAD"), resolved(project.root))
+        == "~ quantize.trials: 6 → 7\n"
+    )
 
     tiny = config_text(resolved(project.root, "HEAD", "tiny"), resolved(project.root, None, "tiny"))
     lines = tiny.splitlines()
@@ -60,7 +65,10 @@ def test_the_workspace_is_compared_with_any_revision_and_profile(project: Repo) 
 
     project.git("commit", "-qam", "second")
     assert config_text(resolved(project.root, "HEAD"), resolved(project.root)) == ""
-    assert config_text(resolved(project.root, "HEAD~1"), resolved(project.root)) == "~ quantize.trials: 6 → 7\n"
+    assert (
+        config_text(resolved(project.root, "HEAD~1"), resolved(project.root))
+        == "~ quantize.trials: 6 → 7\n"
+    )
 
 
 def test_a_revision_with_parameters_of_another_time_can_still_be_compared(project: Repo) -> None:
@@ -77,7 +85,9 @@ def test_local_settings_count_unless_a_profile_is_named(project: Repo) -> None:
     assert resolved(project.root, None, "base")["waves"] == 2
 
 
-def test_a_revision_before_the_configuration_has_none_and_an_unknown_one_is_refused(repo: Repo) -> None:
+def test_a_revision_before_the_configuration_has_none_and_an_unknown_one_is_refused(
+    repo: Repo,
+) -> None:
     assert resolved(repo.root, "HEAD") == {} == resolved(repo.root)
     with pytest.raises(ConfigError, match="no revision 'nowhere'"):
         resolved(repo.root, "nowhere")
@@ -100,7 +110,9 @@ def test_on_the_command_line(project: Repo, diff: Callable[..., Result]) -> None
     edit(project, "trials: 6 ", "trials: 6.5 ")
     found = diff("--exit-code", "--json", "--env=tiny")
     assert found.exit_code == 1
-    assert [(c["key"], c["old"], c["new"]) for c in json.loads(found.stdout)] == [("quantize.trials", 6, 6.5)]
+    assert [(c["key"], c["old"], c["new"]) for c in json.loads(found.stdout)] == [
+        ("quantize.trials", 6, 6.5)
+    ]
 
     wrong = diff("--from=nowhere", "--exit-code")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
@@ -118,7 +130,10 @@ def test_a_rollback_restores_conf_whole_and_never_overwrites_what_no_commit_has(
 
     refused = diff("--rollback=HEAD~1")
     assert refused.exit_code == 2
-    assert "not committed: conf/base/parameters_quantize.yml" in refused.stderr and "--force" in refused.stderr
+    assert (
+        "not committed: conf/base/parameters_quantize.yml" in refused.stderr
+        and "--force" in refused.stderr
+    )
     assert "trials: 8 " in (project.root / "conf/base/parameters_quantize.yml").read_text()
 
     done = diff("--rollback=HEAD~1", "--force")
@@ -135,4 +150,6 @@ def test_without_git_it_is_said_in_words(project: Repo, monkeypatch: pytest.Monk
     shutil.rmtree(project.root / ".git")
     monkeypatch.chdir(project.root)
     found = CliRunner().invoke(project_commands, ["config", "diff"])
-    assert found.exit_code == 2 and "no git repository" in found.output and "git init" in found.output
+    assert (
+        found.exit_code == 2 and "no git repository" in found.output and "git init" in found.output
+    )

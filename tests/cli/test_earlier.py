@@ -26,7 +26,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ledger = tmp_path / "ledger"
     ledger.mkdir()
     record(ledger / "seed.load.json", {"params:model": "b"})
-    record(ledger / "seed.text.json", {"params:text": {"window": 64, "tokens": 200}, "params:text.window": 32})
+    record(
+        ledger / "seed.text.json",
+        {"params:text": {"window": 64, "tokens": 200}, "params:text.window": 32},
+    )
     (ledger / "torn.json").write_text('{"parameters": {"params:mod')
     return tmp_path
 
@@ -36,7 +39,10 @@ def record(path: Path, parameters: dict) -> None:
 
 
 def works(tree: dict) -> tuple[float, dict[str, Work]]:
-    rows = {name: Work(tokens=tree["text"]["tokens"]) for name in ("seed.load", "wave_1.heal", "other.node")}
+    rows = {
+        name: Work(tokens=tree["text"]["tokens"])
+        for name in ("seed.load", "wave_1.heal", "other.node")
+    }
     return {"a": 10.0, "b": 20.0}[tree["model"]], rows
 
 

@@ -34,8 +34,12 @@ def test_of_the_same_work_the_timing_is_the_estimate_less_what_others_took() -> 
 
 def test_of_other_work_the_timing_is_scaled_by_the_cost_model() -> None:
     twice = Work(tokens=200, host_tokens=20, seconds=4)
-    assert estimate(twice, 10, SPEED, [timed(8, WORK)]) == Estimate(pytest.approx(16), "2026-11-28", scaled=True)
-    larger = estimate(Work(tokens=100, seconds=0), 20, SPEED, [timed(8, Work(tokens=100, seconds=0), flops=10)])
+    assert estimate(twice, 10, SPEED, [timed(8, WORK)]) == Estimate(
+        pytest.approx(16), "2026-11-28", scaled=True
+    )
+    larger = estimate(
+        Work(tokens=100, seconds=0), 20, SPEED, [timed(8, Work(tokens=100, seconds=0), flops=10)]
+    )
     assert larger.seconds == pytest.approx(16)
 
 
@@ -54,8 +58,8 @@ def test_the_timing_of_the_nearest_work_counts_and_a_far_one_never() -> None:
         ([Estimate(1, "2026-11-28")], "by the timings of the run of 2026-11-28 for 1 of 1 nodes"),
         (
             [Estimate(1, "2026-11-28", True), Estimate(1, "2026-11-27"), Estimate(1)],
-            "by the timings of the run of 2026-11-27 to 2026-11-28, scaled to this work, for 2 of 3 nodes "
-            "and by a probe of this machine for the others",
+            "by the timings of the run of 2026-11-27 to 2026-11-28, scaled to this work, for 2 of "
+            "3 nodes and by a probe of this machine for the others",
         ),
     ],
 )

@@ -24,7 +24,10 @@ def test_bursts_end_after_the_time_but_never_before_three() -> None:
 
 
 def test_a_waiting_thread_costs_no_processor_time() -> None:
-    assert median_speed(bursts(lambda: time.sleep(0.02), 0.05, time.thread_time)) > 10 * OPERATIONS / 0.02
+    assert (
+        median_speed(bursts(lambda: time.sleep(0.02), 0.05, time.thread_time))
+        > 10 * OPERATIONS / 0.02
+    )
 
 
 def test_the_probe_leaves_the_threads_as_they_were_and_gives_a_speed() -> None:

@@ -1,4 +1,6 @@
-"""birdbone scan, replay, image: what they print and write, and one line and exit code 1 for bad input."""
+"""birdbone scan, replay, image: what they print and write, and one line and exit code 1 for bad
+input.
+"""
 
 import json
 import struct
@@ -38,7 +40,9 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder of models as a stage writes them: seed, its tokenizer, and one whose gradients overflow."""
+    """A folder of models as a stage writes them: seed, its tokenizer, and one whose gradients
+    overflow.
+    """
     place = tmp_path_factory.mktemp("models")
     seed, ill = model(), model()
     ill.weights["model.norm.weight"] = torch.full((64,), 1e38)
@@ -49,7 +53,9 @@ def models(tmp_path_factory):
 
 
 def test_scan_prints_a_heatmap_and_writes_verified_files(run, models, tmp_path):
-    code, out, err = run("scan", "3 + 5 = ", "--model", models / "seed", "--out", tmp_path / "s", "--env", "tiny")
+    code, out, err = run(
+        "scan", "3 + 5 = ", "--model", models / "seed", "--out", tmp_path / "s", "--env", "tiny"
+    )
     assert code == 0, err
     assert "layer norm, mean SPS" in out
     names = ["global-norm.png", "layer-norm.png", "neuroimage.html", "scan.mscan", "tokens.gif"]
@@ -70,15 +76,21 @@ def test_scan_prints_a_heatmap_and_writes_verified_files(run, models, tmp_path):
         ("3 + 5 = 8", "tokenizer", "holds no model"),
     ],
 )
-def test_what_cannot_be_scanned_is_one_line_and_leaves_nothing(run, models, tmp_path, prompt, which, message):
-    code, out, err = run("scan", prompt, "--model", models / which, "--out", tmp_path / "s", "--env", "tiny")
+def test_what_cannot_be_scanned_is_one_line_and_leaves_nothing(
+    run, models, tmp_path, prompt, which, message
+):
+    code, out, err = run(
+        "scan", prompt, "--model", models / which, "--out", tmp_path / "s", "--env", "tiny"
+    )
     assert code == 1 and message in err and len(err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_other_files_is_never_replaced(run, models, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    code, _, err = run("scan", "3 + 5", "--model", models / "seed", "--out", tmp_path, "--env", "tiny")
+    code, _, err = run(
+        "scan", "3 + 5", "--model", models / "seed", "--out", tmp_path, "--env", "tiny"
+    )
     assert code == 1 and "holds other files" in err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -94,8 +106,12 @@ def test_replay_prints_one_token_or_all(run, tmp_path):
 def test_replay_reads_version_1_and_says_its_faults(run, tmp_path):
     head = {"model_name": "old", "id_to_param_name_map": {"0": "model.layers.4.mlp.up_proj"}}
     text = json.dumps({**head, "sequences": [{"num_tokens": 2, "source": "3+5=?"}]}).encode()
-    rows = b"".join(struct.pack("<IHHHH", *r) for r in [(0, 0, 0, 7, 0), (1, 0, 0, 9, 0), (1, 0, 2, 11, 0)])
-    (tmp_path / "old.mscan").write_bytes(struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), 3) + text + rows)
+    rows = b"".join(
+        struct.pack("<IHHHH", *r) for r in [(0, 0, 0, 7, 0), (1, 0, 0, 9, 0), (1, 0, 2, 11, 0)]
+    )
+    (tmp_path / "old.mscan").write_bytes(
+        struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), 3) + text + rows
+    )
     code, out, err = run("replay", tmp_path / "old.mscan", "--token", 1)
     assert code == 0 and "old, token 1" in out
     assert "note: old.mscan: every gradient is zero" in err and "pairs input block" in err
@@ -154,33 +170,62 @@ def test_a_token_that_is_not_there_is_named(run, tmp_path):
 def test_image_draws_differences_of_text_sets_and_of_models(run, tmp_path):
     scan_file(tmp_path / "a.mscan", {"code": 3, "prose": 2})
     scan_file(tmp_path / "b.mscan", {"code": 3, "prose": 2}, seed=1)
-    line = ["image", tmp_path / "a.mscan", "--source", "code", "--minus-source", "prose", "--out", tmp_path / "d"]
+    line = [
+        "image",
+        tmp_path / "a.mscan",
+        "--source",
+        "code",
+        "--minus-source",
+        "prose",
+        "--out",
+        tmp_path / "d",
+    ]
     code, out, _ = run(*line)
     assert code == 0 and "mean over 3 tokens of code minus mean over 2 tokens of prose" in out
-    assert set(verify_folder(tmp_path / "d")["files"]) == {"layer-norm.png", "global-norm.png", "neuroimage.html"}
-    code, out, _ = run("image", tmp_path / "a.mscan", "--minus", tmp_path / "b.mscan", "--out", tmp_path / "e")
+    assert set(verify_folder(tmp_path / "d")["files"]) == {
+        "layer-norm.png",
+        "global-norm.png",
+        "neuroimage.html",
+    }
+    code, out, _ = run(
+        "image", tmp_path / "a.mscan", "--minus", tmp_path / "b.mscan", "--out", tmp_path / "e"
+    )
     assert code == 0 and "minus small, mean over 5 tokens" in out
 
 
 def test_scans_of_other_texts_are_not_subtracted(run, tmp_path):
     scan_file(tmp_path / "a.mscan", {"code": 3})
     scan_file(tmp_path / "b.mscan", {"code": 2})
-    code, _, err = run("image", tmp_path / "a.mscan", "--minus", tmp_path / "b.mscan", "--out", tmp_path / "d")
+    code, _, err = run(
+        "image", tmp_path / "a.mscan", "--minus", tmp_path / "b.mscan", "--out", tmp_path / "d"
+    )
     assert code == 1 and "scans of other texts" in err and not (tmp_path / "d").exists()
 
 
 def test_an_earlier_scan_in_the_same_folder_is_replaced(run, tmp_path):
     scan_file(tmp_path / "a.mscan", {"code": 3})
-    write_folder(tmp_path / "d", lambda folder: (folder / "old.png").write_bytes(b"x") and {"scan": "old"})
+    write_folder(
+        tmp_path / "d", lambda folder: (folder / "old.png").write_bytes(b"x") and {"scan": "old"}
+    )
     assert run("image", tmp_path / "a.mscan", "--out", tmp_path / "d")[0] == 0
     assert not (tmp_path / "d" / "old.png").exists()
 
 
 def test_keys_step_through_the_tokens_and_change_the_norm(monkeypatch, tmp_path):
     shown, keys = [], iter(["\r", "\x1b[C", "n", "g", "p", "x", "q"])
-    monkeypatch.setattr(commands, "_screen", lambda _, picture, tokens, token: shown.append((token, picture.scope)))
+    monkeypatch.setattr(
+        commands, "_screen", lambda _, picture, tokens, token: shown.append((token, picture.scope))
+    )
     monkeypatch.setattr(commands.click, "getchar", lambda: next(keys))
     scan = scan_file(tmp_path / "s.mscan", {"code": 3})
     commands._step(MagicMock(), None, scan, 0, False, "layer")
     layer, model = "layer", "model"
-    assert shown == [(0, layer), (1, layer), (2, layer), (0, layer), (0, model), (2, model), (2, model)]
+    assert shown == [
+        (0, layer),
+        (1, layer),
+        (2, layer),
+        (0, layer),
+        (0, model),
+        (2, model),
+        (2, model),
+    ]

@@ -33,7 +33,9 @@ def two_files(text: str = "old"):
 
 
 def contents(folder: Path) -> dict:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def litter(folder: Path) -> list[str]:
@@ -85,7 +87,9 @@ def test_a_truncated_or_missing_file_is_named(stored, name):
         read_manifest(stored)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"a.txt": {}}}', "\0\0"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"a.txt": {}}}', "\0\0"]
+)
 def test_a_manifest_that_is_none_says_what_to_do(stored, content):
     (stored / MANIFEST).write_text(content)
     with pytest.raises(ArtifactError, match="manifest.json is corrupted: delete .* and run again"):
@@ -185,7 +189,9 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 place, big = Path(sys.argv[1]), torch.ones(1000, 1000)
 saves = {
     "file": lambda p: write_file(p, "x" * 1_000_000),
-    "folder": lambda p: FileFolder(str(p)).save(lambda f: (f / "a").write_bytes(bytes(1_000_000)) and None),
+    "folder": lambda p: FileFolder(str(p)).save(
+        lambda f: (f / "a").write_bytes(bytes(1_000_000)) and None
+    ),
     "tensors": lambda p: TensorFolder(str(p)).save(({"x": big}, {})),
     "model": lambda p: ModelFolder(str(p)).save(Checkpoint({}, {"x": big})),
 }
@@ -204,9 +210,15 @@ def test_a_full_disk_is_named_and_the_old_content_stays(tmp_path):
     for name in ("folder", "tensors", "model"):
         write_folder(tmp_path / name, two_files())
     before = contents(tmp_path)
-    run = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True)
-    for name, line in zip(("file", "folder", "tensors", "model"), run.stdout.splitlines(), strict=True):
-        assert line.startswith(f"ArtifactError no space left to write {tmp_path / name}"), run.stderr
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True
+    )
+    for name, line in zip(
+        ("file", "folder", "tensors", "model"), run.stdout.splitlines(), strict=True
+    ):
+        assert line.startswith(f"ArtifactError no space left to write {tmp_path / name}"), (
+            run.stderr
+        )
     assert contents(tmp_path) == before
     assert not litter(tmp_path)
 

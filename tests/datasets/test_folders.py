@@ -18,7 +18,10 @@ CONFIG = {"model_type": "llama", "num_hidden_layers": 1}
 
 def checkpoint(seed: int = 0) -> Checkpoint:
     generator = torch.Generator().manual_seed(seed)
-    weights = {"up.weight": torch.randn(16, 8, generator=generator), "up.bias": torch.randn(16, generator=generator)}
+    weights = {
+        "up.weight": torch.randn(16, 8, generator=generator),
+        "up.bias": torch.randn(16, generator=generator),
+    }
     nodes = {Nodes("ffn", 0): torch.rand(32, generator=generator) > 0.5}
     return Checkpoint(CONFIG, weights, Masks(nodes, {"up.weight": weights["up.weight"] > 0}))
 
@@ -61,7 +64,10 @@ def test_tensors_and_meta_come_back(tmp_path):
     store = TensorFolder(str(tmp_path / "t"))
     store.save(({"x": torch.arange(4)}, {"unit": "nats", "list": [1, 2.5, None]}))
     tensors, meta = store.load()
-    assert tensors["x"].tolist() == [0, 1, 2, 3] and meta == {"unit": "nats", "list": [1, 2.5, None]}
+    assert tensors["x"].tolist() == [0, 1, 2, 3] and meta == {
+        "unit": "nats",
+        "list": [1, 2.5, None],
+    }
 
 
 def test_one_flipped_bit_in_any_file_of_any_folder_is_found(tmp_path):
@@ -88,7 +94,9 @@ def test_a_flipped_bit_in_a_manifest_never_changes_what_is_loaded(tmp_path):
             try:
                 store.load()
             except DatasetError as error:
-                assert isinstance(error.__cause__, ArtifactError) and str(folder) in str(error.__cause__)
+                assert isinstance(error.__cause__, ArtifactError) and str(folder) in str(
+                    error.__cause__
+                )
             else:
                 assert json.loads(path.read_bytes()) == json.loads(whole)
 
@@ -143,7 +151,9 @@ def test_a_changed_model_is_written_anew(tmp_path):
     first, second = (ModelFolder(str(tmp_path / n)) for n in ("a", "b"))
     first.save(checkpoint())
     second.save(first.load().evolve({"up.bias": torch.zeros(16)}))
-    assert (tmp_path / "a" / "model.safetensors").stat().st_ino != (tmp_path / "b" / "model.safetensors").stat().st_ino
+    assert (tmp_path / "a" / "model.safetensors").stat().st_ino != (
+        tmp_path / "b" / "model.safetensors"
+    ).stat().st_ino
     assert not second.load().weights["up.bias"].any() and first.load().weights["up.bias"].any()
 
 
@@ -173,7 +183,9 @@ def test_json_comes_back_and_carries_its_own_digest(tmp_path):
     assert "ü" in (tmp_path / "a.json").read_text()
 
 
-@pytest.mark.parametrize(("old", "new"), [("0.125", "0.126"), ('"name"', '"nome"'), ("accepted", "reverted")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("0.125", "0.126"), ('"name"', '"nome"'), ("accepted", "reverted")]
+)
 def test_json_edited_by_hand_is_refused(tmp_path, old, new):
     path = tmp_path / "a.json"
     store = JSONFile(str(path))

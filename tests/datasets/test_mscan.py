@@ -60,13 +60,20 @@ def test_a_range_may_cross_chunks(path):
 
 def test_header_says_what_was_scanned(path):
     scan = open_scan(path, model_digest="d" * 64)
-    assert (scan.version, scan.model, scan.model_digest, scan.modules) == (2, "tiny", "d" * 64, MODULES)
+    assert (scan.version, scan.model, scan.model_digest, scan.modules) == (
+        2,
+        "tiny",
+        "d" * 64,
+        MODULES,
+    )
     assert scan.complete and scan.faults == ()
 
 
 def test_scores_are_computed_from_a_scan(path):
     read = open_scan(path).layer(0)
-    scores = sps({n: x.a for n, x in read.items()}, {n: x.g for n, x in read.items()}, dict.fromkeys(read, 0))
+    scores = sps(
+        {n: x.a for n, x in read.items()}, {n: x.g for n, x in read.items()}, dict.fromkeys(read, 0)
+    )
     assert scores["layers.0.down"].picture().shape == (12, 2, 3)
 
 
@@ -87,8 +94,12 @@ def test_each_chunk_and_module_has_its_own_scale(tmp_path):
     still = {n: torch.zeros_like(x) for n, x in g2.items()}
     write(tmp_path / "a.mscan", [(loud, g, tokens, source), (a2, still, *rest)])
     scan = open_scan(tmp_path / "a.mscan")
-    torch.testing.assert_close(scan.token(4)["layers.0.q"].a, a2["layers.0.q"][0], rtol=2**-11, atol=0)
-    torch.testing.assert_close(scan.token(0)["layers.0.q"].a, loud["layers.0.q"][0], rtol=2**-11, atol=0)
+    torch.testing.assert_close(
+        scan.token(4)["layers.0.q"].a, a2["layers.0.q"][0], rtol=2**-11, atol=0
+    )
+    torch.testing.assert_close(
+        scan.token(0)["layers.0.q"].a, loud["layers.0.q"][0], rtol=2**-11, atol=0
+    )
     assert not scan.token(4)["layers.0.q"].g.any()
 
 
@@ -196,7 +207,9 @@ def test_swapped_chunks_are_caught(tmp_path):
     write(tmp_path / "a.mscan", [CHUNKS[0], CHUNKS[0]])
     content = (tmp_path / "a.mscan").read_bytes()
     first, second, end = content.find(b"CHNK"), content.rfind(b"CHNK"), content.find(b"DONE")
-    (tmp_path / "a.mscan").write_bytes(content[:first] + content[second:end] + content[first:second] + content[end:])
+    (tmp_path / "a.mscan").write_bytes(
+        content[:first] + content[second:end] + content[first:second] + content[end:]
+    )
     with pytest.raises(ArtifactError, match="damaged"):
         open_scan(tmp_path / "a.mscan")
 

@@ -16,7 +16,9 @@ def path(tmp_path):
 
 
 def test_the_dataset_takes_a_writer_or_a_written_file(path, tmp_path):
-    by_call, by_path = (MscanFile(filepath=str(tmp_path / "deep" / n)) for n in ("a.mscan", "b.mscan"))
+    by_call, by_path = (
+        MscanFile(filepath=str(tmp_path / "deep" / n)) for n in ("a.mscan", "b.mscan")
+    )
     assert not by_call.exists() and by_call.digest() is None
     by_call.save(write)
     by_path.save(path)

@@ -19,7 +19,11 @@ def v1(path, gradient=3, records=None, count=None, tokens=2):
         "sequences": [{"sequence_id": 0, "num_tokens": tokens, "source": "3+5=?"}],
     }
     text = json.dumps(head).encode()
-    rows = [(0, 0, 0, 7, gradient), (1, 0, 0, 9, gradient), (1, 0, 2, 11, 0)] if records is None else records
+    rows = (
+        [(0, 0, 0, 7, gradient), (1, 0, 0, 9, gradient), (1, 0, 2, 11, 0)]
+        if records is None
+        else records
+    )
     count = len(rows) if count is None else count
     path.write_bytes(
         struct.pack("<5sHII", b"MSCAN", 1, 15 + len(text), count)
@@ -47,7 +51,8 @@ def test_version_1_without_gradients_says_so(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "broken", [{"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}]
+    "broken",
+    [{"count": 4}, {"count": 2}, {"records": [(0, 5, 0, 1, 1)]}, {"records": [(7, 0, 0, 1, 1)]}],
 )
 def test_version_1_that_does_not_add_up_is_refused(tmp_path, broken):
     with pytest.raises(ArtifactError, match="old.mscan"):

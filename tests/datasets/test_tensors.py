@@ -33,7 +33,9 @@ def tensors(draw) -> torch.Tensor:
     shape = draw(st.lists(st.integers(0, 9), max_size=3))
     count = int(torch.tensor(shape).prod()) if shape else 1
     if dtype == torch.bool:
-        return torch.tensor(draw(st.lists(st.booleans(), min_size=count, max_size=count)), dtype=dtype).reshape(shape)
+        return torch.tensor(
+            draw(st.lists(st.booleans(), min_size=count, max_size=count)), dtype=dtype
+        ).reshape(shape)
     size = dtype.itemsize
     raw = bytearray(draw(st.binary(min_size=count * size, max_size=count * size)))
     found = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
@@ -42,7 +44,9 @@ def tensors(draw) -> torch.Tensor:
 
 
 def bits(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist()) if tensor.numel() else b""
+    return (
+        bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist()) if tensor.numel() else b""
+    )
 
 
 @settings(deadline=None, max_examples=150)

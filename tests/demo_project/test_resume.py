@@ -16,7 +16,9 @@ STEPS = [f"step {i}" for i in range(1, 5)]
         ("saving 08_reporting/final.json", ["report"]),
     ],
 )
-def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(demo, undisturbed, kill_at, repeated):
+def test_a_killed_run_goes_on_and_ends_like_an_undisturbed_one(
+    demo, undisturbed, kill_at, repeated
+):
     assert demo.kedro("run", KILL_AT=kill_at).returncode == -9
     demo.calls()
     again = demo.kedro("run")
@@ -48,7 +50,9 @@ def test_changed_code_reruns_the_nodes_that_import_it(finished):
     assert finished.calls() == ["load", "prune", *STEPS, "prune", *STEPS, "report"]
 
 
-@pytest.mark.parametrize("name", ["models/default/wave_1/model.txt", "data/08_reporting/final.json"])
+@pytest.mark.parametrize(
+    "name", ["models/default/wave_1/model.txt", "data/08_reporting/final.json"]
+)
 def test_a_changed_byte_in_a_result_is_seen_and_the_result_made_again(finished, name):
     before = finished.results()
     content = (finished.root / name).read_text()
@@ -68,7 +72,12 @@ def test_a_checkpoint_of_other_parameters_is_not_used(demo):
 
 
 def test_fresh_recomputes_what_is_asked_for_from_its_start(finished):
-    assert finished.kedro("run", "--nodes=wave_1.heal", BIRDBONE_FRESH="1", KILL_AT="step 3").returncode == -9
+    assert (
+        finished.kedro(
+            "run", "--nodes=wave_1.heal", BIRDBONE_FRESH="1", KILL_AT="step 3"
+        ).returncode
+        == -9
+    )
     finished.calls()
     finished.kedro("run", "--nodes=wave_1.heal", BIRDBONE_FRESH="1")
     assert finished.calls() == STEPS

@@ -1,4 +1,6 @@
-"""Damaged and hostile bundles: a typed error that names the file, or the right result; nothing else."""
+"""Damaged and hostile bundles: a typed error that names the file, or the right result; nothing
+else.
+"""
 
 import hashlib
 import json
@@ -26,7 +28,9 @@ NORM = "model.norm.weight"
 
 
 def new() -> Checkpoint:
-    model = healed(masked(cut(SEED, {0: all_but(12, 3)}, {}), "model.layers.0.mlp.up_proj.weight", 1))
+    model = healed(
+        masked(cut(SEED, {0: all_but(12, 3)}, {}), "model.layers.0.mlp.up_proj.weight", 1)
+    )
     model.weights["added"] = torch.ones(4, 3, dtype=torch.bfloat16)
     model.weights[NORM] = model.weights[NORM].half()
     del model.weights["model.layers.0.input_layernorm.weight"]
@@ -62,7 +66,9 @@ RIGHT = [digests(state_of(new())), digests(state_of(SEED))]
 
 
 def assert_harmless(folder) -> None:
-    """Right where no damage was in the way, and a typed error elsewhere; ``verify`` finds it in any case."""
+    """Right where no damage was in the way, and a typed error elsewhere; ``verify`` finds it in any
+    case.
+    """
     for found, right in zip(outcome(folder), RIGHT, strict=True):
         assert isinstance(found, ArtifactError) or found == right
     with pytest.raises(ArtifactError, match=str(folder)):
@@ -71,7 +77,12 @@ def assert_harmless(folder) -> None:
 
 def test_an_undamaged_bundle_is_right(bundle):
     assert outcome(bundle) == RIGHT
-    assert {e.kind for e in Bundle(bundle).weights.header.tensors} == {"xor", "whole", "added", "removed"}
+    assert {e.kind for e in Bundle(bundle).weights.header.tensors} == {
+        "xor",
+        "whole",
+        "added",
+        "removed",
+    }
 
 
 @pytest.mark.parametrize("name", [WEIGHTS_PATCH, MASKS_PATCH])
@@ -176,7 +187,9 @@ HOSTILE = {
     "no entries": change(GATE, axis={"mask": "ffn.0", "dim": 0, "entries": 0}),
     "other entries": change(GATE, axis={"mask": "ffn.0", "dim": 0, "entries": 2}),
     "unknown mask": change(GATE, axis={"mask": "ffn.9", "dim": 0, "entries": 1}),
-    "other mask": change(GATE, axis={"mask": "weight.model.layers.0.mlp.up_proj.weight", "dim": 0, "entries": 1}),
+    "other mask": change(
+        GATE, axis={"mask": "weight.model.layers.0.mlp.up_proj.weight", "dim": 0, "entries": 1}
+    ),
     "type": side(GATE, dtype="float64"),
     "unknown type": side(GATE, dtype="float4"),
     "narrower": side(GATE, shape=[10, 8]),
@@ -205,12 +218,25 @@ def test_a_header_that_lies_under_a_right_checksum_is_found(bundle, name):
     rewrite(bundle / WEIGHTS_PATCH, HOSTILE[name])
     results = outcome(bundle)
     assert any(isinstance(found, BirdboneError) for found in results)
-    assert all(isinstance(found, BirdboneError) or found == right for found, right in zip(results, RIGHT, strict=True))
+    assert all(
+        isinstance(found, BirdboneError) or found == right
+        for found, right in zip(results, RIGHT, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"[]", b"null", b"[" * 50_000, b'{"format":1}', b"\xff", b'{"format":NaN}', b"9" * 6000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"[" * 50_000,
+        b'{"format":1}',
+        b"\xff",
+        b'{"format":NaN}',
+        b"9" * 6000,
+    ],
 )
 def test_a_header_that_is_something_else_is_found(bundle, text):
     rewrite(bundle / WEIGHTS_PATCH, None, text)
@@ -219,13 +245,19 @@ def test_a_header_that_is_something_else_is_found(bundle, text):
 
 def test_a_header_of_another_spelling_is_found(bundle):
     text = header_of((bundle / WEIGHTS_PATCH).read_bytes())
-    for other in (text + b" ", text[:1] + b" " + text[1:], text.replace(b'{"config"', b'{"format":1,"config"', 1)):
+    for other in (
+        text + b" ",
+        text[:1] + b" " + text[1:],
+        text.replace(b'{"config"', b'{"format":1,"config"', 1),
+    ):
         rewrite(bundle / WEIGHTS_PATCH, None, other)
         assert_harmless(bundle)
 
 
 def test_a_frame_that_would_unpack_to_more_is_found(bundle):
-    """A frame in place of GATE's, every checksum right: too long, two in one, without a length, or no frame."""
+    """A frame in place of GATE's, every checksum right: too long, two in one, without a length, or
+    no frame.
+    """
     path = bundle / WEIGHTS_PATCH
     data = path.read_bytes()
     raw = np.zeros(12 * 8 * 4, np.uint8)
@@ -246,7 +278,11 @@ def test_a_frame_that_would_unpack_to_more_is_found(bundle):
         header = json.loads(header_of(data))
         place = 16 + len(header_of(data)) + 32
         for row in header["tensors"]:
-            frames = [f for part in (row, row["old"] or {}, row["new"] or {}) for f in part.get("frames", [])]
+            frames = [
+                f
+                for part in (row, row["old"] or {}, row["new"] or {})
+                for f in part.get("frames", [])
+            ]
             if row["name"] == GATE:
                 break
             place += sum(f[1] for f in frames)
@@ -256,16 +292,32 @@ def test_a_frame_that_would_unpack_to_more_is_found(bundle):
         assert_harmless(bundle)
 
 
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}))
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+)
 
 
 def places(value: object, path: tuple = ()) -> list[tuple]:
     """Every place in a JSON value."""
-    keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value.keys()
+        if isinstance(value, dict)
+        else range(len(value))
+        if isinstance(value, list)
+        else ()
+    )
     return [path] + [p for k in keys for p in places(value[k], (*path, k))]
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), name=st.sampled_from([WEIGHTS_PATCH, MASKS_PATCH]))
 def test_any_value_anywhere_in_a_header_is_harmless(whole, tmp_path, data, name):
     folder = tmp_path / "any"

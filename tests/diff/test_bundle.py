@@ -1,4 +1,6 @@
-"""A bundle on disk: named by what it changes, the same each time, and refused once it was touched."""
+"""A bundle on disk: named by what it changes, the same each time, and refused once it was
+touched.
+"""
 
 import json
 import shutil
@@ -9,7 +11,14 @@ from model_pairs import all_but, healed, masked, tiny
 
 from birdbone.datasets.atomic import signed
 from birdbone.diff.apply import apply_bundle
-from birdbone.diff.bundle import bundle_id, core_of, find_bundle, read_bundle, read_metrics, write_bundle
+from birdbone.diff.bundle import (
+    bundle_id,
+    core_of,
+    find_bundle,
+    read_bundle,
+    read_metrics,
+    write_bundle,
+)
 from birdbone.diff.markdown import escaped
 from birdbone.diff.records import Records
 from birdbone.diff.revisions import Side
@@ -20,7 +29,15 @@ from birdbone.git.lock import tracked_model
 SEED = tiny()
 NEW = masked(healed(cut(SEED, {0: all_but(12, 3, 4)}, {})), "model.layers.1.mlp.up_proj.weight", 1)
 FINAL = {
-    "domains": {"news": {"perplexity": 11.0, "seed_perplexity": 10.0, "kl": 0.02, "top1": 0.9, "tokens": 100}},
+    "domains": {
+        "news": {
+            "perplexity": 11.0,
+            "seed_perplexity": 10.0,
+            "kl": 0.02,
+            "top1": 0.9,
+            "tokens": 100,
+        }
+    },
     "worst_domain": "news",
     "worst_change": 0.1,
     "limit": 0.03,
@@ -32,12 +49,19 @@ FINAL = {
 def sides(**config):
     seed = {"bytes_f16": 2000, "canaries": {"code": {"accuracy": 1.0, "prompts": 4}}}
     known = {"seed": seed, "final": FINAL}
-    waves = {1: {"prune": {"removed": {"ffn": {"0": 2}, "kv": {}}}, "verdict": {"status": "accepted"}}}
+    waves = {
+        1: {"prune": {"removed": {"ffn": {"0": 2}, "kv": {}}}, "verdict": {"status": "accepted"}}
+    }
     curves = {1: [{"step": 0.0, "loss": 0.2}, {"step": 1.0, "loss": 0.1}]}
     quantize = {"tensor_bytes": 700, "counts": {"Q8_0": 3}}
-    old = Side("the seed", state_of(SEED), Records({**known, "is_seed": True}), {"steps": 1, "gone": True})
+    old = Side(
+        "the seed", state_of(SEED), Records({**known, "is_seed": True}), {"steps": 1, "gone": True}
+    )
     new = Side(
-        "workspace", state_of(NEW), Records({**known, "quantize": quantize}, waves, curves), {"steps": 2, **config}
+        "workspace",
+        state_of(NEW),
+        Records({**known, "quantize": quantize}, waves, curves),
+        {"steps": 2, **config},
     )
     return old, new
 
@@ -67,7 +91,10 @@ def test_it_says_what_was_removed_what_it_cost_and_how_to_take_it_back(bundle):
 def test_both_ways_from_the_folder(bundle, tmp_path):
     seed = state_of(SEED)
     assert apply_bundle(seed, bundle, seed, tmp_path / "new") == NEW.digest
-    assert apply_bundle(open_state(tmp_path / "new"), bundle, seed, tmp_path / "old", revert=True) == SEED.digest
+    assert (
+        apply_bundle(open_state(tmp_path / "new"), bundle, seed, tmp_path / "old", revert=True)
+        == SEED.digest
+    )
 
 
 def test_equal_changes_give_equal_bytes_and_one_name(bundle, tmp_path):
@@ -121,7 +148,15 @@ def test_the_patches_that_are_dvcs_may_be_there_alone(bundle):
         lambda m: m["core"].update(new=3) or m.update(id=bundle_id(m["core"])),
         lambda m: m.update(id="../../../aaa"),
     ],
-    ids=["a file less", "a path out", "no files", "no core", "an escape", "a number", "a name that is a path"],
+    ids=[
+        "a file less",
+        "a path out",
+        "no files",
+        "no core",
+        "an escape",
+        "a number",
+        "a name that is a path",
+    ],
 )
 def test_a_manifest_that_lies_under_a_right_checksum_is_refused(bundle, change):
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -166,37 +201,60 @@ def test_names_from_outside_stay_text_in_both_reports(tmp_path):
     old, new = sides()
     final = {**FINAL, "domains": {evil: FINAL["domains"]["news"]}, "worst_domain": evil}
     old, new = (
-        Side(s.label, s.state, Records({**s.records.figures, "final": final}, s.records.waves), s.config)
+        Side(
+            s.label,
+            s.state,
+            Records({**s.records.figures, "final": final}, s.records.waves),
+            s.config,
+        )
         for s in (old, new)
     )
     folder = write_bundle(old, new, state_of(SEED), tmp_path, None)
     page, text = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
     assert "<img" not in page and "&lt;img" in page
-    assert "<img" not in text and "](java" not in text and escaped(evil) in text and "| [" not in text
+    assert (
+        "<img" not in text and "](java" not in text and escaped(evil) in text and "| [" not in text
+    )
 
 
 def test_a_long_report_still_fits_a_pull_request_comment(tmp_path):
     settings = {f"k{i}": f"a välue öf some length, number {i} \U0001f9b4" * 20 for i in range(2000)}
     folder = write_bundle(*sides(**settings), state_of(SEED), tmp_path, None)
     text = (folder / "report.md").read_text()
-    assert len(text.encode()) < 60_000 and "more (report.html has all)" in text and text.count("```") % 2 == 0
+    assert (
+        len(text.encode()) < 60_000
+        and "more (report.html has all)" in text
+        and text.count("```") % 2 == 0
+    )
 
 
 def test_a_change_of_everything_in_a_deep_model_fits_it_too(tmp_path):
     seed = tiny(num_hidden_layers=80)
-    new = cut(seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)})
+    new = cut(
+        seed, {i: all_but(12, i % 12) for i in range(80)}, {i: all_but(2, i % 2) for i in range(80)}
+    )
     new = healed(new)
     for name in [n for n in new.weights if "_proj" in n]:
         new = masked(new, name, 1)
     (old, _), (_, after) = sides(), sides(**{f"k{i}": "\U0001f9b4" * 400 for i in range(300)})
-    named = {f"{i} {'`' * 300}": figures for i, figures in enumerate([FINAL["domains"]["news"]] * 60)}
-    cell = {"cell_type": "code", "metadata": {}, "source": "é" * 500, "outputs": [], "execution_count": None}
+    named = {
+        f"{i} {'`' * 300}": figures for i, figures in enumerate([FINAL["domains"]["news"]] * 60)
+    }
+    cell = {
+        "cell_type": "code",
+        "metadata": {},
+        "source": "é" * 500,
+        "outputs": [],
+        "execution_count": None,
+    }
     book = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": [cell] * 200})
     empty = json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []})
     waves = {i: {"prune": {"why": "*" * 300}, "heal": {"why": "*" * 300}} for i in range(100)}
     records = Records({"final": {**FINAL, "domains": named}}, waves, {}, {"a.ipynb": book})
     before = Side(old.label, state_of(seed), Records({}, {}, {}, {"a.ipynb": empty}), old.config)
-    story = write_bundle(before, Side("new", state_of(new), records, after.config), state_of(seed), tmp_path, None)
+    story = write_bundle(
+        before, Side("new", state_of(new), records, after.config), state_of(seed), tmp_path, None
+    )
     text = (story / "report.md").read_text()
     assert 30_000 < len(text.encode()) < 60_000
     for part in (
@@ -211,5 +269,9 @@ def test_a_change_of_everything_in_a_deep_model_fits_it_too(tmp_path):
 def test_the_tracked_model_is_the_last_waves(tmp_path):
     outs = [f"models/default/wave_{i}/accepted" for i in (1, 2, 10)] + ["models/default/seed"]
     stages = {f"s{i}": {"outs": [{"path": path, "md5": f"{i}.dir"}]} for i, path in enumerate(outs)}
-    assert tracked_model(json.dumps({"stages": stages})) == ("models/default/wave_10/accepted", "2.dir", "s2")
+    assert tracked_model(json.dumps({"stages": stages})) == (
+        "models/default/wave_10/accepted",
+        "2.dir",
+        "s2",
+    )
     assert tracked_model(None) is None and tracked_model("{}") is None

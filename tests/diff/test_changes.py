@@ -13,7 +13,9 @@ def words(old, new, seed=None) -> list[str]:
 
 def test_what_went_is_said_layer_by_layer():
     seed = tiny()
-    pruned = cut(seed, {0: all_but(12, 3, 4, 5), 2: all_but(12, 0)}, {1: all_but(2, 1), 2: all_but(2, 0)})
+    pruned = cut(
+        seed, {0: all_but(12, 3, 4, 5), 2: all_but(12, 0)}, {1: all_but(2, 1), 2: all_but(2, 0)}
+    )
     assert words(seed, pruned) == [
         "layer 0: 3 FFN neurons removed",
         "layer 1: key-value group 1 removed",

@@ -1,4 +1,6 @@
-"""A model with one layer's masks taken back is one that stock transformers loads, with the same logits."""
+"""A model with one layer's masks taken back is one that stock transformers loads, with the same
+logits.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ from birdbone.model.network import build, canonical
 def llama() -> Checkpoint:
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2, "vocab_size": 20}
-    config = LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True)
-    return Checkpoint(config.to_dict(), canonical(LlamaForCausalLM(config).state_dict(), config.to_dict()))
+    config = LlamaConfig(
+        **sizes, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True
+    )
+    return Checkpoint(
+        config.to_dict(), canonical(LlamaForCausalLM(config).state_dict(), config.to_dict())
+    )
 
 
 def test_a_part_taken_back_loads_with_the_stock_class_and_computes_the_same(tmp_path: Path) -> None:
@@ -32,7 +38,9 @@ def test_a_part_taken_back_loads_with_the_stock_class_and_computes_the_same(tmp_
     new = healed(cut(seed, {0: all_but(12, 1, 5), 1: all_but(12, 3)}, {0: all_but(2, 1)}))
     write_patches(state_of(seed), state_of(new), state_of(seed), tmp_path / "bundle")
     part = {"layers": {0}, "masks_only": True}
-    digest = apply_bundle(state_of(new), tmp_path / "bundle", state_of(seed), tmp_path / "part", revert=True, **part)
+    digest = apply_bundle(
+        state_of(new), tmp_path / "bundle", state_of(seed), tmp_path / "part", revert=True, **part
+    )
     assert digest not in (seed.digest, new.digest)
 
     (tmp_path / "tokenizer").mkdir()
@@ -42,7 +50,9 @@ def test_a_part_taken_back_loads_with_the_stock_class_and_computes_the_same(tmp_
     assert (tmp_path / "stock/tokenizer.json").read_text() == "{}"
     tokens = torch.arange(10)[None]
     with torch.no_grad():
-        found = AutoModelForCausalLM.from_pretrained(tmp_path / "stock", dtype=torch.float32)(tokens).logits
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "stock", dtype=torch.float32)(
+            tokens
+        ).logits
         wanted = build(ModelFolder(str(tmp_path / "part")).load())(tokens)
     torch.testing.assert_close(found, getattr(wanted, "logits", wanted), rtol=1e-5, atol=1e-6)
 

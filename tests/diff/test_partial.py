@@ -18,9 +18,13 @@ UP, DOWN, KEY = (f"model.layers.1.{n}_proj" for n in ("mlp.up", "mlp.down", "sel
 
 
 def pruned_and_healed() -> Checkpoint:
-    """From OLD: neurons 0 and 2 of layer 1 and one key-value group, a neuron of layer 0, a weight mask; then healed."""
+    """From OLD: neurons 0 and 2 of layer 1 and one key-value group, a neuron of layer 0, a weight
+    mask; then healed.
+    """
     narrow = cut(OLD, {0: all_but(11, 0), 1: all_but(12, 0, 2)}, {1: all_but(2, 1)})
-    return healed(masked(masked(narrow, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4))
+    return healed(
+        masked(masked(narrow, f"{UP}.weight", 3), "model.layers.2.self_attn.q_proj.weight", 4)
+    )
 
 
 NEW = pruned_and_healed()
@@ -31,7 +35,9 @@ def bundle(tmp_path):
     write_patches(state_of(OLD), state_of(NEW), state_of(SEED), tmp_path / "bundle")
 
     def part(model: Checkpoint = NEW, revert: bool = True, **asked) -> Checkpoint:
-        digest = apply_bundle(state_of(model), tmp_path / "bundle", state_of(SEED), tmp_path / "out", revert, **asked)
+        digest = apply_bundle(
+            state_of(model), tmp_path / "bundle", state_of(SEED), tmp_path / "out", revert, **asked
+        )
         result = ModelFolder(str(tmp_path / "out")).load()
         assert result.digest == digest == open_state(tmp_path / "out").digest
         again = patched(state_of(model), tmp_path / "bundle", state_of(SEED), revert, **asked)
@@ -86,7 +92,9 @@ def test_removed_groups_return_with_their_heads(bundle):
     for name, entries in ((KEY, 2), ("model.layers.1.self_attn.q_proj", 4)):
         rows, old, new = (m.weights[f"{name}.weight"] for m in (result, OLD, NEW))
         assert torch.equal(rows[:entries], new) and torch.equal(rows[entries:], old[entries:])
-    columns, old, new = (m.weights["model.layers.1.self_attn.o_proj.weight"] for m in (result, OLD, NEW))
+    columns, old, new = (
+        m.weights["model.layers.1.self_attn.o_proj.weight"] for m in (result, OLD, NEW)
+    )
     assert torch.equal(columns[:, :4], new) and torch.equal(columns[:, 4:], old[:, 4:])
 
 
@@ -94,7 +102,9 @@ def test_weights_that_were_masked_return_as_they_were(bundle):
     result = bundle(masks_only=True)
     name = "model.layers.2.self_attn.q_proj.weight"
     mask = NEW.masks.weights[name]
-    assert torch.equal(result.weights[name], torch.where(mask, NEW.weights[name], OLD.weights[name]))
+    assert torch.equal(
+        result.weights[name], torch.where(mask, NEW.weights[name], OLD.weights[name])
+    )
     kept, mask = NEW.masks.nodes["ffn", 1], NEW.masks.weights[f"{UP}.weight"]
     rows, old = result.weights[f"{UP}.weight"], OLD.weights[f"{UP}.weight"]
     assert torch.equal(rows[kept], torch.where(mask, NEW.weights[f"{UP}.weight"], old[kept]))
@@ -107,7 +117,10 @@ def test_masks_of_one_layer_leave_the_others_alone(bundle):
         {n: w for n, w in result.weights.items() if not belongs(n, 1)},
         {n: w for n, w in NEW.weights.items() if not belongs(n, 1)},
     )
-    assert set(result.masks.to_tensors()) == {"ffn.0", "weight.model.layers.2.self_attn.q_proj.weight"}
+    assert set(result.masks.to_tensors()) == {
+        "ffn.0",
+        "weight.model.layers.2.self_attn.q_proj.weight",
+    }
     assert torch.equal(result.masks.nodes["ffn", 0], NEW.masks.nodes["ffn", 0])
 
 

@@ -1,4 +1,6 @@
-"""Patches: a wrong base or seed is refused, a damaged one named, and nothing is written that cannot be read."""
+"""Patches: a wrong base or seed is refused, a damaged one named, and nothing is written that cannot
+be read.
+"""
 
 import pytest
 import torch
@@ -11,12 +13,19 @@ from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.layout import Nodes
+from birdbone.model.masks import Masks
 
 
 def test_a_wrong_base_is_refused_with_both_digests(tmp_path):
     old, new, seed = (state_of(m) for m in (pruned(), further(), SEED))
     write_patches(old, new, seed, tmp_path / "bundle")
-    for base, revert, wanted in ((seed, False, old), (new, False, old), (old, True, new), (seed, True, new)):
+    for base, revert, wanted in (
+        (seed, False, old),
+        (new, False, old),
+        (old, True, new),
+        (seed, True, new),
+    ):
         with pytest.raises(BundleError, match=f"{wanted.digest}.*{base.digest}"):
             apply_bundle(base, tmp_path / "bundle", seed, tmp_path / "out", revert)
     almost = pruned()
@@ -63,7 +72,7 @@ def test_a_patch_that_cannot_be_read_back_is_not_written(tmp_path):
     new = state_of(Checkpoint(CONFIG, {**SEED.weights, "new\nline": torch.ones(1)}))
     with pytest.raises(ArtifactError, match="cannot name a tensor"):
         write_patches(state_of(SEED), new, None, tmp_path / "bundle")
-    odd = state_of(Checkpoint(CONFIG, SEED.weights, {"ffn.0": torch.ones(12)}))
+    odd = state_of(Checkpoint(CONFIG, SEED.weights, Masks({Nodes("ffn", 0): torch.ones(12)})))
     with pytest.raises(ArtifactError, match="masks are bool"):
         write_patches(state_of(SEED), odd, None, tmp_path / "bundle")
     deep: dict = {}
@@ -71,7 +80,13 @@ def test_a_patch_that_cannot_be_read_back_is_not_written(tmp_path):
         deep = {"more": deep}
     for config in (deep, {"name": "\ud800"}):
         with pytest.raises(ArtifactError, match="cannot hold this difference"):
-            write_patches(state_of(SEED), state_of(Checkpoint(config, SEED.weights)), None, tmp_path / "bundle")
-    nameless = [state_of(Checkpoint({"model_type": "llama"}, SEED.weights, m)) for m in ({}, {"ffn.0": all_but(12, 1)})]
+            write_patches(
+                state_of(SEED),
+                state_of(Checkpoint(config, SEED.weights)),
+                None,
+                tmp_path / "bundle",
+            )
+    masks = Masks(), Masks({Nodes("ffn", 0): all_but(12, 1)})
+    nameless = [state_of(Checkpoint({"model_type": "llama"}, SEED.weights, each)) for each in masks]
     with pytest.raises(ArtifactError, match="does not tell the widths"):
         write_patches(*nameless, None, tmp_path / "bundle")

@@ -44,20 +44,29 @@ def test_both_writers_make_the_same_model(tmp_path):
     ModelFolder(str(tmp_path / "a")).save(model)
     write_state(tmp_path / "b", open_state(tmp_path / "a"))
     a, b = (json.loads((tmp_path / n / "manifest.json").read_text()) for n in "ab")
-    assert a.keys() == b.keys() and all(a[k] == b[k] for k in ("config", "weights", "masks", "digest"))
+    assert a.keys() == b.keys() and all(
+        a[k] == b[k] for k in ("config", "weights", "masks", "digest")
+    )
 
 
 @settings(deadline=None, max_examples=20)
 @given(pair=any_pairs())
 def test_the_digest_is_the_checkpoints(pair):
     for state in pair:
-        assert state.digest == Checkpoint(state.config, dict(state.weights), Masks.from_tensors(state.masks)).digest
+        assert (
+            state.digest
+            == Checkpoint(state.config, dict(state.weights), Masks.from_tensors(state.masks)).digest
+        )
 
 
 def test_a_model_of_no_tensors(tmp_path):
     empty = Checkpoint({}, {})
     assert write_state(tmp_path / "m", state_of(empty)) == empty.digest
-    assert ModelFolder(str(tmp_path / "m")).load().digest == open_state(tmp_path / "m").digest == empty.digest
+    assert (
+        ModelFolder(str(tmp_path / "m")).load().digest
+        == open_state(tmp_path / "m").digest
+        == empty.digest
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -71,7 +80,9 @@ def test_hugging_face_folders_whole_and_in_shards_are_one_state(tmp_path, tied):
     assert whole.digest == shards.digest and digests(whole) == digests(shards)
     assert ("lm_head.weight" in whole.weights) != tied and not whole.masks
     held = Checkpoint(json.loads((tmp_path / "whole/config.json").read_text()), dict(whole.weights))
-    assert held.digest == whole.digest and torch.equal(held.weights["model.norm.weight"], model.model.norm.weight)
+    assert held.digest == whole.digest and torch.equal(
+        held.weights["model.norm.weight"], model.model.norm.weight
+    )
 
 
 def test_a_flipped_bit_names_the_tensor(tmp_path):
@@ -90,10 +101,14 @@ def test_a_failed_write_leaves_the_old_folder(tmp_path):
     write_state(tmp_path / "m", state_of(tiny()))
     good = state_of(tiny(1))
     name = "model.norm.weight"
-    wrong = Tensors("patch", good.weights.specs, lambda n: good.weights[n] + (n == name), {name: "0" * 64})
+    wrong = Tensors(
+        "patch", good.weights.specs, lambda n: good.weights[n] + (n == name), {name: "0" * 64}
+    )
     with pytest.raises(ArtifactError, match=f"patch: tensor {name} is not what its digest says"):
         write_state(tmp_path / "m", State(good.config, wrong, good.masks))
-    assert open_state(tmp_path / "m").digest == tiny().digest and [p.name for p in tmp_path.iterdir()] == ["m"]
+    assert open_state(tmp_path / "m").digest == tiny().digest and [
+        p.name for p in tmp_path.iterdir()
+    ] == ["m"]
 
 
 def test_a_tensor_of_another_shape_than_told_is_refused(tmp_path):
@@ -123,7 +138,9 @@ def test_a_manifest_that_lies_is_refused(tmp_path):
     record = good["weights"][name]
     lies = {
         "digest": {"digest": "0" * 64},
-        "another digest of a tensor": {"weights": {**good["weights"], name: {**record, "sha256": "0" * 64}}},
+        "another digest of a tensor": {
+            "weights": {**good["weights"], name: {**record, "sha256": "0" * 64}}
+        },
         "shape": {"weights": {**good["weights"], name: {**record, "shape": [4, 2]}}},
         "type": {"weights": {**good["weights"], name: {**record, "dtype": "int32"}}},
         "unknown type": {"weights": {**good["weights"], name: {**record, "dtype": "float4"}}},
@@ -174,7 +191,9 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, index):
     (tmp_path / "model.safetensors").rename(tmp_path / "a.safetensors")
     save_file({"v": torch.ones(2)}, tmp_path / "b.safetensors")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    with pytest.raises(ArtifactError, match="does not map|do not agree|gone.safetensors is missing"):
+    with pytest.raises(
+        ArtifactError, match="does not map|do not agree|gone.safetensors is missing"
+    ):
         open_state(tmp_path)
 
 

@@ -19,7 +19,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The project after one whole run of ``quick`` that nothing interrupted. Not to be changed: see ``finished``."""
+    """The project after one whole run of ``quick`` that nothing interrupted. Not to be changed: see
+    ``finished``.
+    """
     found = lay_out(tmp_path_factory.mktemp("undisturbed") / "project")
     found.profile("quick", LIGHT, QUICK)
     run = found.run("kedro", "run", "--env=quick")

@@ -1,4 +1,6 @@
-"""What goes wrong for a user: exit code 1, one message that names the fault and the way out, nothing half-written."""
+"""What goes wrong for a user: exit code 1, one message that names the fault and the way out,
+nothing half-written.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +127,9 @@ def test_a_bad_model_folder_is_refused(workspace: Workspace, damage) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut in half", "other bytes", "a wild length"])
-def test_a_bad_gguf_file_is_refused(undisturbed: Workspace, workspace: Workspace, damage: str) -> None:
+def test_a_bad_gguf_file_is_refused(
+    undisturbed: Workspace, workspace: Workspace, damage: str
+) -> None:
     content = bytearray((undisturbed.root / "models/quick/export/gguf/model.gguf").read_bytes())
     if damage == "cut in half":
         content = content[: len(content) // 2]
@@ -145,7 +149,12 @@ def test_a_pattern_that_does_not_divide_is_refused(finished: Workspace) -> None:
     tree["prune_wave"]["weights"] = {"method": "magnitude", "pattern": [2, 5]}
     path.write_text(yaml.safe_dump(tree))
     before = finished.made()
-    refused(finished.run("kedro", "run", "--env=quick"), "prune_wave.weights.pattern", "5 does not divide", "64")
+    refused(
+        finished.run("kedro", "run", "--env=quick"),
+        "prune_wave.weights.pattern",
+        "5 does not divide",
+        "64",
+    )
     assert finished.made() == before
 
 
@@ -158,7 +167,9 @@ def test_too_little_text_is_refused(finished: Workspace, part: str) -> None:
 
 
 @pytest.mark.parametrize("file_limit", [20_000, 300_000])
-def test_a_full_disk_is_said_and_leaves_nothing_half_written(workspace: Workspace, file_limit: int) -> None:
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(
+    workspace: Workspace, file_limit: int
+) -> None:
     run = workspace.run("kedro", "run", "--env=quick", file_limit=file_limit)
     refused(run, "no space left to write", "models/quick", "free some disk")
     assert not [name for name in workspace.made() if ".tmp-" in name]
@@ -176,7 +187,9 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(workspace: Workspac
         ("data/quick/04_feature/node_scores/tensors.safetensors", "wave_1.prune"),
     ],
 )
-def test_one_flipped_byte_is_caught_when_the_artifact_is_read(finished: Workspace, artifact: str, stage: str) -> None:
+def test_one_flipped_byte_is_caught_when_the_artifact_is_read(
+    finished: Workspace, artifact: str, stage: str
+) -> None:
     path = finished.root / artifact
     content = bytearray(path.read_bytes())
     content[len(content) * 3 // 4] ^= 1

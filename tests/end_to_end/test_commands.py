@@ -22,7 +22,11 @@ def test_a_run_prints_its_waves_a_summary_and_where_the_results_are(undisturbed:
     assert re.search(r"^ +2 +10\.00", after_second, re.MULTILINE)
     assert "neurons and 0 key-value groups removed" in printed
     assert "files, by llama.cpp" in printed
-    for name in ("data/quick/08_reporting/report.html", "models/quick/export/gguf", "models/quick/export/transformers"):
+    for name in (
+        "data/quick/08_reporting/report.html",
+        "models/quick/export/gguf",
+        "models/quick/export/transformers",
+    ):
         assert str(undisturbed.root / name) in printed
         assert (undisturbed.root / name).exists()
 
@@ -38,12 +42,20 @@ def test_the_report_opens_without_a_network(undisturbed: Workspace) -> None:
     ("arguments", "ran"),
     [
         (["--pipelines=wave_1"], set()),
-        (["--pipelines=wave_1", "--params=micro_heal.learning_rate=0.001"], WAVE_1 - {"wave_1.prune"}),
-        (["--from-nodes=wave_2.guard", "--to-nodes=wave_2.guard", "--params=max_loss=0.4"], {"wave_2.guard"}),
+        (
+            ["--pipelines=wave_1", "--params=micro_heal.learning_rate=0.001"],
+            WAVE_1 - {"wave_1.prune"},
+        ),
+        (
+            ["--from-nodes=wave_2.guard", "--to-nodes=wave_2.guard", "--params=max_loss=0.4"],
+            {"wave_2.guard"},
+        ),
         (["--tags=regrow", "--params=regrow.epsilon=0.03"], {"wave_1.regrow", "wave_2.regrow"}),
     ],
 )
-def test_a_part_is_run_and_what_did_not_change_is_kept(finished: Workspace, arguments: list[str], ran: set) -> None:
+def test_a_part_is_run_and_what_did_not_change_is_kept(
+    finished: Workspace, arguments: list[str], ran: set
+) -> None:
     run = finished.run("kedro", "run", "--env=quick", *arguments)
     assert run.code == 0, run.stderr
     assert running(run.stderr) == ran
@@ -58,7 +70,9 @@ def test_only_missing_outputs_are_made_again(finished: Workspace) -> None:
 
 
 def test_a_higher_target_reruns_the_waves_and_nothing_before_them(finished: Workspace) -> None:
-    run = finished.run("kedro", "run", "--env=quick", "--params=target_sparsity=0.04", "--to-nodes=wave_2.guard")
+    run = finished.run(
+        "kedro", "run", "--env=quick", "--params=target_sparsity=0.04", "--to-nodes=wave_2.guard"
+    )
     assert run.code == 0, run.stderr
     assert "topology.cluster: unchanged, kept" in run.stderr
     assert "wave_1.prune" in running(run.stderr)
@@ -72,7 +86,9 @@ def test_kedro_lists_every_pipeline_and_dataset(undisturbed: Workspace) -> None:
     assert {"growth_prune_heal", "__default__", "prune_wave", "wave_1", "wave_2", "quantize"} <= {
         line.removeprefix("- ") for line in registry.stdout.splitlines()
     }
-    catalog = undisturbed.run("kedro", "catalog", "describe-datasets", "--env=quick", "--pipeline=wave_2")
+    catalog = undisturbed.run(
+        "kedro", "catalog", "describe-datasets", "--env=quick", "--pipeline=wave_2"
+    )
     assert catalog.code == 0, catalog.stderr
     listed = yaml.safe_load(catalog.stdout)
     assert "wave_2.healed" in json.dumps(listed)
@@ -80,7 +96,9 @@ def test_kedro_lists_every_pipeline_and_dataset(undisturbed: Workspace) -> None:
 
 
 def test_plan_says_what_a_run_will_take_without_doing_it(workspace: Workspace) -> None:
-    plan = workspace.run("birdbone", "plan", "--env=quick", "--params=target_sparsity=0.9", "--json")
+    plan = workspace.run(
+        "birdbone", "plan", "--env=quick", "--params=target_sparsity=0.9", "--json"
+    )
     assert plan.code == 0, plan.stderr
     found = json.loads(plan.stdout)
     assert any("unreachable" in warning for warning in found["warnings"])
@@ -134,13 +152,25 @@ def running(log: str) -> set[str]:
 @pytest.fixture
 def mine(finished: Workspace) -> str:
     """Parameters that name a benchmark task in a local file."""
-    questions = [{"query": "Question: what is blue?", "choices": ["the sky", "grass"], "gold": i % 2} for i in range(4)]
+    questions = [
+        {"query": "Question: what is blue?", "choices": ["the sky", "grass"], "gold": i % 2}
+        for i in range(4)
+    ]
     (finished.root / "arc.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
     return "evaluate.files.mine.form=arc,evaluate.files.mine.test=arc.jsonl,evaluate.limit=3"
 
 
-def test_benchmark_tasks_in_local_files_are_measured_on_seed_and_export(finished: Workspace, mine: str) -> None:
-    run = finished.run("kedro", "run", "--env=quick", "--pipelines=evaluate", f"--params={mine}", HF_HUB_OFFLINE="1")
+def test_benchmark_tasks_in_local_files_are_measured_on_seed_and_export(
+    finished: Workspace, mine: str
+) -> None:
+    run = finished.run(
+        "kedro",
+        "run",
+        "--env=quick",
+        "--pipelines=evaluate",
+        f"--params={mine}",
+        HF_HUB_OFFLINE="1",
+    )
     assert run.code == 0, run.stderr
     for subject in ("seed", "export"):
         figures = finished.json("quick", f"evaluation/{subject}")["mine"]

@@ -36,7 +36,10 @@ def own_text(folder: Path) -> str:
 
 
 def chats(path: Path) -> str:
-    talks = [[{"role": "user", "content": page[:60]}, {"role": "assistant", "content": page}] for page in corpus()]
+    talks = [
+        [{"role": "user", "content": page[:60]}, {"role": "assistant", "content": page}]
+        for page in corpus()
+    ]
     path.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
     return str(path)
 
@@ -95,7 +98,11 @@ def test_an_export_is_a_source_again(workspace: Workspace) -> None:
     about = workspace.json("own", "seed_about")
     assert about["kind"] == "gguf"
     assert about["source_bytes"] == first.stat().st_size
-    sizes = {file["role"]: file["bytes"] for file in workspace.json("own", "files").values() if isinstance(file, dict)}
+    sizes = {
+        file["role"]: file["bytes"]
+        for file in workspace.json("own", "files").values()
+        if isinstance(file, dict)
+    }
     assert sizes["source"] == first.stat().st_size
 
 
@@ -124,8 +131,13 @@ def check(workspace: Workspace) -> Checkpoint:
 
 @torch.no_grad()
 def same_logits(folder: Path, accepted: Checkpoint) -> None:
-    """Stock transformers computes from the exported folder what the accepted checkpoint computes."""
-    stock, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    """Stock transformers computes from the exported folder what the accepted checkpoint
+    computes.
+    """
+    stock, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder).eval(),
+        AutoTokenizer.from_pretrained(folder),
+    )
     ids = tokenizer(corpus()[0][:400], return_tensors="pt").input_ids
     ours, theirs = build(accepted)(ids).logits, stock(ids).logits
     assert ours.std() > 0.1
@@ -143,6 +155,7 @@ def exported(workspace: Workspace, accepted: Checkpoint) -> dict:
     assert len(stored) == len(planned["types"]) - joined
     assert set(stored) == set(planned["types"].values())
     assert workspace.json("own", "quantize")["counts"] == {
-        kind: list(planned["types"].values()).count(kind) for kind in sorted(set(planned["types"].values()))
+        kind: list(planned["types"].values()).count(kind)
+        for kind in sorted(set(planned["types"].values()))
     }
     return header.metadata

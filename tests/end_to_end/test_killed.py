@@ -15,7 +15,9 @@ RUN = ("kedro", "run", "--env=quick")
 STEPS = QUICK["micro_heal"]["steps"]
 
 
-def test_killed_inside_a_heal_it_goes_on_at_the_last_step(workspace: Workspace, undisturbed: Workspace) -> None:
+def test_killed_inside_a_heal_it_goes_on_at_the_last_step(
+    workspace: Workspace, undisturbed: Workspace
+) -> None:
     log = workspace.kill_when(lambda: checkpoints(workspace, "wave_2.heal"), *RUN)
     assert "wave_2.heal: running" in log
     assert "wave_2.heal: done" not in log
@@ -27,11 +29,15 @@ def test_killed_inside_a_heal_it_goes_on_at_the_last_step(workspace: Workspace, 
         assert f"{node}: unchanged, kept" in again.stderr
     assert f"wave 2: heal: goes on after step {done} of {STEPS}" in again.stderr
     assert digests(workspace) == digests(undisturbed)
-    assert [row["step"] for row in workspace.json("quick", "wave_2/heal")["curve"]] == list(range(STEPS))
+    assert [row["step"] for row in workspace.json("quick", "wave_2/heal")["curve"]] == list(
+        range(STEPS)
+    )
 
 
 @pytest.mark.parametrize("node", ["seed.load", "quantize.round"])
-def test_killed_elsewhere_it_ends_the_same(workspace: Workspace, undisturbed: Workspace, node: str) -> None:
+def test_killed_elsewhere_it_ends_the_same(
+    workspace: Workspace, undisturbed: Workspace, node: str
+) -> None:
     scratch = workspace.root / ".birdbone/data-quick/work" / node
     log = workspace.kill_when(scratch.is_dir, *RUN)
     assert f"{node}: done" not in log
@@ -43,7 +49,9 @@ def test_killed_elsewhere_it_ends_the_same(workspace: Workspace, undisturbed: Wo
     assert not [name for name in workspace.made() if ".tmp-" in name]
 
 
-def test_a_killed_heal_is_not_continued_under_other_parameters(workspace: Workspace, undisturbed: Workspace) -> None:
+def test_a_killed_heal_is_not_continued_under_other_parameters(
+    workspace: Workspace, undisturbed: Workspace
+) -> None:
     workspace.kill_when(lambda: checkpoints(workspace, "wave_1.heal"), *RUN)
     again = workspace.run(*RUN, "--params=micro_heal.learning_rate=0.001", "--to-nodes=wave_1.heal")
     assert again.code == 0, again.stderr

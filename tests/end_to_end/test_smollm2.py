@@ -22,17 +22,30 @@ LIGHT = {
     "waves": 1,
     "max_loss": 0.5,
     "target_sparsity": 0.05,
-    "text": {"window": 128, "calibration_tokens": 2048, "heal_tokens": 1024, "guard_tokens": 512, "test_tokens": 512},
+    "text": {
+        "window": 128,
+        "calibration_tokens": 2048,
+        "heal_tokens": 1024,
+        "guard_tokens": 512,
+        "test_tokens": 512,
+    },
     "activation_log": {"profile_tokens": 256},
     "sps_scan": {"record_tokens": 256},
     "topology": {"min_cluster": 20, "landmarks": 500, "stability_resamples": 0},
     "prune_wave": {"step": 0.02},
     "micro_heal": {"steps": 3, "checkpoint_every": 10},
     "regrow": {"tokens": 512, "heal_steps": 1},
-    "guard": {"control": False, "wave_share": 0.5},  # on so little text a host's own rounding moves it by points
+    "guard": {
+        "control": False,
+        "wave_share": 0.5,
+    },  # on so little text a host's own rounding moves it by points
     "quantize": {"trials": 1, "types": ["Q4_0"], "embedding": "Q8_0"},
     "export": {"referee_tokens": 256, "perplexity_tokens": 256, "speed_tokens": 8},
-    "report": {"peers": ["Q4_0"], "prompts": ["What is the capital of France?"], "generate_tokens": 8},
+    "report": {
+        "peers": ["Q4_0"],
+        "prompts": ["What is the capital of France?"],
+        "generate_tokens": 8,
+    },
 }
 LAST_SPLIT = "A list:\n 1. one\n\n  2. two\t\tand 1,234.5 more... `code()` — café 東京 🙂"
 CANARIES = """
@@ -101,7 +114,15 @@ def test_the_export_is_as_small_as_planned_and_near_llama_cpps_own(smollm2: Work
     assert ours["bytes"] < 0.4 * seed["bytes"]
     assert ours["substituted"] == {}
     for domain, perplexity in ours["perplexity"].items():
-        print(domain, "seed", seed["perplexity"][domain], "ours", perplexity, "Q4_0", peer["perplexity"][domain])
+        print(
+            domain,
+            "seed",
+            seed["perplexity"][domain],
+            "ours",
+            perplexity,
+            "Q4_0",
+            peer["perplexity"][domain],
+        )
         assert perplexity < 1.25 * peer["perplexity"][domain]
     print("bytes: seed", seed["bytes"], "ours", ours["bytes"], "Q4_0", peer["bytes"])
     assert ours["bytes"] < peer["bytes"]
@@ -112,17 +133,26 @@ def test_the_export_is_as_small_as_planned_and_near_llama_cpps_own(smollm2: Work
 @torch.no_grad()
 def test_the_exported_folder_speaks(smollm2: Workspace) -> None:
     folder: Path = smollm2.root / "models/light/export/transformers"
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
 
 
 @pytest.mark.slow
-def test_a_scanned_block_is_the_norm_of_its_weight_gradient(smollm2: Workspace, tmp_path: Path) -> None:
-    """Of two tokens one is scored: its share of a weight's gradient is then the whole of autograd's."""
+def test_a_scanned_block_is_the_norm_of_its_weight_gradient(
+    smollm2: Workspace, tmp_path: Path
+) -> None:
+    """Of two tokens one is scored: its share of a weight's gradient is then the whole of
+    autograd's.
+    """
     seed = ModelFolder(str(smollm2.root / "models/light/seed")).load()
     tokenizer = AutoTokenizer.from_pretrained(smollm2.root / "models/light/tokenizer")
-    scan_prompt("3+", seed, tokenizer, tmp_path / "s.mscan", name="seed", digest=seed.digest, device="cpu")
+    scan_prompt(
+        "3+", seed, tokenizer, tmp_path / "s.mscan", name="seed", digest=seed.digest, device="cpu"
+    )
     network, ids = build(seed), tokenizer("3+", return_tensors="pt").input_ids
     assert ids.shape == (1, 2)
     for name in ("model.layers.3.self_attn.v_proj", "model.layers.29.mlp.down_proj"):
@@ -132,4 +162,6 @@ def test_a_scanned_block_is_the_norm_of_its_weight_gradient(smollm2: Workspace, 
         found = open_scan(tmp_path / "s.mscan").token(0)[name]
         for row, column in ((0, 0), (2, 8)):
             block = gradient[64 * row : 64 * (row + 1), 64 * column : 64 * (column + 1)]
-            assert float(found.g[row] * found.a[column]) == pytest.approx(float(block.norm()), rel=2e-3)
+            assert float(found.g[row] * found.a[column]) == pytest.approx(
+                float(block.norm()), rel=2e-3
+            )

@@ -1,4 +1,6 @@
-"""Two generations of a model under git and DVC, compared and taken back; the tiny model stands in for the default."""
+"""Two generations of a model under git and DVC, compared and taken back; the tiny model stands in
+for the default.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +54,16 @@ LIGHT = {
 def digests(project: Project) -> dict:
     """Every model and export on disk, by the digests in its manifest."""
     found = sorted((project.root / "models").rglob("manifest.json"))
-    return {p.parent.relative_to(project.root).as_posix(): json.loads(p.read_text())["files"] for p in found}
+    return {
+        p.parent.relative_to(project.root).as_posix(): json.loads(p.read_text())["files"]
+        for p in found
+    }
 
 
 class Generation(NamedTuple):
-    """A committed run: its accepted model's digest and neuron masks, and every artifact's digests."""
+    """A committed run: its accepted model's digest and neuron masks, and every artifact's
+    digests.
+    """
 
     model: str
     masks: dict
@@ -64,7 +71,9 @@ class Generation(NamedTuple):
 
 
 class History(NamedTuple):
-    """first: by ``kedro run``; second: by ``dvc repro`` after an edit, which ran ``stages`` and then nothing."""
+    """first: by ``kedro run``; second: by ``dvc repro`` after an edit, which ran ``stages`` and
+    then nothing.
+    """
 
     project: Project
     first: Generation
@@ -118,7 +127,9 @@ def test_an_edit_reruns_what_reads_it_and_what_follows(history: History):
 def test_dvc_shows_what_changed(history: History):
     project, between = history.project, ("HEAD~1", "HEAD")
     parameters = command(project, "dvc", "params", "diff", *between)
-    assert ["target_sparsity", "0.12", "0.03"] in [line.split()[1:] for line in parameters.splitlines()]
+    assert ["target_sparsity", "0.12", "0.03"] in [
+        line.split()[1:] for line in parameters.splitlines()
+    ]
     files = command(project, "dvc", "diff", *between)
     assert "models/default/wave_1/healed/model.safetensors" in files
     assert "models/default/seed" not in files
@@ -148,7 +159,9 @@ def test_the_bundle_leads_from_either_model_to_the_other(history: History, bundl
     assert digest(project.root / "old") == history.first.model
     birdbone(project, "diff", "apply", bundle, "old", "--to", "new")
     assert digest(project.root / "new") == history.second.model
-    assert "can only be applied to" in failed(project, "diff", "apply", bundle, ".", "--to", "wrong")
+    assert "can only be applied to" in failed(
+        project, "diff", "apply", bundle, ".", "--to", "wrong"
+    )
     assert not (project.root / "wrong").exists()
     part = one_layer_back(project, bundle, history.first.masks, history.second.masks)
     assert part not in (history.first.model, history.second.model)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from birdbone.errors import ArtifactError
 from birdbone.gguf.header import quantized_type, read_gguf_header, tensor_types
 
-ANY_BYTES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_BYTES = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.add_array("flags", [True, False])
     writer.add_float64("pi", 3.5)
     writer.add_tensor("a.weight", np.arange(6, dtype=np.float32).reshape(2, 3))
-    writer.add_tensor("b.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    writer.add_tensor(
+        "b.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0
+    )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -64,8 +68,14 @@ def test_a_files_type_is_that_of_most_bytes_of_its_blocks(good: Path, tmp_path: 
     assert quantized_type(good) is None  # no blocks
     writer = gguf.GGUFWriter(tmp_path / "odd-F16.gguf", "llama")
     writer.add_tensor("token_embd.weight", np.zeros((99, 64), np.float16))
-    writer.add_tensor("blk.0.ffn_up.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
-    writer.add_tensor("blk.0.ffn_gate.weight", np.zeros((2, 34), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor(
+        "blk.0.ffn_up.weight", np.zeros((4, 36), np.uint8), raw_dtype=gguf.GGMLQuantizationType.Q4_0
+    )
+    writer.add_tensor(
+        "blk.0.ffn_gate.weight",
+        np.zeros((2, 34), np.uint8),
+        raw_dtype=gguf.GGMLQuantizationType.Q8_0,
+    )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -87,9 +97,17 @@ def test_every_truncation_is_found(good: Path, tmp_path: Path) -> None:
     [
         (b"GGUF\x03", b"GGML\x03", "magic"),
         (b"GGUF\x03\0\0\0", b"GGUF\x09\0\0\0", "version 9"),
-        (b"GGUF\x03\0\0\0" + struct.pack("<Q", 2), b"GGUF\x03\0\0\0" + struct.pack("<Q", 2**60), "tensors"),
+        (
+            b"GGUF\x03\0\0\0" + struct.pack("<Q", 2),
+            b"GGUF\x03\0\0\0" + struct.pack("<Q", 2**60),
+            "tensors",
+        ),
         (struct.pack("<QQ", 2, 6), struct.pack("<QQ", 2, 2**61), "keys"),
-        (struct.pack("<Q", 20) + b"general.arch", struct.pack("<Q", 2**63) + b"general.arch", "a string"),
+        (
+            struct.pack("<Q", 20) + b"general.arch",
+            struct.pack("<Q", 2**63) + b"general.arch",
+            "a string",
+        ),
         (struct.pack("<IIQ", 9, 8, 3), struct.pack("<IIQ", 9, 8, 2**62), "an array of strings"),
         (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 5, 2**62), "an array"),
         (struct.pack("<IIQ", 9, 5, 2), struct.pack("<IIQ", 9, 99, 2), "array type 99"),

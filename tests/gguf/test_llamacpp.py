@@ -42,9 +42,14 @@ def test_sequences_longer_than_a_batch_and_f16_caches(exported: Path) -> None:
 
 
 def test_speed_is_in_tokens_per_second(exported: Path) -> None:
-    found = llamacpp.speeds({"a": exported, "b": exported}, threads=1, prompt=16, generated=4, repeats=2)
+    found = llamacpp.speeds(
+        {"a": exported, "b": exported}, threads=1, prompt=16, generated=4, repeats=2
+    )
     assert found.keys() == {"a", "b"}
-    for figures in (*found.values(), llamacpp.speed(exported, threads=1, prompt=16, generated=4, repeats=1)):
+    for figures in (
+        *found.values(),
+        llamacpp.speed(exported, threads=1, prompt=16, generated=4, repeats=1),
+    ):
         assert figures.keys() == {"decode", "prompt"}
         assert min(figures.values()) > 1
 
@@ -63,7 +68,9 @@ def test_peers_are_quantized_and_substitutions_reported(exported: Path, tmp_path
 
 def test_a_refused_file_is_an_error_with_llama_cpps_reason(exported: Path, tmp_path: Path) -> None:
     data = exported.read_bytes()
-    (tmp_path / "bad.gguf").write_bytes(data.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_xx.weight"))
+    (tmp_path / "bad.gguf").write_bytes(
+        data.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_xx.weight")
+    )
     with pytest.raises(ExportError, match=r"bad\.gguf[\s\S]*blk\.1\.ffn_up\.weight"):
         llamacpp.logits(tmp_path / "bad.gguf", [1, 2])
 
@@ -76,17 +83,22 @@ def test_a_file_that_crashes_llama_cpp_is_an_error_too(exported: Path, tmp_path:
         llamacpp.tokenize(tmp_path / "twins.gguf", ["text"])
 
 
-def test_reading_past_the_context_ends_llama_cpps_process_and_not_ours(byte_level: Path, tmp_path: Path) -> None:
+def test_reading_past_the_context_ends_llama_cpps_process_and_not_ours(
+    byte_level: Path, tmp_path: Path
+) -> None:
     """GPT-2 has no positions past its context: llama.cpp aborts."""
     path = tmp_path / "short.gguf"
     write_gguf(path, checkpoint_of(random_model("gpt2", n_positions=48)), byte_level)
     with pytest.raises(
-        ExportError, match=r"llama.cpp died of .*short\.gguf \(logits, signal SIGABRT\)[\s\S]*GGML_ASSERT"
+        ExportError,
+        match=r"llama.cpp died of .*short\.gguf \(logits, signal SIGABRT\)[\s\S]*GGML_ASSERT",
     ):
         llamacpp.logits(path, some_tokens(64))
 
 
-def test_speed_is_measured_within_the_shortest_context(exported: Path, byte_level: Path, tmp_path: Path) -> None:
+def test_speed_is_measured_within_the_shortest_context(
+    exported: Path, byte_level: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "short.gguf"
     write_gguf(path, checkpoint_of(random_model("gpt2", n_positions=48)), byte_level)
     found = llamacpp.speeds({"short": path, "long": exported}, threads=1, generated=30, repeats=1)

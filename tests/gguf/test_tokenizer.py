@@ -24,7 +24,9 @@ TEXTS = [*PROBES, "Zebras dig 12345 holes.\n\n    if x:\n\t\treturn 7", "ﬁ ∑
 
 
 def trained(
-    folder: Path, splitter: pre_tokenizers.PreTokenizer, normalizer: normalizers.Normalizer | None = None
+    folder: Path,
+    splitter: pre_tokenizers.PreTokenizer,
+    normalizer: normalizers.Normalizer | None = None,
 ) -> Path:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = splitter
@@ -37,13 +39,17 @@ def trained(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(["Upper and lower case 123 456"] * 3 + TEXTS, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>"
+    )
     fast.save_pretrained(folder)
     return folder
 
 
 @pytest.mark.parametrize("kind", ["byte_level", "llama3_split", "byte_fallback"])
-def test_llama_cpp_finds_the_same_ids(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_llama_cpp_finds_the_same_ids(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     folder = request.getfixturevalue(kind)
     write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -52,7 +58,9 @@ def test_llama_cpp_finds_the_same_ids(kind: str, request: pytest.FixtureRequest,
         assert llamacpp.tokenize(tmp_path / "m.gguf", TEXTS, special=special) == ours
 
 
-@pytest.mark.parametrize(("ends", "stops"), [(0, {0}), ([0, 300], {0, 300}), ([300, 0, 301], {0, 300, 301})])
+@pytest.mark.parametrize(
+    ("ends", "stops"), [(0, {0}), ([0, 300], {0, 300}), ([300, 0, 301], {0, 300, 301})]
+)
 def test_llama_cpp_stops_at_every_end_token(
     ends: int | list[int], stops: set[int], byte_level: Path, tmp_path: Path
 ) -> None:

@@ -36,16 +36,25 @@ def narrowed(checkpoint: Checkpoint, widths: list[int], groups: list[int]) -> Ch
 
 
 def type_of_activation(network: torch.nn.Module) -> str:
-    config, keys = network.config.to_dict(), ("hidden_act", "hidden_activation", "activation_function")
+    config, keys = (
+        network.config.to_dict(),
+        ("hidden_act", "hidden_activation", "activation_function"),
+    )
     return next(config[key] for key in keys if key in config)
+
+
+def limit_of(network: torch.nn.Module) -> float:
+    """llama.cpp looks GELU up in a table of 16-bit floats; Gemma 4 does so in every branch."""
+    if network.config.model_type == "gemma4_text":
+        return 1e-5
+    return 1e-7 if "gelu" in type_of_activation(network) else 1e-10
 
 
 def assert_same_logits(path: Path, network: torch.nn.Module) -> None:
     tokens = some_tokens()
     ours, theirs = torch_logits(network, tokens), llamacpp.logits(path, tokens)
     assert ours.std() > 0.5
-    # llama.cpp looks GELU up in a table of 16-bit floats
-    assert mean_kl(ours, theirs) < (1e-5 if "gelu" in type_of_activation(network) else 1e-10)
+    assert mean_kl(ours, theirs) < limit_of(network)
     assert clear_top1_agreement(ours, theirs) == 1.0
 
 
@@ -97,11 +106,11 @@ def test_even_narrow_layers_keep_the_familys_architecture(
 
 
 @pytest.mark.parametrize(("name", "groups"), [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4)])
-def test_uneven_layers_of_other_families_are_refused(name: str, groups: int, byte_level: Path, tmp_path: Path) -> None:
+def test_uneven_layers_of_other_families_are_refused(
+    name: str, groups: int, byte_level: Path, tmp_path: Path
+) -> None:
     checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [groups] * 3)
     assert not supports_uneven(checkpoint.config)
-    widths = checkpoint.counts("ffn")
-    groups = [1] * checkpoint.layers
     with pytest.raises(ExportError, match="even widths"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
     assert not list(tmp_path.iterdir())
@@ -115,7 +124,9 @@ def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
 
 
 def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_path: Path) -> None:
-    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level)
+    write_gguf(
+        tmp_path / "m.gguf", checkpoint_of(random_model("mistral", sliding_window=100)), byte_level
+    )
     assert read_gguf_header(tmp_path / "m.gguf").metadata["llama.context_length"] == 100
 
 
@@ -160,7 +171,11 @@ def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
             {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
             "rope_type 'dynamic'",
         ),
-        ("llama", {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}},
+            "partial_rotary_factor",
+        ),
         ("qwen3", {"attention_bias": True}, "wrong number of tensors"),
         ("gemma3_text", {"attention_bias": True}, "wrong number of tensors"),
     ],
@@ -173,9 +188,15 @@ def test_a_setting_that_would_not_reach_llama_cpp_is_refused(
 
 
 @pytest.mark.parametrize(("name", "kind"), [*(("llama", kind) for kind in GRIDS), ("gpt2", "Q4_0")])
-def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level: Path, tmp_path: Path) -> None:
+def test_packed_blocks_reach_llama_cpp_as_given(
+    name: str, kind: str, byte_level: Path, tmp_path: Path
+) -> None:
     grid = GRIDS[kind]
-    wide = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8} if grid.unit == 256 else {}
+    wide = (
+        {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 8}
+        if grid.unit == 256
+        else {}
+    )
     checkpoint = checkpoint_of(random_model(name, **wide))
     packed = {n: (kind, grid.reference(checkpoint.weights[n])) for n in linear_names(checkpoint)}
     asked = write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed=packed)
@@ -191,9 +212,14 @@ def test_packed_blocks_reach_llama_cpp_as_given(name: str, kind: str, byte_level
 
 
 def test_types_round_as_packed_bytes_do(byte_level: Path, tmp_path: Path) -> None:
-    checkpoint, name = checkpoint_of(random_model("llama")), "model.layers.0.self_attn.k_proj.weight"
+    checkpoint, name = (
+        checkpoint_of(random_model("llama")),
+        "model.layers.0.self_attn.k_proj.weight",
+    )
     grid = GRIDS["Q4_0"]
-    write_gguf(tmp_path / "a.gguf", checkpoint, byte_level, types={name: "q4_0"}, default_type="f16")
+    write_gguf(
+        tmp_path / "a.gguf", checkpoint, byte_level, types={name: "q4_0"}, default_type="f16"
+    )
     packed = {name: ("Q4_0", grid.reference(checkpoint.weights[name]).numpy())}
     write_gguf(tmp_path / "b.gguf", checkpoint, byte_level, packed=packed, default_type="f16")
     assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
@@ -216,7 +242,12 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
     with pytest.raises(ExportError, match="Q9_9"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, types={name: "Q9_9"})
     with pytest.raises(ExportError, match="up_proj"):
-        write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, packed={name: ("Q4_0", torch.zeros(128, 8))})
+        write_gguf(
+            tmp_path / "m.gguf",
+            checkpoint,
+            byte_level,
+            packed={name: ("Q4_0", torch.zeros(128, 8))},
+        )
     relu = checkpoint_of(random_model("llama", hidden_act="relu"))
     with pytest.raises(ExportError, match="hidden_act"):
         write_gguf(tmp_path / "m.gguf", relu, byte_level)
@@ -231,7 +262,9 @@ def test_wrong_requests_name_the_tensor(byte_level: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_write_leaves_the_old_file(byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    byte_level: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = checkpoint_of(random_model("llama"))
     write_gguf(tmp_path / "m.gguf", checkpoint, byte_level, metadata={"name": "first"})
     before = (tmp_path / "m.gguf").read_bytes()
@@ -247,6 +280,7 @@ def test_a_failed_write_leaves_the_old_file(byte_level: Path, tmp_path: Path, mo
     assert read_gguf_header(tmp_path / "m.gguf").metadata["general.name"] == "first"
 
 
+PARTIAL_ROPE = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75}
 WINDOWS = ["sliding_attention", "sliding_attention", "full_attention"]
 LAYERS = {
     "embeddings by layer, shared keys and values, wide networks": (
@@ -262,7 +296,7 @@ LAYERS = {
     "as many key heads as value heads": ("qwen3_5_text", {"linear_num_value_heads": 2}),
     "a part of each head turns": (
         "phi3",
-        {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75}},
+        {"rope_parameters": PARTIAL_ROPE},
     ),
 }
 
@@ -285,7 +319,9 @@ def test_layers_whose_keys_and_values_others_read_keep_their_groups() -> None:
     assert [block.ffn_width for block in layout.blocks] == [128, 128, 128, 256, 256, 256]
 
 
-def test_fewer_heads_with_a_part_of_each_turning_are_refused(byte_level: Path, tmp_path: Path) -> None:
+def test_fewer_heads_with_a_part_of_each_turning_are_refused(
+    byte_level: Path, tmp_path: Path
+) -> None:
     name, changes = LAYERS["a part of each head turns"]
     checkpoint = checkpoint_of(random_model(name, **changes))
     assert not supports_uneven(checkpoint.config)

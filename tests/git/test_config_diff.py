@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from birdbone.git.config_diff import ABSENT, changes, config_text
 
 TREES = st.recursive(
-    st.dictionaries(st.text("abc", min_size=1, max_size=2), st.none() | st.booleans() | st.integers(-2, 2), max_size=4),
-    lambda inner: st.dictionaries(st.text("abc", min_size=1, max_size=2), inner | st.integers(-2, 2), max_size=4),
+    st.dictionaries(
+        st.text("abc", min_size=1, max_size=2),
+        st.none() | st.booleans() | st.integers(-2, 2),
+        max_size=4,
+    ),
+    lambda inner: st.dictionaries(
+        st.text("abc", min_size=1, max_size=2), inner | st.integers(-2, 2), max_size=4
+    ),
     max_leaves=8,
 )
 
@@ -43,8 +49,12 @@ def test_a_key_that_is_none_is_not_a_key_that_is_absent() -> None:
 
 
 @given(TREES, TREES)
-def test_nothing_is_printed_for_equal_trees_and_something_for_any_others(old: dict, new: dict) -> None:
-    assert (config_text(old, new) == "") == (json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True))
+def test_nothing_is_printed_for_equal_trees_and_something_for_any_others(
+    old: dict, new: dict
+) -> None:
+    assert (config_text(old, new) == "") == (
+        json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
+    )
 
 
 @given(TREES, TREES)

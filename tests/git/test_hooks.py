@@ -48,9 +48,17 @@ def test_a_bundle_committed_before_counts_and_one_not_staged_does_not(tracked: R
 
 
 @pytest.mark.parametrize(
-    "damage", ["{", "[]", json.dumps({"tracked": {"new": NEW}}), manifest("d" * 12, OTHER).replace(OTHER, NEW)]
+    "damage",
+    [
+        "{",
+        "[]",
+        json.dumps({"tracked": {"new": NEW}}),
+        manifest("d" * 12, OTHER).replace(OTHER, NEW),
+    ],
 )
-def test_a_manifest_that_is_damaged_or_was_edited_does_not_count(tracked: Repo, damage: str) -> None:
+def test_a_manifest_that_is_damaged_or_was_edited_does_not_count(
+    tracked: Repo, damage: str
+) -> None:
     tracked.stage("diffs/dddddddddddd/manifest.json", damage)
     tracked.stage("dvc.lock", lock(NEW))
     assert len(hooks.weights(tracked.root)) == 1

@@ -26,7 +26,9 @@ def message(repo: Repo) -> str:
     return repo.git("log", "-1", "--format=%B").strip()
 
 
-def test_a_changed_model_is_stopped_until_its_bundle_is_staged_and_the_message_names_it_once(hooked: Repo) -> None:
+def test_a_changed_model_is_stopped_until_its_bundle_is_staged_and_the_message_names_it_once(
+    hooked: Repo,
+) -> None:
     before = hooked.git("rev-parse", "HEAD")
     hooked.write("dvc.lock", lock(NEW))
     stopped = commit(hooked, "-a", "-m", "longer heal")
@@ -57,7 +59,11 @@ def test_pickles_large_files_and_outputs_are_stopped_together_each_named(hooked:
     hooked.stage("look.ipynb", notebook("x = 1\n", ran=True))
     stopped = commit(hooked, "-m", "all sorts")
     assert stopped.returncode == 1
-    for said in ("notes.dat: it is a pickle", "big.csv: 1.2 MB", "look.ipynb: it had outputs and is clean now"):
+    for said in (
+        "notes.dat: it is a pickle",
+        "big.csv: 1.2 MB",
+        "look.ipynb: it had outputs and is clean now",
+    ):
         assert said in stopped.stderr
     assert is_clean((hooked.root / "look.ipynb").read_text())
 

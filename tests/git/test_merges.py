@@ -26,7 +26,9 @@ def run(repo: Repo, lock: str, bundle: str, message: str) -> None:
 
 
 def fork(repo: Repo, ours: str, theirs: str) -> Repo:
-    """A repository on ``main``, whose model is another one than that of ``change``; both began with two waves."""
+    """A repository on ``main``, whose model is another one than that of ``change``; both began with
+    two waves.
+    """
     run(repo, TWO, "0" * 12, "a run")
     repo.git("checkout", "-q", "-B", "change")
     run(repo, theirs, THEIRS, "their run")
@@ -36,7 +38,9 @@ def fork(repo: Repo, ours: str, theirs: str) -> Repo:
 
 
 def merge(repo: Repo) -> subprocess.CompletedProcess[str]:
-    """`git merge change`; the reports and the configuration, which conflict as text too, are ours already."""
+    """`git merge change`; the reports and the configuration, which conflict as text too, are ours
+    already.
+    """
     return hooked_git(repo, "merge", "--no-edit", "-X", "ours", "change", **QUICK)
 
 
@@ -60,7 +64,10 @@ def test_the_same_stage_changed_twice_conflicts_as_text_and_a_side_ends_it(hooke
     hooked.git("add", "-A")
     stopped = commit(hooked)
     assert stopped.returncode == 1 and parents(hooked) == 1
-    assert "dvc.lock has a conflict in it: take one side's run whole: git checkout HEAD -- dvc.lock" in stopped.stderr
+    assert (
+        "dvc.lock has a conflict in it: take one side's run whole: git checkout HEAD -- dvc.lock"
+        in stopped.stderr
+    )
 
     hooked.git("checkout", "MERGE_HEAD", "--", "dvc.lock", "data", "conf")
     done = commit(hooked)
@@ -73,9 +80,18 @@ def test_different_stages_changed_merge_as_text_and_are_stopped_all_the_same(hoo
     stopped = merge(hooked)
     assert stopped.returncode == 1 and parents(hooked) == 1
     silent = hooked.git("show", ":dvc.lock")
-    assert "<<<" not in silent and silent not in (THREE, run_lock(2, 2))  # git itself saw nothing wrong
-    assert "dvc.lock mixes two runs: wave_3-guard ran on models/default/wave_2/accepted" in stopped.stderr
-    assert "git checkout MERGE_HEAD -- dvc.lock data conf (theirs), then dvc checkout" in stopped.stderr
+    assert "<<<" not in silent and silent not in (
+        THREE,
+        run_lock(2, 2),
+    )  # git itself saw nothing wrong
+    assert (
+        "dvc.lock mixes two runs: wave_3-guard ran on models/default/wave_2/accepted"
+        in stopped.stderr
+    )
+    assert (
+        "git checkout MERGE_HEAD -- dvc.lock data conf (theirs), then dvc checkout"
+        in stopped.stderr
+    )
     assert "dvc repro, then birdbone bundle" in stopped.stderr
     assert commit(hooked).returncode == 1, "the mix may not be committed by hand either"
 
@@ -83,7 +99,9 @@ def test_different_stages_changed_merge_as_text_and_are_stopped_all_the_same(hoo
     done = commit(hooked)
     assert done.returncode == 0, done.stderr
     assert parents(hooked) == 2 and lock_of(hooked) == THREE
-    assert "Bundle-Id" not in hooked.git("log", "-1", "--format=%B"), "its bundle came with a commit of before"
+    assert "Bundle-Id" not in hooked.git("log", "-1", "--format=%B"), (
+        "its bundle came with a commit of before"
+    )
 
 
 def test_both_changes_may_be_kept_by_a_run_of_both_whose_bundle_is_named(hooked: Repo) -> None:
@@ -112,7 +130,9 @@ def test_a_branch_that_left_the_model_merges_without_a_word(hooked: Repo) -> Non
     assert parents(hooked) == 2 and lock_of(hooked) == THREE
 
 
-@pytest.mark.parametrize("ours,theirs", [(THREE, OTHER_LAST), (OTHER_FIRST, THREE), (OTHER_LAST, run_lock(2, 1, 2))])
+@pytest.mark.parametrize(
+    "ours,theirs", [(THREE, OTHER_LAST), (OTHER_FIRST, THREE), (OTHER_LAST, run_lock(2, 1, 2))]
+)
 def test_the_gate_tells_of_it_before_anyone_merges(repo: Repo, ours: str, theirs: str) -> None:
     fork(repo, ours, theirs)
     repo.git("checkout", "-q", "change")
@@ -125,7 +145,10 @@ def test_the_gate_tells_of_it_before_anyone_merges(repo: Repo, ours: str, theirs
 def test_the_gate_finds_a_mix_that_was_merged_past_the_hooks(repo: Repo) -> None:
     fork(repo, THREE, OTHER_LAST)
     repo.git("merge", "-q", "--no-edit", "--no-verify", "-X", "ours", "change")
-    assert any("mixes two runs" in said for said in examine(repo.root, "change", lambda folder: None).problems)
+    assert any(
+        "mixes two runs" in said
+        for said in examine(repo.root, "change", lambda folder: None).problems
+    )
 
 
 def test_what_one_side_had_already_is_not_the_merges_fault() -> None:
@@ -133,4 +156,8 @@ def test_what_one_side_had_already_is_not_the_merges_fault() -> None:
     assert len(disagreements(stale.encode())) == 1
     assert mixed(stale.encode(), [stale.encode(), TWO.encode()]) is None
     assert mixed(stale.encode(), [THREE.encode(), TWO.encode()])
-    assert not disagreements(THREE.encode()) and not disagreements(None) and not disagreements(b"stages: {}")
+    assert (
+        not disagreements(THREE.encode())
+        and not disagreements(None)
+        and not disagreements(b"stages: {}")
+    )

@@ -16,12 +16,21 @@ from birdbone.git.notebooks import clean, is_clean, notebooks_text
 
 def test_a_run_is_no_change() -> None:
     assert notebook("x = 1") != notebook("x = 1", ran=True)
-    assert notebooks_text({"n.ipynb": notebook("x = 1")}, {"n.ipynb": notebook("x = 1", ran=True)}) == ""
+    assert (
+        notebooks_text({"n.ipynb": notebook("x = 1")}, {"n.ipynb": notebook("x = 1", ran=True)})
+        == ""
+    )
 
 
 def test_changed_new_and_removed_cells_and_notebooks_are_shown_by_their_sources() -> None:
-    old = {"a.ipynb": notebook("x = 1\ny = 2\nprint(x + y)", "last"), "gone.ipynb": notebook("left = 0")}
-    new = {"a.ipynb": notebook("x = 1\ny = 3\nprint(x + y)", "between", "last", ran=True), "b.ipynb": notebook("b")}
+    old = {
+        "a.ipynb": notebook("x = 1\ny = 2\nprint(x + y)", "last"),
+        "gone.ipynb": notebook("left = 0"),
+    }
+    new = {
+        "a.ipynb": notebook("x = 1\ny = 3\nprint(x + y)", "between", "last", ran=True),
+        "b.ipynb": notebook("b"),
+    }
     text = notebooks_text(old, new)
     assert "--- a.ipynb\n+++ a.ipynb\n" in text and "-  y = 2\n+  y = 3\n" in text
     assert "--- /dev/null\n+++ b.ipynb\n" in text and "--- gone.ipynb\n+++ /dev/null\n" in text
@@ -33,7 +42,10 @@ def test_changed_new_and_removed_cells_and_notebooks_are_shown_by_their_sources(
 
 
 def test_the_bytes_are_the_same_in_another_process_without_git_and_diff() -> None:
-    old, new = {"n.ipynb": notebook("a", "b", "c")}, {"n.ipynb": notebook("b", "c = 2", "d", ran=True)}
+    old, new = (
+        {"n.ipynb": notebook("a", "b", "c")},
+        {"n.ipynb": notebook("b", "c = 2", "d", ran=True)},
+    )
     program = (
         "import json, sys; from birdbone.git.notebooks import notebooks_text; "
         "sys.stdout.buffer.write(notebooks_text(*json.load(sys.stdin)).encode())"
@@ -66,7 +78,9 @@ def test_cleaning_keeps_sources_ids_and_tags_and_nothing_of_a_run() -> None:
     assert is_clean(json.dumps(json.loads(cleaned), indent=4))  # layout is a formatter's affair
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}']
+)
 def test_what_is_no_notebook_is_named(text: str) -> None:
     with pytest.raises(BirdboneError, match="n.ipynb is not a notebook"):
         notebooks_text({"n.ipynb": text}, {})

@@ -53,7 +53,10 @@ def test_the_usual_names_are_refused(suffix: str) -> None:
         *[pickle.dumps(VALUE, protocol=p) for p in range(pickle.HIGHEST_PROTOCOL + 1)],
         saved(),
         saved(_use_new_zipfile_serialization=False),
-        *[wrap(pickle.dumps(VALUE)) for wrap in (gzip.compress, bz2.compress, lzma.compress, zlib.compress)],
+        *[
+            wrap(pickle.dumps(VALUE))
+            for wrap in (gzip.compress, bz2.compress, lzma.compress, zlib.compress)
+        ],
         gzip.compress(gzip.compress(pickle.dumps(VALUE))),
         zipped("inner.dat", pickle.dumps(VALUE)),
         array(np.array([VALUE, None])),
@@ -88,7 +91,14 @@ def test_what_is_no_pickle_passes(content: bytes) -> None:
 
 
 def test_every_file_of_the_project_passes() -> None:
-    files = [p for place in ("src", "conf", "docs", "tests") for p in (ROOT / place).rglob("*") if p.is_file()]
+    files = [
+        p
+        for place in ("src", "conf", "docs", "tests")
+        for p in (ROOT / place).rglob("*")
+        if p.is_file()
+    ]
     files = [p for p in files if "__pycache__" not in p.parts and ".egg-info" not in str(p)]
     assert len(files) > 100
-    assert {str(p): reason for p in files if (reason := pickle_reason(str(p), p.read_bytes()))} == {}
+    assert {
+        str(p): reason for p in files if (reason := pickle_reason(str(p), p.read_bytes()))
+    } == {}

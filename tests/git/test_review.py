@@ -23,7 +23,9 @@ def sound(folder: Path) -> None:
 
 @pytest.fixture
 def branch(repo: Repo) -> Repo:
-    """A branch that starts from a main with a model and a bundle of its own; main has gone on since."""
+    """A branch that starts from a main with a model and a bundle of its own; main has gone on
+    since.
+    """
     repo.stage("dvc.lock", lock(OLD))
     add_bundle(repo, "0" * 12, OLD)
     repo.commit("main")
@@ -50,7 +52,10 @@ def test_without_bundles_there_is_nothing_to_stop(branch: Repo) -> None:
     branch.stage("readme.txt", "x")
     branch.commit("words")
     outcome = examine(branch.root, "main", sound)
-    assert (outcome.text, outcome.problems) == ("No bundle is added: the accepted model is the same.\n", [])
+    assert (outcome.text, outcome.problems) == (
+        "No bundle is added: the accepted model is the same.\n",
+        [],
+    )
 
 
 def test_a_rejected_model_a_damaged_bundle_and_a_hidden_change_are_stopped(branch: Repo) -> None:
@@ -64,11 +69,14 @@ def test_a_rejected_model_a_damaged_bundle_and_a_hidden_change_are_stopped(branc
     outcome = examine(branch.root, "main", lambda folder: "a byte is wrong")
     assert outcome.problems == [
         f"bundle {'b' * 12}: a byte is wrong",
-        f"bundle {'b' * 12}: the guard's verdict is 'rejected': perplexity +5.0% on code, allowed 3.0%",
+        f"bundle {'b' * 12}: the guard's verdict is 'rejected': perplexity +5.0% on code, allowed "
+        "3.0%",
     ]
 
 
-@pytest.mark.parametrize("metrics", [None, "", "{}", "[]", '{"verdict": "not judged"}', '{"verdict": true}'])
+@pytest.mark.parametrize(
+    "metrics", [None, "", "{}", "[]", '{"verdict": "not judged"}', '{"verdict": true}']
+)
 def test_only_an_accepted_model_passes(repo: Repo, metrics: str | None) -> None:
     path = repo.root / "metrics.json"
     if metrics is not None:
@@ -93,7 +101,10 @@ def test_the_command_prints_the_reports_and_ends_with_the_gates_exit_code(branch
     branch.write("conf/logging.yml", (ROOT / "conf/logging.yml").read_text())
     branch.commit("nothing")
     done = branch.run(*line)
-    assert (done.returncode, done.stdout) == (0, "No bundle is added: the accepted model is the same.\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "No bundle is added: the accepted model is the same.\n",
+    )
     branch.write("pyproject.toml", (ROOT / "pyproject.toml").read_text())
     branch.stage("dvc.lock", lock(NEW))
     add_bundle(branch, "c" * 12)
@@ -101,7 +112,9 @@ def test_the_command_prints_the_reports_and_ends_with_the_gates_exit_code(branch
     done = branch.run(*line)
     assert done.returncode == 1
     assert done.stdout == "# Bundle cccccccccccc\n"
-    assert "bundle cccccccccccc: it does not verify" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "bundle cccccccccccc: it does not verify" in done.stderr and "Traceback" not in done.stderr
+    )
 
 
 def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> None:
@@ -114,8 +127,19 @@ def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> 
     from birdbone.git.lock import Tracked
 
     seed = tiny()
-    final = {"accepted": True, "domains": {}, "worst_domain": "code", "worst_change": 0.01, "limit": 0.03}
-    new = Side("new", state_of(healed(seed)), Records({"final": final}), tracked=Tracked(ACCEPTED, NEW, "wave_2-guard"))
+    final = {
+        "accepted": True,
+        "domains": {},
+        "worst_domain": "code",
+        "worst_change": 0.01,
+        "limit": 0.03,
+    }
+    new = Side(
+        "new",
+        state_of(healed(seed)),
+        Records({"final": final}),
+        tracked=Tracked(ACCEPTED, NEW, "wave_2-guard"),
+    )
     folder = write_bundle(Side("old", state_of(seed)), new, None, branch.root, None)
     shutil.copy(ROOT / "pyproject.toml", branch.root)
     branch.write("src/birdbone/__init__.py", "")
@@ -132,4 +156,7 @@ def test_a_real_bundle_verifies_until_one_of_its_bytes_changes(branch: Repo) -> 
     content[-1] ^= 1
     patch.write_bytes(content)
     (problem,) = examine(branch.root, "main", fault).problems
-    assert problem.startswith(f"bundle {folder.name}: it does not verify: ") and "weights.patch" in problem
+    assert (
+        problem.startswith(f"bundle {folder.name}: it does not verify: ")
+        and "weights.patch" in problem
+    )

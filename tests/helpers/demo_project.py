@@ -11,7 +11,9 @@ from pathlib import Path
 
 from places import SRC
 
-WRITE = "from pathlib import Path; from birdbone.run.dvc_yaml import write; print(*write(Path('.')))"
+WRITE = (
+    "from pathlib import Path; from birdbone.run.dvc_yaml import write; print(*write(Path('.')))"
+)
 CHECK = "from pathlib import Path; from birdbone.run.dvc_yaml import check; print(check(Path('.')))"
 
 FILES = {
@@ -240,13 +242,21 @@ class Project:
     def environment(self, **env: str) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         python_path = os.pathsep.join([str(self.root / "src"), str(SRC)])
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("KEDRO", "DVC", "BIRDBONE"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("KEDRO", "DVC", "BIRDBONE"))
+        }
         return {**kept, "PATH": path, "PYTHONPATH": python_path, "DVC_NO_ANALYTICS": "1", **env}
 
     def results(self) -> dict[str, str]:
         """Every file below data/ and models/ with its content."""
-        files = [p for place in ("data", "models") for p in (self.root / place).rglob("*") if p.is_file()]
-        return {p.relative_to(self.root).as_posix(): p.read_text() for p in files if p.name != ".gitignore"}
+        files = [
+            p for place in ("data", "models") for p in (self.root / place).rglob("*") if p.is_file()
+        ]
+        return {
+            p.relative_to(self.root).as_posix(): p.read_text()
+            for p in files
+            if p.name != ".gitignore"
+        }
 
     def calls(self) -> list[str]:
         """What the nodes did since the last time this was asked."""

@@ -8,7 +8,15 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import families
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 600
@@ -62,7 +70,9 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 @cache
 def byte_fallback() -> PreTrainedTokenizerFast:
-    """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last resort."""
+    """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last
+    resort.
+    """
     specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
     pieces = specials + [f"<0x{byte:02X}>" for byte in range(256)]
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
@@ -72,11 +82,21 @@ def byte_fallback() -> PreTrainedTokenizerFast:
     learner.train_from_iterator(corpus(), trainer)
     model = json.loads(learner.to_str())["model"]
     merges = [tuple(merge) for merge in model["merges"]]
-    tokenizer = Tokenizer(models.BPE(model["vocab"], merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer = Tokenizer(
+        models.BPE(model["vocab"], merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True)
+    )
     tokenizer.normalizer = learner.normalizer
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     tokenizer.add_special_tokens(specials)
-    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 2)]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<pad>"
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        pad_token="<pad>",
     )

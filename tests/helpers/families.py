@@ -41,7 +41,7 @@ SPECIAL = {
         "attention_multiplier": 0.3,
         "embedding_multiplier": 2.0,
         "residual_multiplier": 0.5,
-        "logits_scaling": 3.0,
+        "logits_scaling": 0.75,
     },
     "gemma3_text": {
         "sliding_window": 6,
@@ -111,7 +111,9 @@ def settings_of(name: str = "llama", sizes: dict = SIZES, **changes: object) -> 
     }
 
 
-def random_model(name: str = "llama", seed: int = 0, sizes: dict = SIZES, **changes: object) -> PreTrainedModel:
+def random_model(
+    name: str = "llama", seed: int = 0, sizes: dict = SIZES, **changes: object
+) -> PreTrainedModel:
     """A model whose logits differ clearly: large weights, uneven norms and biases."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -154,10 +156,11 @@ def all_but(count: int, *gone: int) -> torch.Tensor:
     return stays
 
 
-def cut(checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None) -> Checkpoint:
-    """Without some neurons and key-value groups: layer -> bool over the present ones, True = stays.
-
-    Layers without attention have no groups to lose.
+def cut(
+    checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None
+) -> Checkpoint:
+    """Without some neurons and key-value groups: layer -> bool over the present ones, True =
+    stays. Layers without attention have no groups to lose.
     """
     stays = {Nodes("ffn", layer): left for layer, left in neurons.items()}
     attending = [block.layer for block in checkpoint.layout.blocks if block.attends]
@@ -174,7 +177,13 @@ def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
             if not checkpoint.layout.count(Nodes(unit, layer)):
                 continue
             name = f"{block.reader(unit)}.weight"
-            weights[name] = checkpoint.weights[name] * stays.repeat_interleave(block.axes[name].entries)
+            weights[name] = checkpoint.weights[name] * stays.repeat_interleave(
+                block.axes[name].entries
+            )
+            if unit == "kv" and block.joint_norms:  # their mean is over the heads that are left
+                for rows in (f"{block.query}.weight", f"{block.key}.weight"):
+                    left = stays.repeat_interleave(block.axes[rows].entries)
+                    weights[rows] = checkpoint.weights[rows] * left[:, None]
     return checkpoint.evolve(weights)
 
 
@@ -186,7 +195,8 @@ def random_masks(checkpoint: Checkpoint, sparsity: float = 0.5) -> Checkpoint:
         for name in linear_names(checkpoint)
     }
     return checkpoint.evolve(
-        {name: checkpoint.weights[name] * mask for name, mask in masks.items()}, Masks(weights=masks)
+        {name: checkpoint.weights[name] * mask for name, mask in masks.items()},
+        Masks(weights=masks),
     )
 
 

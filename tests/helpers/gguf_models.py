@@ -25,7 +25,9 @@ def random_model(name: str, seed: int = 0, **changes: object) -> PreTrainedModel
 
 
 def some_tokens(count: int = TOKENS, seed: int = 0) -> list[int]:
-    return torch.randint(5, VOCABULARY - 20, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return torch.randint(
+        5, VOCABULARY - 20, (count,), generator=torch.Generator().manual_seed(seed)
+    ).tolist()
 
 
 @torch.no_grad()

@@ -1,4 +1,6 @@
-"""Throw-away git repositories, and what a run of the project leaves in one: dvc.lock and bundles."""
+"""Throw-away git repositories, and what a run of the project leaves in one: dvc.lock and
+bundles.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ PEOPLE = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+OFFLINE = {
+    name: "http://127.0.0.1:9"
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+}
 OLD, NEW, OTHER = ("1" * 32 + ".dir", "2" * 32 + ".dir", "3" * 32 + ".dir")
 ACCEPTED = "models/default/wave_2/accepted"
 
@@ -35,9 +40,15 @@ class Repo:
 
     def run(self, *line: str, **env: str) -> subprocess.CompletedProcess[str]:
         """A command there, away from any repository, hook or settings around the tests."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PRE_COMMIT", "KEDRO_ENV"))}
+        clean = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("GIT_", "PRE_COMMIT", "KEDRO_ENV"))
+        }
         given = {**clean, **PEOPLE, "KEDRO_DISABLE_TELEMETRY": "1", **env}
-        return subprocess.run(line, cwd=self.root, env=given, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            line, cwd=self.root, env=given, capture_output=True, text=True, timeout=120
+        )
 
     def git(self, *arguments: str) -> str:
         done = self.run("git", *arguments)
@@ -69,11 +80,15 @@ def new_repo(root: Path) -> Repo:
 
 def hooked_git(repo: Repo, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A git command that may call the hooks, which find no network."""
-    return repo.run("git", *arguments, PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"), **OFFLINE, **env)
+    return repo.run(
+        "git", *arguments, PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"), **OFFLINE, **env
+    )
 
 
 def lock(accepted: str = OLD, **outs: str) -> str:
-    """A dvc.lock: the seed, two waves' accepted models, the second of which is ``accepted``, and a report."""
+    """A dvc.lock: the seed, two waves' accepted models, the second of which is ``accepted``, and a
+    report.
+    """
     found = {
         "models/default/seed": "a" * 32 + ".dir",
         "models/default/wave_1/accepted": "b" * 32 + ".dir",
@@ -81,22 +96,35 @@ def lock(accepted: str = OLD, **outs: str) -> str:
         "data/08_reporting/report.html": "c" * 32,
         **outs,
     }
-    stages = {f"stage-{i}": {"outs": [{"path": path, "md5": md5}]} for i, (path, md5) in enumerate(found.items())}
+    stages = {
+        f"stage-{i}": {"outs": [{"path": path, "md5": md5}]}
+        for i, (path, md5) in enumerate(found.items())
+    }
     return yaml.safe_dump({"schema": "2.0", "stages": stages})
 
 
 def run_lock(waves: int, *changed: int) -> str:
-    """A dvc.lock as `dvc repro` writes it after a run of so many waves, those in ``changed`` done another way.
+    """A dvc.lock as `dvc repro` writes it after a run of so many waves, those in ``changed`` done
+    another way.
 
-    A stage reads what the one before it made, and makes another model where it or one before it was changed.
+    A stage reads what the one before it made, and makes another model where it or one before it was
+    changed.
     """
-    stages, state = {"seed-load": {"cmd": "seed", "outs": [_held("models/default/seed", "a" * 32)]}}, "a" * 32
+    stages, state = (
+        {"seed-load": {"cmd": "seed", "outs": [_held("models/default/seed", "a" * 32)]}},
+        "a" * 32,
+    )
     path = "models/default/seed"
     for wave in range(1, waves + 1):
         read, path = _held(path, state), f"models/default/wave_{wave}/accepted"
         params = {"conf/base/parameters.yml": {"step": 0.2 if wave in changed else 0.1}}
         state = hashlib.md5(f"{wave} {params} {state}".encode()).hexdigest()
-        stages[f"wave_{wave}-guard"] = {"cmd": "wave", "deps": [read], "params": params, "outs": [_held(path, state)]}
+        stages[f"wave_{wave}-guard"] = {
+            "cmd": "wave",
+            "deps": [read],
+            "params": params,
+            "outs": [_held(path, state)],
+        }
     return yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
 
 
@@ -111,7 +139,9 @@ def _held(path: str, state: str) -> dict:
 
 def manifest(name: str, new: str, old: str | None = OLD) -> str:
     """A bundle's manifest as `birdbone bundle` writes it, in what the hooks read."""
-    return signed({"id": name, "core": {}, "tracked": {"path": ACCEPTED, "old": old, "new": new}, "files": {}})
+    return signed(
+        {"id": name, "core": {}, "tracked": {"path": ACCEPTED, "old": old, "new": new}, "files": {}}
+    )
 
 
 def add_bundle(repo: Repo, name: str, new: str = NEW, verdict: str = "accepted") -> None:
@@ -128,7 +158,11 @@ SMALL_FILES = ("report.md", "manifest.json", "metrics.json")
 def staged_bundle(repo: Repo, masks: int) -> Path:
     """A bundle whose masks.patch has so many bytes, staged."""
     folder = repo.root / "diffs/aaaaaaaaaaaa"
-    for name, size in {**dict.fromkeys(SMALL_FILES, 10), "weights.patch": 20, "masks.patch": masks}.items():
+    for name, size in {
+        **dict.fromkeys(SMALL_FILES, 10),
+        "weights.patch": 20,
+        "masks.patch": masks,
+    }.items():
         repo.write(f"diffs/aaaaaaaaaaaa/{name}", bytes([size % 251]) * size)
     stage(repo.root, folder)
     return folder

@@ -22,7 +22,9 @@ def split(checkpoint: Checkpoint, experts: int = 6) -> Split:
     clusters = {i: torch.randint(0, 3, (128,), generator=generator) for i in layers}
     even, profiles, clusters = evened(checkpoint, profiles, clusters)
     shape = expert_shape(len(profiles[0]), experts, 0.25)
-    cuts = split_layers(even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu")
+    cuts = split_layers(
+        even, profiles, clusters, tokens(8), shape, ("topology", "random"), 0.1, 0, "cpu"
+    )
     return Split(cuts, **dataclasses.asdict(shape), active=2, grouping="topology")
 
 

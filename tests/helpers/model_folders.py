@@ -40,7 +40,11 @@ def retensor(folder: Path, change: Callable[[str, Tensor], dict[str, Tensor]]) -
     """Replace every tensor of a folder's file by what ``change`` makes of it."""
     state = load_file(folder / "model.safetensors")
     made = {n: t for name, tensor in state.items() for n, t in change(name, tensor).items()}
-    save_file({n: t.contiguous().clone() for n, t in made.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {n: t.contiguous().clone() for n, t in made.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
 
 
 def add(folder: Path, **tensors: Tensor) -> None:
@@ -61,5 +65,9 @@ def planned(folder: Path):
 
 def assert_like_from_pretrained(folder: Path) -> None:
     """The seed read from a folder has the logits of the stock class that reads it."""
-    stock = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
-    torch.testing.assert_close(logits(build(seed(folder)[0]), tokens()), logits(stock, tokens()), atol=1e-5, rtol=0)
+    stock = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False
+    ).eval()
+    torch.testing.assert_close(
+        logits(build(seed(folder)[0]), tokens()), logits(stock, tokens()), atol=1e-5, rtol=0
+    )

@@ -1,4 +1,6 @@
-"""Tiny models made by hand, pruned and healed, and any tensors of any type; no bit of them is special."""
+"""Tiny models made by hand, pruned and healed, and any tensors of any type; no bit of them is
+special.
+"""
 
 from __future__ import annotations
 
@@ -37,22 +39,33 @@ def random_bits(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> torch.
     return data.view(dtype).reshape(shape) if count else torch.empty(shape, dtype=dtype)
 
 
-def tiny(seed: int = 0, dtype: torch.dtype = torch.float32, bias: bool = False, **config: object) -> Checkpoint:
+def tiny(
+    seed: int = 0, dtype: torch.dtype = torch.float32, bias: bool = False, **config: object
+) -> Checkpoint:
     """A llama of three layers, its node projections of random weights, everything else too."""
     config = {**CONFIG, **config}
     hidden, ffn, heads, groups = 8, config["intermediate_size"], 4 * 2, 2 * 2
     generator = torch.Generator().manual_seed(seed)
     shapes = {"model.embed_tokens.weight": (10, hidden), "model.norm.weight": (hidden,)}
     for layer in range(config["num_hidden_layers"]):
-        parts = {"q": (heads, hidden), "k": (groups, hidden), "v": (groups, hidden), "o": (hidden, heads)}
+        parts = {
+            "q": (heads, hidden),
+            "k": (groups, hidden),
+            "v": (groups, hidden),
+            "o": (hidden, heads),
+        }
         modules = {f"self_attn.{n}_proj": shape for n, shape in parts.items()}
-        modules |= {f"mlp.{n}_proj": (ffn, hidden) for n in ("gate", "up")} | {"mlp.down_proj": (hidden, ffn)}
+        modules |= {f"mlp.{n}_proj": (ffn, hidden) for n in ("gate", "up")} | {
+            "mlp.down_proj": (hidden, ffn)
+        }
         for name, shape in modules.items():
             shapes[f"model.layers.{layer}.{name}.weight"] = shape
             if bias:
                 shapes[f"model.layers.{layer}.{name}.bias"] = shape[:1]
         shapes[f"model.layers.{layer}.input_layernorm.weight"] = (hidden,)
-    return Checkpoint(config, {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()})
+    return Checkpoint(
+        config, {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()}
+    )
 
 
 def healed(checkpoint: Checkpoint, seed: int = 1) -> Checkpoint:
@@ -81,7 +94,9 @@ def all_but(count: int, *gone: int) -> torch.Tensor:
 def digests(state: State) -> dict[str, str]:
     """Every tensor and mask by its digest, all of them read."""
     parts = {"weight": state.weights, "mask": state.masks}
-    return {f"{part} {n}": tensor_digest(tensors[n]) for part, tensors in parts.items() for n in tensors}
+    return {
+        f"{part} {n}": tensor_digest(tensors[n]) for part, tensors in parts.items() for n in tensors
+    }
 
 
 def flipped(data: bytes, place: int) -> bytes:
@@ -94,7 +109,9 @@ def header_of(patch: bytes) -> bytes:
 
 @st.composite
 def any_pairs(draw) -> tuple[State, State]:
-    """Two states whose tensors are the same, changed, reshaped, of another type, or only on one side."""
+    """Two states whose tensors are the same, changed, reshaped, of another type, or only on one
+    side.
+    """
     sides: list[dict] = [{}, {}]
     masks: list[dict] = [{}, {}]
     for i in range(draw(st.integers(0, 6))):
@@ -119,6 +136,11 @@ def any_pairs(draw) -> tuple[State, State]:
             if draw(st.booleans()):
                 shape = draw(st.sampled_from(SHAPES))
                 side[f"m{i}"] = random_bits(shape, torch.bool, draw(st.integers(0, 1)))
-    configs = [{"model_type": "any", "n": draw(st.sampled_from([1, 1.5e-7, "é"]))} for _ in range(2)]
-    old, new = (state_of(Checkpoint(c, w, Masks(weights=m))) for c, w, m in zip(configs, sides, masks, strict=True))
+    configs = [
+        {"model_type": "any", "n": draw(st.sampled_from([1, 1.5e-7, "é"]))} for _ in range(2)
+    ]
+    old, new = (
+        state_of(Checkpoint(c, w, Masks(weights=m)))
+        for c, w, m in zip(configs, sides, masks, strict=True)
+    )
     return old, new

@@ -4,7 +4,11 @@ import torch
 
 from birdbone.datasets.mscan import Module, ScanWriter
 
-MODULES = [Module("layers.0.q", 0, 128, 100), Module("layers.0.down", 0, 192, 128), Module("layers.1.q", 1, 128, 64)]
+MODULES = [
+    Module("layers.0.q", 0, 128, 100),
+    Module("layers.0.down", 0, 192, 128),
+    Module("layers.1.q", 1, 128, 64),
+]
 COLUMNS = {"layers.0.q": (2, 2), "layers.0.down": (3, 2), "layers.1.q": (2, 1)}
 ABOUT = {"model": "tiny", "model_digest": "d" * 64, "modules": MODULES}
 

@@ -1,4 +1,6 @@
-"""A seed and the models that pruning, healing and regrowing make of it, and a patch between any two."""
+"""A seed and the models that pruning, healing and regrowing make of it, and a patch between any
+two.
+"""
 
 from pathlib import Path
 
@@ -45,7 +47,9 @@ STATES = {
 def there_and_back(old: State, new: State, seed: State | None, folder: Path) -> dict:
     """Write, verify, apply and revert; all is bit for bit."""
     summary = write_patches(old, new, seed, folder)
-    assert verify_patches(folder)["old"] == old.digest and verify_patches(folder)["new"] == new.digest
+    assert (
+        verify_patches(folder)["old"] == old.digest and verify_patches(folder)["new"] == new.digest
+    )
     assert digests(patched(old, folder, seed)) == digests(new)
     assert digests(patched(new, folder, seed, revert=True)) == digests(old)
     return summary

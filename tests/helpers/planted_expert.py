@@ -1,4 +1,6 @@
-"""A tiny model with an expert in it: neurons that fire on one half of the vocabulary and predict that half."""
+"""A tiny model with an expert in it: neurons that fire on one half of the vocabulary and predict
+that half.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ SAMPLED = 120
 
 
 def planted() -> Checkpoint:
-    """Tokens under 48 lie on one side of a direction, the others on the other. The expert's neurons fire on
-    the first side and write further along it, which makes low tokens likelier; no other neuron reads it, and
-    attention hardly says anything."""
+    """Tokens under 48 lie on one side of a direction, the others on the other. The expert's neurons
+    fire on the first side and write further along it, which makes low tokens likelier; no other
+    neuron reads it, and attention hardly says anything.
+    """
     checkpoint = small("llama", tie_word_embeddings=False)
     layout, generator = checkpoint.layout, torch.Generator().manual_seed(7)
     direction = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
@@ -75,7 +78,10 @@ def domain_profile(checkpoint: Checkpoint, texts: LabelledTexts) -> DomainProfil
         for layer in range(2):
             h, grad = (torch.cat(x) for x in zip(*seen["ffn", layer], strict=True))
             values = {"activity": h.abs().mean(0), "sensitivity": grad.abs().mean(0)}
-            values |= {"fisher": h.square().mean(0) * grad.square().mean(0), "profile": h[places].T.half()}
+            values |= {
+                "fisher": h.square().mean(0) * grad.square().mean(0),
+                "profile": h[places].T.half(),
+            }
             for name, value in values.items():
                 rows[layer].setdefault(name, []).append(value)
     neurons = [

@@ -9,7 +9,16 @@ import yaml
 from demo_project import Project
 from places import ROOT
 
-PARTS = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", ".telemetry", "dvc.yaml", "pyproject.toml")
+PARTS = (
+    "conf",
+    "src",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    ".telemetry",
+    "dvc.yaml",
+    "pyproject.toml",
+)
 LEFT = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
 
 
@@ -26,7 +35,9 @@ def lay_out_real(root: Path) -> Project:
 
 
 def make_tiny_the_base(project: Project, changes: dict) -> None:
-    """Lay the tiny profile, and ``changes`` over it, onto the base parameters: what DVC runs is then quick."""
+    """Lay the tiny profile, and ``changes`` over it, onto the base parameters: what DVC runs is
+    then quick.
+    """
     tiny = yaml.safe_load((project.root / "conf/tiny/parameters.yml").read_text())
     for file in (project.root / "conf/base").glob("parameters*.yml"):
         tree = yaml.safe_load(file.read_text())
@@ -37,5 +48,8 @@ def make_tiny_the_base(project: Project, changes: dict) -> None:
 
 def laid_over(tree: dict, over: dict) -> dict:
     """The tree with what differs, branch by branch."""
-    both = {k: laid_over(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in over.items()}
+    both = {
+        k: laid_over(tree[k], v) if isinstance(v, dict) and k in tree else v
+        for k, v in over.items()
+    }
     return {**tree, **both}

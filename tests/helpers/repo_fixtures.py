@@ -1,4 +1,6 @@
-"""Fixtures: an empty repository, one with the project's hooks, and no trace of the repository around the tests."""
+"""Fixtures: an empty repository, one with the project's hooks, and no trace of the repository
+around the tests.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     (repo.root / ".venv").symlink_to(sys.prefix)
     (repo.root / ".git/info").mkdir(exist_ok=True)
     (repo.root / ".git/info/exclude").write_text(".venv\n")
-    done = repo.run(".venv/bin/pre-commit", "install", PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit"))
+    done = repo.run(
+        ".venv/bin/pre-commit", "install", PRE_COMMIT_HOME=str(repo.root / ".git/pre-commit")
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return repo
 
@@ -49,7 +53,14 @@ def hooked(installed: Repo) -> Repo:
     """The same, as it was at first."""
     if (installed.root / ".git/MERGE_HEAD").exists():
         installed.git("reset", "-q", "--merge")
-    installed.git("checkout", "-q", "-f", "-B", "main", installed.git("rev-list", "--max-parents=0", "HEAD").strip())
+    installed.git(
+        "checkout",
+        "-q",
+        "-f",
+        "-B",
+        "main",
+        installed.git("rev-list", "--max-parents=0", "HEAD").strip(),
+    )
     installed.git("clean", "-fdq", "-e", ".venv")
     return installed
 

@@ -18,7 +18,11 @@ MODEL = "models/default/wave_1/accepted"
 
 
 def git(project: Project, *arguments: str) -> None:
-    subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", *arguments], cwd=project.root, check=True)
+    subprocess.run(
+        ["git", "-c", "user.name=x", "-c", "user.email=x@x", *arguments],
+        cwd=project.root,
+        check=True,
+    )
 
 
 def command(project: Project, *arguments: str, **env: str) -> str:
@@ -55,7 +59,15 @@ def commit_model(project: Project, message: str) -> None:
 def run_and_commit(project: Project, message: str, *to: str) -> None:
     """Run (as far as some nodes), give DVC what came out, and commit it with its bundle."""
     command(project, "kedro", "run", "--env=base", *(f"--to-nodes={node}" for node in to))
-    command(project, "dvc", "commit", "-f", "-q", *("--with-deps" for _ in to), *(n.replace(".", "-") for n in to))
+    command(
+        project,
+        "dvc",
+        "commit",
+        "-f",
+        "-q",
+        *("--with-deps" for _ in to),
+        *(n.replace(".", "-") for n in to),
+    )
     commit_model(project, message)
 
 
@@ -76,12 +88,27 @@ def reverted(project: Project, *outputs: str) -> str:
 
 
 def one_layer_back(project: Project, bundle: str, before: dict, now: dict) -> str:
-    """One layer's masks of ``before`` in the model at hand, with masks ``now``: it loads, evaluates and exports.
+    """One layer's masks of ``before`` in the model at hand, with masks ``now``: it loads, evaluates
+    and exports.
 
     Returns the new state's digest.
     """
-    name = next(n for n in sorted({*now, *before}) if n not in now or n not in before or not now[n].equal(before[n]))
-    said = birdbone(project, "diff", "revert", bundle, "--layers", name.split(".")[1], "--masks-only", "--to", "part")
+    name = next(
+        n
+        for n in sorted({*now, *before})
+        if n not in now or n not in before or not now[n].equal(before[n])
+    )
+    said = birdbone(
+        project,
+        "diff",
+        "revert",
+        bundle,
+        "--layers",
+        name.split(".")[1],
+        "--masks-only",
+        "--to",
+        "part",
+    )
     assert "not judged until it is evaluated" in said
     state = ModelFolder(str(project.root / "part")).load()
     for other, mask in neurons(project.root / "part").items():
@@ -90,8 +117,13 @@ def one_layer_back(project: Project, bundle: str, before: dict, now: dict) -> st
     texts = TensorFolder(str(project.root / "data/02_intermediate/texts")).load()[0]
     assert losses(build(state), texts["guard.code"][:2]).isfinite().all()
     write_gguf(project.root / "part.gguf", state, project.root / "models/default/tokenizer")
-    sizes = [state.weights[f"model.layers.{i}.mlp.down_proj.weight"].shape[1] for i in range(state.layers)]
-    assert read_gguf_header(project.root / "part.gguf").metadata["deci.feed_forward_length"] == sizes
+    sizes = [
+        state.weights[f"model.layers.{i}.mlp.down_proj.weight"].shape[1]
+        for i in range(state.layers)
+    ]
+    assert (
+        read_gguf_header(project.root / "part.gguf").metadata["deci.feed_forward_length"] == sizes
+    )
     return state.digest
 
 
@@ -99,4 +131,6 @@ def repro(project) -> list[str]:
     """The stages that `dvc repro` ran."""
     done = project.command("dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+    return [
+        line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")
+    ]

@@ -12,7 +12,11 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.text.tokenizer import train_tokenizer
 
-CORPUS = ["3 + 5 = 8 and 12 - 7 = 5", "the small model looks at the sum and says eight", "def add(a, b): return a + b"]
+CORPUS = [
+    "3 + 5 = 8 and 12 - 7 = 5",
+    "the small model looks at the sum and says eight",
+    "def add(a, b): return a + b",
+]
 
 
 def model(seed: int = 0) -> Checkpoint:
@@ -45,13 +49,18 @@ MODULES = [
 ]
 
 
-def scan_file(place: Path, parts: dict[str, int], seed: int = 0, modules: list[Module] = MODULES) -> Scan:
+def scan_file(
+    place: Path, parts: dict[str, int], seed: int = 0, modules: list[Module] = MODULES
+) -> Scan:
     """A scan of random norms: text set -> its tokens, each a chunk of its own."""
     generator = torch.Generator().manual_seed(seed)
     with ScanWriter(place, model="small", model_digest=f"{seed}" * 64, modules=modules) as writer:
         for source, count in parts.items():
             a, g = (
-                {m.name: torch.rand(count, -(-getattr(m, side) // 64), generator=generator) for m in modules}
+                {
+                    m.name: torch.rand(count, -(-getattr(m, side) // 64), generator=generator)
+                    for m in modules
+                }
                 for side in ("inputs", "outputs")
             )
             writer.append(a, g, [f"{source[0]}{i}" for i in range(count)], source)

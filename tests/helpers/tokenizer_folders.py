@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 512
@@ -41,13 +50,19 @@ def llama3_split(folder: Path) -> Path:
 
 
 def byte_fallback(folder: Path) -> Path:
-    """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last resort."""
+    """Gemma's kind of tokenizer: SentencePiece-style BPE, spaces as a letter, bytes as a last
+    resort.
+    """
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
     specials = ["<pad>", "<eos>", "<bos>", "<unk>"]
     pieces = specials + [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - 12, special_tokens=pieces, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - 12, special_tokens=pieces, show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     learned = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)[len(pieces) :]
     every = {token: i for i, token in enumerate(pieces + learned)}
@@ -57,12 +72,18 @@ def byte_fallback(folder: Path) -> Path:
         for cut in range(1, len(token))
         if token[:cut] in every and token[cut:] in every
     ]
-    exact = Tokenizer(models.BPE(every, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    exact = Tokenizer(
+        models.BPE(every, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True)
+    )
     exact.normalizer, exact.decoder = tokenizer.normalizer, tokenizer.decoder
     exact.add_special_tokens(specials)
     exact.post_processor = _starting("<bos>", 2)
     PreTrainedTokenizerFast(
-        tokenizer_object=exact, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<pad>"
+        tokenizer_object=exact,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        pad_token="<pad>",
     ).save_pretrained(folder)
     return folder
 
@@ -79,7 +100,9 @@ def _train(tokenizer: Tokenizer, folder: Path) -> Path:
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>"
+    )
     fast.chat_template = "{% for message in messages %}<|user|>{{ message['content'] }}{% endfor %}"
     fast.save_pretrained(folder)
     return folder

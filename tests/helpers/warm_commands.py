@@ -1,6 +1,7 @@
 """Commands as a user types them, each in a process of its own that starts with Python already warm.
 
-A fork server imports torch and Kedro once; every command is forked from it before anything ran there.
+A fork server imports torch and Kedro once; every command is forked from it before anything ran
+there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOAD = ["peft", "transformers", "kedro.framework.cli.cli", "birdbone.cli.main", "birdbone.pipeline_registry"]
+PRELOAD = [
+    "peft",
+    "transformers",
+    "kedro.framework.cli.cli",
+    "birdbone.cli.main",
+    "birdbone.pipeline_registry",
+]
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(PRELOAD)
 
@@ -65,7 +72,14 @@ def start(folder: Path, *line: str, file_limit: int | None = None, **env: str) -
     return Command(process, out, err)
 
 
-def _run(folder: Path, line: tuple[str, ...], env: dict[str, str], out: Path, err: Path, file_limit: int | None):
+def _run(
+    folder: Path,
+    line: tuple[str, ...],
+    env: dict[str, str],
+    out: Path,
+    err: Path,
+    file_limit: int | None,
+):
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
     for name in [n for n in os.environ if n.startswith(("KEDRO", "DVC", "BIRDBONE"))]:

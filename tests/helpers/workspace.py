@@ -45,7 +45,9 @@ QUICK = {
     "micro_heal": {"steps": 16, "checkpoint_every": 1},
     "text": {"canaries": "canaries.yml", "source": "reference", "guard_domains": ["code"]},
 }
-"""The profile ``quick``: the tiny model, two waves, little text, and a heal that leaves a checkpoint at every step."""
+"""The profile ``quick``: the tiny model, two waves, little text, and a heal that leaves a
+checkpoint at every step.
+"""
 
 
 @dataclass
@@ -82,7 +84,9 @@ class Workspace:
 
     def json(self, profile: str, name: str) -> dict:
         """A report of the profile's last run."""
-        return json.loads((self.root / "data" / profile / "08_reporting" / f"{name}.json").read_text())
+        return json.loads(
+            (self.root / "data" / profile / "08_reporting" / f"{name}.json").read_text()
+        )
 
     def session(self, profile: str, pipeline: str | None = None, **parameters: object) -> None:
         """Run a pipeline in this process. The caller has changed into the folder."""
@@ -106,7 +110,9 @@ class Workspace:
 
     def made(self) -> set[str]:
         """Every file below data/ and models/, but what says what the parameters name."""
-        files = (p for name in ("data", "models") for p in (self.root / name).rglob("*") if p.is_file())
+        files = (
+            p for name in ("data", "models") for p in (self.root / name).rglob("*") if p.is_file()
+        )
         return {p.relative_to(self.root).as_posix() for p in files if p.name != SOURCES}
 
 
@@ -130,5 +136,8 @@ def copied(workspace: Workspace, root: Path) -> Workspace:
 
 def laid_over(tree: dict, over: dict) -> dict:
     """A tree with another laid over it, key by key."""
-    both = {k: laid_over(tree[k], v) if isinstance(v, dict) and k in tree else v for k, v in over.items()}
+    both = {
+        k: laid_over(tree[k], v) if isinstance(v, dict) and k in tree else v
+        for k, v in over.items()
+    }
     return {**tree, **both}

@@ -1,4 +1,6 @@
-"""A mixture in stock llama.cpp: the same logits as in stock transformers, at any number of experts."""
+"""A mixture in stock llama.cpp: the same logits as in stock transformers, at any number of
+experts.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,15 @@ from birdbone.mixture.model import Mixture, expert_shape, mixture_of, set_active
 
 def mixture(**changes: object) -> Mixture:
     """Three layers of a 32-wide shared expert and six of 16; routers that rank clearly."""
-    checkpoint = checkpoint_of(random_model("llama", seed=1, **changes))  # of no near tie in a router
+    checkpoint = checkpoint_of(
+        random_model("llama", seed=1, **changes)
+    )  # of no near tie in a router
     generator = torch.Generator().manual_seed(0)
     shape = expert_shape(128, 6, 0.25)
     orders = [torch.randperm(128, generator=generator) for _ in range(3)]
-    return mixture_of(checkpoint, orders, [torch.randn(6, 64, generator=generator) for _ in range(3)], shape, 2)
+    return mixture_of(
+        checkpoint, orders, [torch.randn(6, 64, generator=generator) for _ in range(3)], shape, 2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +56,17 @@ def test_the_file_says_what_the_mixture_is(written: tuple[Mixture, Path]) -> Non
     assert {key: keys[f"glm4moe.{key}"] for key in wanted} == wanted
     types = tensor_types(written[1])
     assert set(types.values()) == {"F32"} and "output.weight" not in types
-    assert types.keys() >= {"blk.2.ffn_gate_exps.weight", "blk.2.exp_probs_b.bias", "blk.2.post_attention_norm.weight"}
+    assert types.keys() >= {
+        "blk.2.ffn_gate_exps.weight",
+        "blk.2.exp_probs_b.bias",
+        "blk.2.post_attention_norm.weight",
+    }
 
 
 @pytest.mark.parametrize("active", [6, 4, 2, 1])
-def test_llama_cpp_has_transformers_logits_at_any_number_of_experts(written: tuple[Mixture, Path], active: int) -> None:
+def test_llama_cpp_has_transformers_logits_at_any_number_of_experts(
+    written: tuple[Mixture, Path], active: int
+) -> None:
     found, path = written
     tokens, network = some_tokens(), stock_network(found)
     set_active(network, active)
@@ -62,20 +74,26 @@ def test_llama_cpp_has_transformers_logits_at_any_number_of_experts(written: tup
     theirs = llamacpp.logits(path, tokens, overrides={USED: active})
     by_token = np.array([mean_kl(a[None], b[None]) for a, b in zip(ours, theirs, strict=True)])
     assert np.median(by_token) < 1e-9
-    assert (by_token < 1e-7).mean() > (0.999 if active == 6 else 0.9)  # near ties may fall either way
+    assert (by_token < 1e-7).mean() > (
+        0.999 if active == 6 else 0.9
+    )  # near ties may fall either way
     if active == 6:
         assert clear_top1_agreement(ours, theirs) == 1.0
 
 
 def test_fewer_experts_are_another_model(written: tuple[Mixture, Path]) -> None:
     tokens = some_tokens()
-    two, all_on = (llamacpp.logits(written[1], tokens, overrides={USED: active}) for active in (2, 6))
+    two, all_on = (
+        llamacpp.logits(written[1], tokens, overrides={USED: active}) for active in (2, 6)
+    )
     assert np.array_equal(llamacpp.logits(written[1], tokens), two)  # the file's own number
     assert mean_kl(all_on, two) > 1e-2
 
 
 def test_q8_0_keeps_routers_and_vectors_exact(byte_level: Path, tmp_path: Path) -> None:
-    checkpoint = checkpoint_of(random_model("llama", intermediate_size=256, tie_word_embeddings=False))
+    checkpoint = checkpoint_of(
+        random_model("llama", intermediate_size=256, tie_word_embeddings=False)
+    )
     generator = torch.Generator().manual_seed(1)
     orders = [torch.randperm(256, generator=generator) for _ in range(3)]
     routers = [torch.randn(6, 64, generator=generator) for _ in range(3)]
@@ -86,12 +104,15 @@ def test_q8_0_keeps_routers_and_vectors_exact(byte_level: Path, tmp_path: Path) 
     assert types["blk.0.ffn_down_exps.weight"] == types["output.weight"] == "Q8_0"
     assert types["blk.0.ffn_gate_inp.weight"] == types["blk.0.attn_norm.weight"] == "F32"
     tokens = some_tokens()
-    ours, theirs = torch_logits(stock_network(found), tokens), llamacpp.logits(tmp_path / "m.gguf", tokens)
+    ours, theirs = (
+        torch_logits(stock_network(found), tokens),
+        llamacpp.logits(tmp_path / "m.gguf", tokens),
+    )
     assert mean_kl(ours, theirs) < 0.05
     assert (
-        llamacpp.speeds({"two": tmp_path / "m.gguf"}, prompt=16, generated=4, overrides={"two": {USED: 2}})["two"][
-            "decode"
-        ]
+        llamacpp.speeds(
+            {"two": tmp_path / "m.gguf"}, prompt=16, generated=4, overrides={"two": {USED: 2}}
+        )["two"]["decode"]
         > 0
     )
 

@@ -1,4 +1,6 @@
-"""A dense model as a mixture in stock transformers: exact with all experts on, a plain sum with some."""
+"""A dense model as a mixture in stock transformers: exact with all experts on, a plain sum with
+some.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def switched(checkpoint: Checkpoint, mixture: Mixture, ids: torch.Tensor) -> tor
     return logits(student.network, ids)
 
 
-@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}, {"num_key_value_heads": 4}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"tie_word_embeddings": False}, {"num_key_value_heads": 4}]
+)
 def test_with_all_experts_on_it_is_the_dense_model(changes: dict) -> None:
     dense = small("llama", **changes)
     network = stock_network(mixture_from(dense, split(dense)), active=6)
@@ -53,7 +57,9 @@ def test_the_smaller_its_routers_the_nearer_it_is(
 
 
 @pytest.mark.parametrize("active", [1, 2, 5])
-def test_with_some_on_it_is_the_shared_expert_plus_the_chosen(dense: Checkpoint, mixture: Mixture, active: int) -> None:
+def test_with_some_on_it_is_the_shared_expert_plus_the_chosen(
+    dense: Checkpoint, mixture: Mixture, active: int
+) -> None:
     some = dataclasses.replace(mixture, active=active)
     ours = logits(stock_network(some), tokens())
     by_token = kl_divergence(ours, switched(dense, some, tokens())).flatten()
@@ -64,10 +70,14 @@ def test_with_some_on_it_is_the_shared_expert_plus_the_chosen(dense: Checkpoint,
 def test_the_number_of_experts_on_is_a_setting_of_the_network(mixture: Mixture) -> None:
     network = stock_network(mixture, active=5)
     set_active(network, 2)
-    assert torch.equal(logits(network, tokens()), logits(stock_network(mixture, active=2), tokens()))
+    assert torch.equal(
+        logits(network, tokens()), logits(stock_network(mixture, active=2), tokens())
+    )
 
 
-def test_a_written_folder_loads_with_stock_from_pretrained(mixture: Mixture, tmp_path: Path) -> None:
+def test_a_written_folder_loads_with_stock_from_pretrained(
+    mixture: Mixture, tmp_path: Path
+) -> None:
     write_stock(mixture, tmp_path)
     stock = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert type(stock).__name__ == "Glm4MoeForCausalLM" and stock.dtype == torch.float32
@@ -85,7 +95,9 @@ def test_a_written_folder_loads_with_stock_from_pretrained(mixture: Mixture, tmp
     ],
 )
 def test_another_family_is_refused_by_name(name: str, changes: dict, fault: str) -> None:
-    with pytest.raises(UnsupportedArchitectureError, match=f"{fault}.*llama or mistral, SiLU, no biases"):
+    with pytest.raises(
+        UnsupportedArchitectureError, match=f"{fault}.*llama or mistral, SiLU, no biases"
+    ):
         check_family(checkpoint_of(random_model(name, **changes)))
 
 
@@ -102,10 +114,13 @@ def test_llama_and_mistral_are_taken_and_a_window_ends_the_context() -> None:
 def test_experts_that_do_not_fit_name_those_that_do() -> None:
     assert dataclasses.astuple(expert_shape(1536, 8, 1 / 3)) == (8, 128, 512)
     with pytest.raises(
-        ConfigError, match=r"moe\.split\.experts: 1536 nodes do not divide into 9 experts.*these fit: .*\b8\b"
+        ConfigError,
+        match=r"moe\.split\.experts: 1536 nodes do not divide into 9 experts.*these fit: .*\b8\b",
     ):
         expert_shape(1536, 9, 1 / 3)
     with pytest.raises(ConfigError, match=r"multiples of 32.*these fit: 2, "):
         expert_shape(1536, 64, 1 / 3, multiple=32)
-    with pytest.raises(ConfigError, match=r"moe\.split\.experts: 200 experts, but a layer has 128 nodes"):
+    with pytest.raises(
+        ConfigError, match=r"moe\.split\.experts: 200 experts, but a layer has 128 nodes"
+    ):
         expert_shape(128, 200, 0.25)

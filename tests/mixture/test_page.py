@@ -19,9 +19,18 @@ def test_no_licence_or_name_breaks_the_cards_front_matter() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (([-0.2, -0.3, -0.1], [-0.1, -0.2, -0.01]), "Topology grouping beats random grouping (perplexity"),
-        (([-0.2, -0.3, -0.1], [-0.1, -0.2, 0.01]), "beats random grouping with 25\u202f% of the experts on, and not"),
-        (([0.0, -0.3, 0.1], [-0.1, -0.2, 0.01]), "Topology grouping does not beat random grouping (perplexity"),
+        (
+            ([-0.2, -0.3, -0.1], [-0.1, -0.2, -0.01]),
+            "Topology grouping beats random grouping (perplexity",
+        ),
+        (
+            ([-0.2, -0.3, -0.1], [-0.1, -0.2, 0.01]),
+            "beats random grouping with 25\u202f% of the experts on, and not",
+        ),
+        (
+            ([0.0, -0.3, 0.1], [-0.1, -0.2, 0.01]),
+            "Topology grouping does not beat random grouping (perplexity",
+        ),
         (([0.2, 0.1, 0.3], [0.1, 0.05, 0.2]), "does not beat random grouping: it is worse"),
     ],
 )
@@ -31,14 +40,24 @@ def test_the_verdict_on_topology_follows_from_the_intervals(changes: tuple, said
         for i, change in enumerate(changes, start=1)
     ]
     shape = {"active": 2, "experts": 8, "grouping": "topology"}
-    found = sentences({"comparisons": rows, "rows": [], "shape": shape, "healing": {"steps": 0, "kl": None}})
+    found = sentences(
+        {"comparisons": rows, "rows": [], "shape": shape, "healing": {"steps": 0, "kl": None}}
+    )
     assert said in found[0]
 
 
-@pytest.mark.parametrize(("after", "said"), [(0.4, "perplexity 50.00 before, 40.00 after"), (0.6, "not kept")])
+@pytest.mark.parametrize(
+    ("after", "said"), [(0.4, "perplexity 50.00 before, 40.00 after"), (0.6, "not kept")]
+)
 def test_routers_that_healing_made_worse_are_said_not_to_be_kept(after: float, said: str) -> None:
     rows = [
-        {"grouping": "topology", "healed": healed, "active": 2, "share": 0.25, "perplexity": perplexity}
+        {
+            "grouping": "topology",
+            "healed": healed,
+            "active": 2,
+            "share": 0.25,
+            "perplexity": perplexity,
+        }
         for healed, perplexity in ((False, 50.0), (True, 40.0))
     ]
     shape = {"active": 2, "experts": 8, "grouping": "topology"}

@@ -29,7 +29,9 @@ def test_healed_routers_follow_the_teacher_better_and_a_killed_heal_goes_on(
     lost = dataclasses.replace(mixture, routers=[-r for r in mixture.routers])
     windows = tokens(16)
 
-    def healed(workdir: Path | None = None, killed_at: int | None = None) -> tuple[list[torch.Tensor], list[dict]]:
+    def healed(
+        workdir: Path | None = None, killed_at: int | None = None
+    ) -> tuple[list[torch.Tensor], list[dict]]:
         def on_step(row: dict) -> None:
             if row["step"] == killed_at:
                 raise KeyboardInterrupt

@@ -14,12 +14,16 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.network import build
 
 
-def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(dense: Checkpoint) -> None:
+def test_every_node_is_in_one_place_and_groupings_share_the_shared_expert(
+    dense: Checkpoint,
+) -> None:
     whole = split(dense)
     for layer in range(2):
         one, other = (whole.groupings[name][layer].order.long() for name in ("topology", "random"))
         assert one.sort().values.tolist() == other.sort().values.tolist() == list(range(128))
-        assert torch.equal(one[: whole.shared], other[: whole.shared]) and not torch.equal(one, other)
+        assert torch.equal(one[: whole.shared], other[: whole.shared]) and not torch.equal(
+            one, other
+        )
         assert whole.groupings["random"][layer].router.shape == (6, 64)
 
 

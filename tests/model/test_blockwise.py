@@ -18,7 +18,9 @@ def test_inputs_are_those_of_an_ordinary_forward_pass(name):
         assert [len(p[layout.blocks[layer].ffn_output]) for p in parts] == [80, 40]
         expected = seen_by_hooks(network, list(layout.blocks[layer].inputs), windows)
         for module, x in expected.items():
-            torch.testing.assert_close(torch.cat([p[module] for p in parts]), x, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                torch.cat([p[module] for p in parts]), x, atol=1e-5, rtol=1e-5
+            )
         layers.append(layer)
     assert layers == [0, 1]
 
@@ -32,7 +34,9 @@ def test_what_is_changed_in_a_block_reaches_the_next_where_it_is_to_settle():
     for layer, batches in walk(network, layout, tokens(rows=6), "walk", settle=True):
         parts = list(batches)
         if layer == 0:
-            network.get_submodule(module).weight = torch.nn.Parameter(other.weights[f"{module}.weight"])
+            network.get_submodule(module).weight = torch.nn.Parameter(
+                other.weights[f"{module}.weight"]
+            )
     for name, x in expected.items():
         torch.testing.assert_close(torch.cat([p[name] for p in parts]), x, atol=1e-5, rtol=1e-5)
 
@@ -52,7 +56,10 @@ def test_a_caller_may_leave_batches_unread():
         partly[layer] = next(iter(batches))
     expected = seen_by_hooks(network, [layout.blocks[1].ffn_output], tokens(8)[:2])
     torch.testing.assert_close(
-        partly[1][layout.blocks[1].ffn_output], expected[layout.blocks[1].ffn_output], atol=1e-5, rtol=1e-5
+        partly[1][layout.blocks[1].ffn_output],
+        expected[layout.blocks[1].ffn_output],
+        atol=1e-5,
+        rtol=1e-5,
     )
 
 

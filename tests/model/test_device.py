@@ -20,4 +20,7 @@ def test_without_such_a_unit_it_is_float32(monkeypatch):
 
 
 def test_what_is_asked_for_by_name_is_taken():
-    assert compute_dtype("float32", "cpu") == torch.float32 and compute_dtype("bfloat16", "cpu") == torch.bfloat16
+    assert (
+        compute_dtype("float32", "cpu") == torch.float32
+        and compute_dtype("bfloat16", "cpu") == torch.bfloat16
+    )

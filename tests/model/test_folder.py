@@ -4,7 +4,17 @@ import json
 
 import pytest
 import torch
-from families import FAMILIES, all_but, checkpoint_of, cut, logits, random_model, shape_of, small, tokens
+from families import (
+    FAMILIES,
+    all_but,
+    checkpoint_of,
+    cut,
+    logits,
+    random_model,
+    shape_of,
+    small,
+    tokens,
+)
 from transformers import AutoModelForCausalLM
 
 from birdbone.errors import ExportError
@@ -15,8 +25,12 @@ families = pytest.mark.parametrize("name", FAMILIES)
 
 
 def reloaded(folder):
-    model, about = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    assert not about["missing_keys"] and not about["unexpected_keys"] and not about["mismatched_keys"]
+    model, about = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    assert (
+        not about["missing_keys"] and not about["unexpected_keys"] and not about["mismatched_keys"]
+    )
     return model.eval()
 
 
@@ -35,7 +49,9 @@ def narrowed(name, how):
 
 
 @families
-@pytest.mark.parametrize("how", ["whole", "even", "uneven", "a group gone in one layer", "a group gone in every layer"])
+@pytest.mark.parametrize(
+    "how", ["whole", "even", "uneven", "a group gone in one layer", "a group gone in every layer"]
+)
 def test_the_stock_class_loads_it_and_computes_the_same(name, how, tmp_path):
     checkpoint = narrowed(name, how)
     write_folder(checkpoint, tmp_path, torch.float32)
@@ -52,7 +68,11 @@ def test_even_widths_are_physically_small_and_uneven_ones_padded(name, tmp_path)
         folder.mkdir()
         shapes[folder.name] = write_folder(narrowed(name, folder.name), folder, torch.float32)
     width = shapes["whole"]["ffn_width"]
-    assert shapes["even"] == {"ffn_width": width - 32, "kv_groups": shapes["whole"]["kv_groups"], "padded": False}
+    assert shapes["even"] == {
+        "ffn_width": width - 32,
+        "kv_groups": shapes["whole"]["kv_groups"],
+        "padded": False,
+    }
     assert shapes["uneven"] == {**shapes["even"], "padded": True}
     sizes = {f.name: (f / "model.safetensors").stat().st_size for f in (whole, even, uneven)}
     assert sizes["even"] < sizes["whole"]
@@ -66,14 +86,20 @@ def test_gpt2_keeps_its_head_count_and_says_it_is_padded(tmp_path):
 def test_the_head_size_survives_the_loss_of_heads(tmp_path):
     write_folder(narrowed("qwen2", "a group gone in every layer"), tmp_path, torch.float32)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert (config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (2, 1, 16)
+    assert (config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]) == (
+        2,
+        1,
+        16,
+    )
 
 
 def test_an_untied_head_that_equals_the_embedding_reloads(tmp_path):
     model = random_model("llama", tie_word_embeddings=False)
     model.lm_head.weight.data.copy_(model.model.embed_tokens.weight)
     write_folder(checkpoint_of(model), tmp_path, torch.float32)
-    torch.testing.assert_close(logits(reloaded(tmp_path), tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits(reloaded(tmp_path), tokens()), logits(model, tokens()), atol=1e-5, rtol=0
+    )
 
 
 def test_the_dtype_is_the_one_asked_for(tmp_path):
@@ -84,7 +110,10 @@ def test_the_dtype_is_the_one_asked_for(tmp_path):
 def test_weights_beyond_float16_are_refused_and_fit_bfloat16(tmp_path):
     checkpoint = small("llama")
     beyond = checkpoint.evolve({"model.norm.weight": checkpoint.weights["model.norm.weight"] + 1e5})
-    with pytest.raises(ExportError, match=r"export\.dtype: float16 ends at 65504, but model\.norm\.weight .*bfloat16"):
+    with pytest.raises(
+        ExportError,
+        match=r"export\.dtype: float16 ends at 65504, but model\.norm\.weight .*bfloat16",
+    ):
         write_folder(beyond, tmp_path, torch.float16)
     assert not list(tmp_path.iterdir())
     write_folder(beyond, tmp_path, torch.bfloat16)

@@ -10,7 +10,13 @@ from transformers import AutoModelForCausalLM
 from birdbone.errors import ArtifactError
 from birdbone.model.device import read_tokenizer
 from birdbone.model.folder import copy_tokenizer, write_folder
-from birdbone.model.generation import FILE, end_tokens, folder_generation, gguf_generation, sampling_keys
+from birdbone.model.generation import (
+    FILE,
+    end_tokens,
+    folder_generation,
+    gguf_generation,
+    sampling_keys,
+)
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
@@ -40,21 +46,32 @@ def exported(seed_folder, folder):
 
 
 def test_an_exported_folder_samples_and_stops_as_the_seed_does(seed_folder, tmp_path):
-    ours = AutoModelForCausalLM.from_pretrained(exported(seed_folder, tmp_path / "export")).generation_config
+    ours = AutoModelForCausalLM.from_pretrained(
+        exported(seed_folder, tmp_path / "export")
+    ).generation_config
     assert {key: getattr(ours, key) for key in CHAT} == CHAT
     assert end_tokens(tmp_path / "export", read_tokenizer(tmp_path / "export")) == [0, 2]
 
 
 def test_end_tokens_of_config_json_count_where_there_is_no_other_file(tmp_path):
     assert folder_generation(tmp_path, {"eos_token_id": 3}) is None
-    assert json.loads(folder_generation(tmp_path, {"eos_token_id": [3, 5]})) == {"eos_token_id": [3, 5]}
+    assert json.loads(folder_generation(tmp_path, {"eos_token_id": [3, 5]})) == {
+        "eos_token_id": [3, 5]
+    }
 
 
 def test_sampling_and_end_tokens_go_into_a_gguf_files_keys_and_come_back(seed_folder):
-    keys = {"tokenizer.ggml.eos_token_id": 0, "tokenizer.ggml.eot_token_id": 2, **sampling_keys(seed_folder)}
+    keys = {
+        "tokenizer.ggml.eos_token_id": 0,
+        "tokenizer.ggml.eot_token_id": 2,
+        **sampling_keys(seed_folder),
+    }
     assert keys["general.sampling.temp"] == 0.6
     assert json.loads(gguf_generation(keys)) == CHAT
-    assert gguf_generation({"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 2}) is None
+    assert (
+        gguf_generation({"tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 2})
+        is None
+    )
 
 
 @pytest.mark.parametrize(

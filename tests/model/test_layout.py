@@ -1,4 +1,6 @@
-"""The units' table: a row of it is all that a new unit needs, wherever nodes go, come back, are scored or told of."""
+"""The units' table: a row of it is all that a new unit needs, wherever nodes go, come back, are
+scored or told of.
+"""
 
 from __future__ import annotations
 
@@ -374,7 +376,9 @@ def test_fisher_information_follows_the_nodes_that_are_left(case):
 
 
 def test_what_its_nodes_hand_on_is_met_at_the_module_that_reads_them(case):
-    """As autograd has it: the gradient at the nodes, by the gradient at the output of the module behind them."""
+    """As autograd has it: the gradient at the nodes, by the gradient at the output of the module
+    behind them.
+    """
     seed = case.checkpoint()
     network = nn.Module()
     for name, weight in seed.weights.items():

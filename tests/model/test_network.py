@@ -40,7 +40,9 @@ def test_a_stock_model_takes_the_stock_state(name):
     tied = ["lm_head.weight"] if checkpoint.config["tie_word_embeddings"] else []
     assert missing == tied and not unexpected
     stock.tie_weights()
-    torch.testing.assert_close(logits(stock, tokens()), logits(build(checkpoint), tokens()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits(stock, tokens()), logits(build(checkpoint), tokens()), atol=1e-5, rtol=0
+    )
 
 
 @families
@@ -51,7 +53,9 @@ def test_heads_stay_tied_or_apart(name, tied):
     assert ("lm_head.weight" in checkpoint.weights) is not tied
     network = build(checkpoint)
     assert (network.get_output_embeddings().weight is network.get_input_embeddings().weight) is tied
-    torch.testing.assert_close(logits(network, tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits(network, tokens()), logits(model, tokens()), atol=1e-5, rtol=0
+    )
 
 
 def test_an_untied_head_that_equals_the_embedding_is_left_out():
@@ -59,7 +63,9 @@ def test_an_untied_head_that_equals_the_embedding_is_left_out():
     model.lm_head.weight.data.copy_(model.model.embed_tokens.weight)
     checkpoint = checkpoint_of(model)
     assert "lm_head.weight" not in checkpoint.weights
-    torch.testing.assert_close(logits(build(checkpoint), tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        logits(build(checkpoint), tokens()), logits(model, tokens()), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -77,7 +83,8 @@ def test_every_linear_weight_is_out_by_in(name):
         hidden = 64
         for module in checkpoint.layout.blocks[layer].ffn_inputs:
             assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
-        assert checkpoint.weights[f"{checkpoint.layout.blocks[layer].ffn_output}.weight"].shape[0] == hidden
+        down = f"{checkpoint.layout.blocks[layer].ffn_output}.weight"
+        assert checkpoint.weights[down].shape[0] == hidden
         for module in checkpoint.layout.blocks[layer].attention_inputs:
             assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
 

@@ -56,18 +56,28 @@ def test_blocks_stay_the_checkpoints_own_in_its_precision():
     for name, parameter in blocks_of(network, checkpoint.layout).named_parameters():
         assert parameter.data_ptr() == checkpoint.weights[f"model.layers.{name}"].data_ptr()
     assert network.get_input_embeddings().weight.dtype == torch.bfloat16
-    assert torch.equal(logits(network, tokens()), logits(build(checkpoint, dtype=torch.bfloat16), tokens()))
+    assert torch.equal(
+        logits(network, tokens()), logits(build(checkpoint, dtype=torch.bfloat16), tokens())
+    )
 
 
 def test_on_the_way_back_only_the_blocks_inputs_wait():
     """Without recomputation autograd keeps every weight that the way back needs; with it, none."""
     checkpoint, ids, kept = small(), tokens().long(), []
-    weights = {w.shape for n, w in checkpoint.weights.items() if n.startswith("model.layers") and w.dim() == 2}
+    weights = {
+        w.shape
+        for n, w in checkpoint.weights.items()
+        if n.startswith("model.layers") and w.dim() == 2
+    }
 
     def held(network) -> int:
         kept.clear()
-        network.get_input_embeddings().register_forward_hook(lambda m, a, out: out.requires_grad_(True))
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        network.get_input_embeddings().register_forward_hook(
+            lambda m, a, out: out.requires_grad_(True)
+        )
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: kept.append(t.shape) or t, lambda t: t
+        ):
             network(ids, use_cache=False)
         return sum(shape in weights or shape[::-1] in weights for shape in kept)
 
@@ -110,4 +120,8 @@ def test_scan_and_walk_take_streamed_networks():
 
 def test_only_what_is_too_large_for_a_gpu_is_streamed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 << 30, 12 << 30))
-    assert too_large(14 << 30, "cuda") and not too_large(4 << 30, "cuda:0") and not too_large(14 << 30, "cpu")
+    assert (
+        too_large(14 << 30, "cuda")
+        and not too_large(4 << 30, "cuda:0")
+        and not too_large(14 << 30, "cpu")
+    )

@@ -26,7 +26,9 @@ def work(text: str, place: Place, times: int) -> str:
 
 
 def test_kedro_sees_each_field_and_the_function_the_whole():
-    node = Node(gathered(work), ["text", "params:device", "params:seed", "params:times"], "out", name="work")
+    node = Node(
+        gathered(work), ["text", "params:device", "params:seed", "params:times"], "out", name="work"
+    )
     values = {"text": "a", "params:device": "cpu", "params:seed": 3, "params:times": 1}
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in values.items()})
     SequentialRunner().run(Pipeline([node]), catalog)
@@ -37,7 +39,10 @@ def test_names_types_and_code_are_those_of_the_function():
     call = gathered(work)
     assert list(inspect.signature(call).parameters) == ["text", "device", "seed", "times"]
     assert get_type_hints(call)["seed"] is int
-    assert call.__name__ == "work" and call(device="cpu", seed=1, text="b", times=2) == "b on cpu 1b on cpu 1"
+    assert (
+        call.__name__ == "work"
+        and call(device="cpu", seed=1, text="b", times=2) == "b on cpu 1b on cpu 1"
+    )
 
 
 def test_code_is_that_of_the_functions_file():

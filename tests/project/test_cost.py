@@ -30,7 +30,10 @@ def shape(tree: dict[str, Any]) -> ModelShape:
 def seconds(shape: ModelShape, **changes: Any) -> dict[str, float]:
     """Node -> seconds under the tiny profile's parameters, changed."""
     parameters = make_loader(project_root(), "tiny", changes).checked
-    return {node: duration(work, shape.flops, SPEED) for node, work in node_works(parameters, shape).items()}
+    return {
+        node: duration(work, shape.flops, SPEED)
+        for node, work in node_works(parameters, shape).items()
+    }
 
 
 def test_every_node_of_every_pipeline_has_a_row(shape: ModelShape) -> None:
@@ -43,7 +46,10 @@ def test_every_node_of_every_pipeline_has_a_row(shape: ModelShape) -> None:
 @pytest.mark.parametrize(
     "changes,grown",
     [
-        ({"text": {"calibration_tokens": 2048}}, {"seed.write", "sps_scan.scan", "activation_log.observe"}),
+        (
+            {"text": {"calibration_tokens": 2048}},
+            {"seed.write", "sps_scan.scan", "activation_log.observe"},
+        ),
         ({"text": {"guard_tokens": 2048}}, {"seed.baseline", "wave_1.guard", "quantize.round"}),
         ({"micro_heal": {"steps": 40}}, {"wave_1.heal", "wave_2.heal", "control.heal_seed"}),
         ({"quantize": {"trials": 9}}, {"quantize.round"}),
@@ -63,6 +69,10 @@ def test_a_row_grows_with_its_settings_and_others_stay(
 
 def test_a_larger_model_takes_longer(shape: ModelShape) -> None:
     before = seconds(shape)
-    after = seconds(replace(shape, block=10 * shape.block, outer=10 * shape.outer, parameters=10 * shape.parameters))
+    after = seconds(
+        replace(
+            shape, block=10 * shape.block, outer=10 * shape.outer, parameters=10 * shape.parameters
+        )
+    )
     assert all(after[node] >= before[node] for node in before)
     assert after["seed.load"] > before["seed.load"] and after["wave_2.heal"] > before["wave_2.heal"]

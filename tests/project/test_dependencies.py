@@ -13,15 +13,26 @@ OF_COMMANDS = {
     "scan/page.html": "`birdbone scan` and `birdbone image` make this page; no node does",
 }
 """Data that no node reads, with the reason."""
-ASKS_CANARIES = {"seed.baseline", "control.heal_seed", "report.final", "wave_1.guard", "wave_2.guard"}
+ASKS_CANARIES = {
+    "seed.baseline",
+    "control.heal_seed",
+    "report.final",
+    "wave_1.guard",
+    "wave_2.guard",
+}
 
 
 @pytest.fixture(scope="module")
 def files_of() -> dict[str, set[str]]:
-    """Name of each registered node -> the files its code digest is made of, relative to the package."""
+    """Name of each registered node -> the files its code digest is made of, relative to the
+    package.
+    """
     make_loader(project_root(), "base")
     nodes = {node for pipeline in project.pipelines.values() for node in pipeline.nodes}
-    return {node.name: {name for path in code_files(node.func) for name in _inside(path)} for node in nodes}
+    return {
+        node.name: {name for path in code_files(node.func) for name in _inside(path)}
+        for node in nodes
+    }
 
 
 def _inside(path: Path) -> list[str]:
@@ -47,7 +58,9 @@ def test_the_model_cards_text_repeats_nothing_that_is_measured(files_of):
 
 
 def test_the_canaries_repeat_only_the_nodes_that_ask_them(files_of):
-    assert {name for name, files in files_of.items() if "text/canaries.yml" in files} == ASKS_CANARIES
+    assert {
+        name for name, files in files_of.items() if "text/canaries.yml" in files
+    } == ASKS_CANARIES
 
 
 def test_each_stages_node_files_are_its_nodes_own(files_of):
@@ -60,8 +73,13 @@ def test_each_stages_node_files_are_its_nodes_own(files_of):
 
 
 def test_the_text_is_not_read_again_for_a_change_in_how_models_are_loaded(files_of):
-    assert not any(name.startswith(("gguf/", "sources/", "model/pruning/")) for name in files_of["seed.text"])
-    assert not any(name.startswith(("model/judging/", "model/pruning/", "report/")) for name in files_of["seed.load"])
+    assert not any(
+        name.startswith(("gguf/", "sources/", "model/pruning/")) for name in files_of["seed.text"]
+    )
+    assert not any(
+        name.startswith(("model/judging/", "model/pruning/", "report/"))
+        for name in files_of["seed.load"]
+    )
 
 
 def test_every_node_that_loads_a_model_depends_on_all_families(files_of):

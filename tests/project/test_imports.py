@@ -53,9 +53,15 @@ def test_no_arrow_climbs():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    files = {".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
+    files = {
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path
+        for path in SOURCE.rglob("*.py")
+    }
     graph = {
-        module: {f"{base}.{name}" if f"{base}.{name}" in files else base for base, name in imports(path)} - {module}
+        module: {
+            f"{base}.{name}" if f"{base}.{name}" in files else base for base, name in imports(path)
+        }
+        - {module}
         for module, path in files.items()
     }
     TopologicalSorter(graph).prepare()

@@ -1,4 +1,6 @@
-"""`make setup` says what it installs, why that takes long, and how far it is; of pip's lines it shows a few."""
+"""`make setup` says what it installs, why that takes long, and how far it is; of pip's lines it
+shows a few.
+"""
 
 from __future__ import annotations
 

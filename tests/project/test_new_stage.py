@@ -1,4 +1,6 @@
-"""A stage is its folder: laying one into a project with its configuration is all it takes to run it."""
+"""A stage is its folder: laying one into a project with its configuration is all it takes to run
+it.
+"""
 
 import json
 
@@ -49,10 +51,16 @@ def test_a_folder_and_its_configuration_are_a_stage_that_runs(tmp_path):
         (project.root / name).write_text(text)
     run = project.kedro("run", "--env=tiny", "--pipelines=greet", "--params=greet.times=3")
     assert run.returncode == 0, run.stderr
-    assert json.loads((project.root / "data/tiny/08_reporting/greeting.json").read_text())["words"] == "hello " * 3
+    assert (
+        json.loads((project.root / "data/tiny/08_reporting/greeting.json").read_text())["words"]
+        == "hello " * 3
+    )
     refused = project.kedro("run", "--env=tiny", "--pipelines=greet", "--params=greet.times=0")
     assert refused.returncode == 1 and "parameter greet.times" in refused.stderr
-    generate = "from pathlib import Path; from birdbone.run.dvc_yaml import generate; print(generate(Path('.')))"
-    assert "greet-greet:" in project.python(generate) and "src/birdbone/pipelines/greet/nodes.py" in project.python(
-        generate
+    generate = (
+        "from pathlib import Path; from birdbone.run.dvc_yaml import generate; "
+        "print(generate(Path('.')))"
     )
+    assert "greet-greet:" in project.python(
+        generate
+    ) and "src/birdbone/pipelines/greet/nodes.py" in project.python(generate)

@@ -1,4 +1,6 @@
-"""Every profile asks for no more text than the built-in domains hold, in the default model's own tokens."""
+"""Every profile asks for no more text than the built-in domains hold, in the default model's own
+tokens.
+"""
 
 from pathlib import Path
 

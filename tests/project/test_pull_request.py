@@ -19,7 +19,9 @@ def test_the_workflow_runs_the_make_target_on_pull_requests_and_lets_it_fail() -
     assert found[True] == "pull_request"
     assert found["permissions"] == {"contents": "read"}
     steps = found["jobs"]["review"]["steps"]
-    python = [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")]
+    python = [
+        step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")
+    ]
     assert python == ["3.11"]
     last = steps[-1]
     assert "make --silent pr-report" in last["run"] and "$GITHUB_STEP_SUMMARY" in last["run"]

@@ -23,13 +23,18 @@ LOADERS = {
 def sources() -> list[tuple[str, str]]:
     """(name, Python source) of every file and notebook of the project."""
     found = [
-        (str(p.relative_to(ROOT)), p.read_text()) for part in ("src", "benchmarks") for p in (ROOT / part).rglob("*.py")
+        (str(p.relative_to(ROOT)), p.read_text())
+        for part in ("src", "benchmarks")
+        for p in (ROOT / part).rglob("*.py")
     ]
     for path in (ROOT / "notebooks").rglob("*.ipynb"):
         cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
         lines = [line for cell in cells for line in "".join(cell["source"]).splitlines()]
         found.append(
-            (str(path.relative_to(ROOT)), "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))))
+            (
+                str(path.relative_to(ROOT)),
+                "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!"))),
+            )
         )
     return found
 
@@ -42,7 +47,9 @@ def calls_without_it(text: str) -> list[int]:
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         said = [
-            k.value.value for k in node.keywords if k.arg == "trust_remote_code" and isinstance(k.value, ast.Constant)
+            k.value.value
+            for k in node.keywords
+            if k.arg == "trust_remote_code" and isinstance(k.value, ast.Constant)
         ]
         if name in LOADERS and said != [False]:
             found.append(node.lineno)

@@ -23,7 +23,11 @@ def rows() -> list[tuple[str, str, str, str]]:
 def functions_in(path: Path) -> set[str]:
     """The test functions at a module's top, which is where pytest finds them here."""
     found = ast.parse(path.read_text()).body
-    return {node.name for node in found if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    return {
+        node.name
+        for node in found
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
 
 
 def test_ids_are_unique_and_in_order() -> None:

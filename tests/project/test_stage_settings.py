@@ -1,4 +1,6 @@
-"""Settings lie beside their stage, one file each, and reach the nodes that read them and no others."""
+"""Settings lie beside their stage, one file each, and reach the nodes that read them and no
+others.
+"""
 
 import inspect
 from importlib import import_module
@@ -18,7 +20,9 @@ PARAMETERS = base_parameters()
 NODES = [
     node
     for stage in stages()
-    for node in import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(PARAMETERS).nodes
+    for node in import_module(f"birdbone.pipelines.{stage}.pipeline")
+    .create_pipeline(PARAMETERS)
+    .nodes
 ]
 
 

@@ -37,10 +37,16 @@ def example() -> ReportData:
         for i in range(30)
     ]
     quantiles = [
-        [math.exp(4 * (q / 20 - 0.5) + 1.2 * math.sin(i / 5) + (2 if i == 29 else 0)) for q in range(21)]
+        [
+            math.exp(4 * (q / 20 - 0.5) + 1.2 * math.sin(i / 5) + (2 if i == 29 else 0))
+            for q in range(21)
+        ]
         for i in range(30)
     ]
-    kept = [[min(1.0, 1 - dice.random() * 2.4 * (1 - row["ffn_width"] / 1536)) for _ in range(64)] for row in layers]
+    kept = [
+        [min(1.0, 1 - dice.random() * 2.4 * (1 - row["ffn_width"] / 1536)) for _ in range(64)]
+        for row in layers
+    ]
     births = sorted((dice.random() for _ in range(90)), reverse=True)
     persistence = [[b, b - 0.06 * dice.random()] for b in births]
     persistence += [[0.97, None], [0.9, 0.35], [0.82, 0.4], [0.71, 0.22]]
@@ -60,7 +66,11 @@ def example() -> ReportData:
         base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
         license="apache-2.0",
         architecture="deci",
-        baseline={"source": "SmolLM2-135M-Instruct.Q4_1.gguf", "format": "Q4_1", "dequantized": True},
+        baseline={
+            "source": "SmolLM2-135M-Instruct.Q4_1.gguf",
+            "format": "Q4_1",
+            "dequantized": True,
+        },
         verdict="accepted",
         reason="Worst domain (python) +2.4 % against the control, within the 3 % allowed.",
         limit=0.03,
@@ -85,13 +95,40 @@ def example() -> ReportData:
                 top1=[0.894, 0.886, 0.902],
             ),
             file(
-                "seed F16", "seed", 270.9, 16.0, 34.2, 10.95, 28.1, 43.2, macs_per_token=134_400_000, kl=0.0, top1=1.0
+                "seed F16",
+                "seed",
+                270.9,
+                16.0,
+                34.2,
+                10.95,
+                28.1,
+                43.2,
+                macs_per_token=134_400_000,
+                kl=0.0,
+                top1=1.0,
             ),
-            file("source Q4_1", "source", 98.4, 5.85, 34.2, 10.95, 28.1, 80.4, kl=0.0003, top1=0.996),
-            file("llama.cpp Q8_0", "peer", 144.8, 8.52, 34.21, 10.96, 28.12, 62.0, kl=0.0011, top1=0.985),
-            file("llama.cpp Q4_K_M", "peer", 105.4, 6.27, 35.3, 11.2, 28.9, 75.3, kl=0.031, top1=0.91)
+            file(
+                "source Q4_1", "source", 98.4, 5.85, 34.2, 10.95, 28.1, 80.4, kl=0.0003, top1=0.996
+            ),
+            file(
+                "llama.cpp Q8_0",
+                "peer",
+                144.8,
+                8.52,
+                34.21,
+                10.96,
+                28.12,
+                62.0,
+                kl=0.0011,
+                top1=0.985,
+            ),
+            file(
+                "llama.cpp Q4_K_M", "peer", 105.4, 6.27, 35.3, 11.2, 28.9, 75.3, kl=0.031, top1=0.91
+            )
             | {"substituted": {"Q4_K -> Q5_0": 156, "Q6_K -> Q8_0": 24}},
-            file("llama.cpp IQ4_NL", "peer", 91.9, 5.46, 38.8, 12.3, 31.6, 84.1, kl=0.112, top1=0.83),
+            file(
+                "llama.cpp IQ4_NL", "peer", 91.9, 5.46, 38.8, 12.3, 31.6, 84.1, kl=0.112, top1=0.83
+            ),
             file("llama.cpp Q4_0", "peer", 91.7, 5.45, 42.8, 13.6, 35.0, 96.5, kl=0.214, top1=0.77),
         ],
         domains=[
@@ -145,7 +182,11 @@ def example() -> ReportData:
                 "before": before,
                 "control": before,
                 "after": after,
-                "change": [after - before, min(after - before, 0) - 0.1, max(after - before, 0) + 0.1],
+                "change": [
+                    after - before,
+                    min(after - before, 0) - 0.1,
+                    max(after - before, 0) + 0.1,
+                ],
             }
             for domain, before, after in (
                 ("arithmetic", 0.7, 0.7),
@@ -212,7 +253,10 @@ def example() -> ReportData:
             },
         ],
         notes=[
-            {"kind": "limit", "text": "Sparsity asked 5.00 %, reached 4.63 %: wave 2 was halved once."},
+            {
+                "kind": "limit",
+                "text": "Sparsity asked 5.00 %, reached 4.63 %: wave 2 was halved once.",
+            },
             {
                 "kind": "fallback",
                 "text": "Uneven widths: the GGUF is written as architecture deci; the "

@@ -11,7 +11,9 @@ def test_labels_of_crowded_points_keep_apart(report):
     unit = (xs - xs.min()) / (xs.max() - xs.min())
     places = [
         (190 * u + dx, -230 * (p - 34.2) / 8.6 + dy)
-        for u, p, (dx, dy) in zip(unit, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8], offsets, strict=True)
+        for u, p, (dx, dy) in zip(
+            unit, [34.9, 34.2, 34.2, 34.21, 35.3, 38.8, 42.8], offsets, strict=True
+        )
     ]
     for i, one in enumerate(places):
         for other in places[i + 1 :]:

@@ -17,7 +17,9 @@ def about(number: int, labels: list[str], names: list[str], token: str) -> dict:
         "threshold": dict.fromkeys(names, 0.5),
         "excess": 1.0 - number,
         "labels": labels,
-        "tokens": [{"label": names[0], "before": "a ", "token": token, "after": " b", "strength": 3.2}],
+        "tokens": [
+            {"label": names[0], "before": "a ", "token": token, "after": " b", "strength": 3.2}
+        ],
         "nodes": [[0, 3], [1, 7]],
     }
 
@@ -29,7 +31,11 @@ def report(names=("code", "talk"), token="def") -> dict:
         name: {"observed": 1.0, "mean": 0.5, "std": 0.1, "effect": 5.0, "p": 0.05}
         for name in ("h0_total", "h1_longest", "h1_total")
     }
-    wheres = {"0": tests, "1": {**tests, "h1_total": {**tests["h1_total"], "effect": None, "p": 0.6}}, "all": tests}
+    wheres = {
+        "0": tests,
+        "1": {**tests, "h1_total": {**tests["h1_total"], "effect": None, "p": 0.6}},
+        "all": tests,
+    }
     return {
         "labels": names,
         "model": "f" * 64,

@@ -1,4 +1,6 @@
-"""experts.html: complete, self-contained, safe with hostile tokens and names, the same every time."""
+"""experts.html: complete, self-contained, safe with hostile tokens and names, the same every
+time.
+"""
 
 import json
 import re
@@ -23,7 +25,9 @@ def about(number: int, labels: list[str], names: list[str], token: str) -> dict:
         "threshold": dict.fromkeys(names, 0.5),
         "excess": 1.0 - number,
         "labels": labels,
-        "tokens": [{"label": names[0], "before": "a ", "token": token, "after": " b", "strength": 3.2}],
+        "tokens": [
+            {"label": names[0], "before": "a ", "token": token, "after": " b", "strength": 3.2}
+        ],
         "nodes": [[0, 3], [1, 7]],
     }
 
@@ -35,7 +39,11 @@ def report(names=("code", "talk"), token="def") -> dict:
         name: {"observed": 1.0, "mean": 0.5, "std": 0.1, "effect": 5.0, "p": 0.05}
         for name in ("h0_total", "h1_longest", "h1_total")
     }
-    wheres = {"0": tests, "1": {**tests, "h1_total": {**tests["h1_total"], "effect": None, "p": 0.6}}, "all": tests}
+    wheres = {
+        "0": tests,
+        "1": {**tests, "h1_total": {**tests["h1_total"], "effect": None, "p": 0.6}},
+        "all": tests,
+    }
     return {
         "labels": names,
         "model": "f" * 64,
@@ -113,8 +121,12 @@ def test_every_vertex_and_expert_has_its_panel(html):
 
 def test_the_graph_calls_vertices_as_the_panel_does(html):
     figure = graph_chart(report()["graph"], ["code", "talk"])
-    called = [name for trace in figure.data if trace.customdata is not None for name in trace.customdata]
-    assert sorted(called) == ["v0", "v1", "v4"] and set(called) <= set(embedded(html, "sets")["sets"])
+    called = [
+        name for trace in figure.data if trace.customdata is not None for name in trace.customdata
+    ]
+    assert sorted(called) == ["v0", "v1", "v4"] and set(called) <= set(
+        embedded(html, "sets")["sets"]
+    )
     assert len([x for x in figure.data[0].x if x is not None]) == 2
 
 
@@ -131,7 +143,9 @@ def test_hostile_tokens_and_names_stay_text(html):
 
 @pytest.mark.parametrize("verdict", ["holds", "does not hold"])
 def test_the_verdict_is_the_ablations(verdict):
-    assert verdict in Page(experts_page(report(), ablation(judgement=verdict))).text.split("Graph")[0]
+    assert (
+        verdict in Page(experts_page(report(), ablation(judgement=verdict))).text.split("Graph")[0]
+    )
 
 
 def test_nothing_to_test_is_said():

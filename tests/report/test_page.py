@@ -40,13 +40,24 @@ def test_equal_data_gives_the_same_bytes(page, report):
 
 
 def test_every_section_is_there_and_every_link_of_the_contents_leads_somewhere(page):
-    for section in ("sizes", "domains", "waves", "healing", "layers", "importance", "generations", "notes"):
+    for section in (
+        "sizes",
+        "domains",
+        "waves",
+        "healing",
+        "layers",
+        "importance",
+        "generations",
+        "notes",
+    ):
         assert f'<section id="{section}">' in page
         assert f'href="#{section}"' in page
 
 
 def test_every_chart_has_a_place_and_valid_data(page, report):
-    found = dict(re.findall(r'<script type="application/json" data-plot="plot-(\w+)">(.*?)</script>', page))
+    found = dict(
+        re.findall(r'<script type="application/json" data-plot="plot-(\w+)">(.*?)</script>', page)
+    )
     assert (
         set(found)
         == set(plots(report))
@@ -91,12 +102,16 @@ def test_the_figures_a_reviewer_asks_for_are_in_the_text(page):
 
 def test_the_honest_baseline_stands_at_the_top(page):
     text = text_of(page)
-    assert text.index("The baseline is a de-quantized model") < text.index("Sizes and quality Every")
+    assert text.index("The baseline is a de-quantized model") < text.index(
+        "Sizes and quality Every"
+    )
     assert "3.22 times smaller than the seed at f16 and 1.17 times smaller than the file" in text
 
 
 def test_an_original_seed_is_not_called_dequantized(report):
-    honest = replace(report, baseline={"source": "model.safetensors", "format": "BF16", "dequantized": False})
+    honest = replace(
+        report, baseline={"source": "model.safetensors", "format": "BF16", "dequantized": False}
+    )
     assert "de-quantized" not in honest.baseline_note
     assert "as published" in honest.baseline_note
 
@@ -139,13 +154,24 @@ def test_the_worst_domain_is_the_headline(report):
 
 
 def test_without_a_control_the_change_against_the_seed_is_judged(report):
-    bare = [{k: v for k, v in row.items() if "control" not in k and k != "judged_change"} for row in report.domains]
-    card = next(c for c in cards(replace(report, domains=bare)) if c["label"] == "Worst perplexity change")
+    bare = [
+        {k: v for k, v in row.items() if "control" not in k and k != "judged_change"}
+        for row in report.domains
+    ]
+    card = next(
+        c for c in cards(replace(report, domains=bare)) if c["label"] == "Worst perplexity change"
+    )
     assert card["figure"].startswith("+2.3")
     assert "the control (the seed given the same healing)" in absent(replace(report, domains=bare))
 
 
-OPTIONAL = {"files": "sizes", "waves": "waves", "healing": "healing", "layers": "layers", "generations": "generations"}
+OPTIONAL = {
+    "files": "sizes",
+    "waves": "waves",
+    "healing": "healing",
+    "layers": "layers",
+    "generations": "generations",
+}
 
 
 @pytest.mark.parametrize("part", OPTIONAL)
@@ -178,7 +204,10 @@ def test_a_report_of_hardly_anything_still_renders():
 
 def test_figures_without_intervals_are_shown_without(report):
     plain = replace(
-        report, kl=0.04, top1=0.9, domains=[{"domain": "only", "before": 10.0, "after": 10.5, "change": 0.05}]
+        report,
+        kl=0.04,
+        top1=0.9,
+        domains=[{"domain": "only", "before": 10.0, "after": 10.5, "change": 0.05}],
     )
     assert "+5.0\u202f%" in render(plain)
 

@@ -1,4 +1,6 @@
-"""What a run would be refused for is said at its start, by `kedro run` and `birdbone plan` alike."""
+"""What a run would be refused for is said at its start, by `kedro run` and `birdbone plan`
+alike.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,43 @@ REFUSES = "{{ raise_exception('a system message comes first') }}"
 @pytest.mark.parametrize(
     ("changed", "nodes", "model", "template", "wanted"),
     [
-        ({}, (), config("gpt2", n_positions=128), None, "parameter text.window: 256 tokens.*128 positions"),
-        ({"text": {"window": 64}}, ["domains.texts"], config(max_position_embeddings=64), None, "domains.window"),
-        ({"report": {"prompts": ["word " * 3000]}}, (), config(), None, "report.prompts.*2048 positions"),
+        (
+            {},
+            (),
+            config("gpt2", n_positions=128),
+            None,
+            "parameter text.window: 256 tokens.*128 positions",
+        ),
+        (
+            {"text": {"window": 64}},
+            ["domains.texts"],
+            config(max_position_embeddings=64),
+            None,
+            "domains.window",
+        ),
+        (
+            {"report": {"prompts": ["word " * 3000]}},
+            (),
+            config(),
+            None,
+            "report.prompts.*2048 positions",
+        ),
         ({}, (), config(), REFUSES, "chat template refuses a plain question .*system message"),
         ({"text": {"chat": True}}, (), config(), None, "text.chat.*no chat template"),
         ({}, (), config(hidden_act="relu"), None, "hidden_act is 'relu'"),
         ({}, (), config("gemma3_text", attn_logit_softcapping=5.0), None, "attn_logit_softcapping"),
-        ({"prune_wave": {"weights": {"method": "wanda", "pattern": [2, 5]}}}, (), config(), None, "5 does not divide"),
+        (
+            {"prune_wave": {"weights": {"method": "wanda", "pattern": [2, 5]}}},
+            (),
+            config(),
+            None,
+            "5 does not divide",
+        ),
     ],
 )
-def test_a_model_that_the_parameters_do_not_suit_is_refused(changed, nodes, model, template, wanted) -> None:
+def test_a_model_that_the_parameters_do_not_suit_is_refused(
+    changed, nodes, model, template, wanted
+) -> None:
     with pytest.raises(BirdboneError, match=wanted):
         check_model(parameters(**changed), nodes, model, tokenizer(template))
 
@@ -60,7 +88,10 @@ def test_a_model_that_suits_them_is_not() -> None:
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [
-        ({"evaluate": {"files": {"mine": {"form": "arc", "test": "gone.jsonl"}}}}, "evaluate.files.mine.test.*gone"),
+        (
+            {"evaluate": {"files": {"mine": {"form": "arc", "test": "gone.jsonl"}}}},
+            "evaluate.files.mine.test.*gone",
+        ),
         ({"evaluate": {"models": ["nowhere"]}}, "unknown model 'nowhere'"),
         ({"guard": {"tasks": {"arc_esay": 0.02}}}, "guard.tasks.*(arc_esay|lm-evaluation-harness)"),
     ],
@@ -74,7 +105,10 @@ def test_a_file_model_or_task_that_is_not_there_is_refused(changed, wanted) -> N
     ("changed", "wanted"),
     [
         ({"report": {"peers": ["Q8_0", "Q4_K"]}}, "report.peers.*Q4_K_M.*'Q4_K'"),
-        ({"evaluate": {"files": {"mine": {"form": "quiz", "test": "x.jsonl"}}}}, "evaluate.files.mine.form.*'quiz'"),
+        (
+            {"evaluate": {"files": {"mine": {"form": "quiz", "test": "x.jsonl"}}}},
+            "evaluate.files.mine.form.*'quiz'",
+        ),
     ],
 )
 def test_a_name_that_is_none_is_refused(changed, wanted) -> None:

@@ -45,14 +45,29 @@ def test_it_holds_what_is_imported_anywhere_and_the_data_a_module_names(house):
     work = importlib.import_module("house.nodes").work
     names = {path.relative_to(house).as_posix() for path in code_files(work)}
     modules = {"nodes.py", "algo/sums.py", "lazy.py", "deep/end.py", "__init__.py"}
-    assert names == modules | {"algo/kinds", "pages/one.html", "deep/table.yml", "deep/further.json"}
+    assert names == modules | {
+        "algo/kinds",
+        "pages/one.html",
+        "deep/table.yml",
+        "deep/further.json",
+    }
     assert code_files(functools.partial(work)) == code_files(work)
 
 
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [("deep/end.py", True), ("algo/kinds/one.yml", True), ("algo/other.py", False), ("errors.py", False)]
-    + [("deep/table.yml", True), ("pages/one.html", True), ("pages/two.html", False), ("algo/other.yml", False)],
+    [
+        ("deep/end.py", True),
+        ("algo/kinds/one.yml", True),
+        ("algo/other.py", False),
+        ("errors.py", False),
+    ]
+    + [
+        ("deep/table.yml", True),
+        ("pages/one.html", True),
+        ("pages/two.html", False),
+        ("algo/other.yml", False),
+    ],
 )
 def test_the_digest_follows_the_closure_and_nothing_else(house, name, counts):
     work = importlib.import_module("house.nodes").work

@@ -10,7 +10,10 @@ from birdbone.settings import CONFIG_LOADER_ARGS
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--params=waves=0,typo=3"], ["parameter waves: should be at least 1 (got 0)", "typo: unknown"]),
+        (
+            ["--params=waves=0,typo=3"],
+            ["parameter waves: should be at least 1 (got 0)", "typo: unknown"],
+        ),
         (["--params=heal.step=3"], ["parameter heal.step: unknown"]),
         (["--env=huge"], ["no profile 'huge'", "base, tiny"]),
     ],
@@ -39,7 +42,10 @@ def test_a_profile_changes_only_what_it_names_and_writes_to_its_own_roots(demo):
 
 
 def test_runtime_parameters_set_the_waves(demo):
-    assert demo.kedro("run", "--params=waves=3,heal.steps=1", "--to-outputs=wave_3.pruned").returncode == 0
+    assert (
+        demo.kedro("run", "--params=waves=3,heal.steps=1", "--to-outputs=wave_3.pruned").returncode
+        == 0
+    )
     assert "models/default/wave_3/pruned.txt" in demo.results()
 
 
@@ -69,29 +75,45 @@ def loader(monkeypatch):
 
 
 def test_nodes_get_the_checked_values(loader):
-    given = loader(CONF, "tiny", guard={"control": "false"}, micro_heal={"steps": 4.0})["parameters"]
+    given = loader(CONF, "tiny", guard={"control": "false"}, micro_heal={"steps": 4.0})[
+        "parameters"
+    ]
     assert given["guard"]["control"] is False
     assert repr(given["micro_heal"]["steps"]) == "4"
 
 
 def test_an_adapter_alone_is_laid_over_the_model_below(loader, tmp_path):
-    assert loader(CONF, "tiny", model={"adapter": "lora"}).checked.model == {"name": "tiny", "adapter": "lora"}
-    assert loader(CONF, "base", model={"name": "gpt2", "adapter": "lora"}).checked.model["name"] == "gpt2"
+    assert loader(CONF, "tiny", model={"adapter": "lora"}).checked.model == {
+        "name": "tiny",
+        "adapter": "lora",
+    }
+    assert (
+        loader(CONF, "base", model={"name": "gpt2", "adapter": "lora"}).checked.model["name"]
+        == "gpt2"
+    )
     assert loader(CONF, "base", model="gpt2")["parameters"]["model"] == "gpt2"
     (tmp_path / "base").symlink_to(CONF / "base")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/parameters.yml").write_text("model: {adapter: lora}\n")
     assert loader(tmp_path, "mine")["parameters"]["model"] == {"name": "smollm2", "adapter": "lora"}
     assert loader(tmp_path, "mine", model="gpt2").checked.model == "gpt2"
-    assert loader(tmp_path, "mine", model={"name": "gpt2"}).checked.model == {"name": "gpt2", "adapter": "lora"}
+    assert loader(tmp_path, "mine", model={"name": "gpt2"}).checked.model == {
+        "name": "gpt2",
+        "adapter": "lora",
+    }
 
 
 def test_a_project_whose_path_has_brackets_spaces_and_accents_has_its_configuration(tmp_path):
     conf = tmp_path / "my [proj] é *" / "conf"
-    for name, text in {"base/parameters.yml": "waves: 2\n", "base/parameters/more.yml": "deep: 1\n"}.items():
+    for name, text in {
+        "base/parameters.yml": "waves: 2\n",
+        "base/parameters/more.yml": "deep: 1\n",
+    }.items():
         (conf / name).parent.mkdir(parents=True, exist_ok=True)
         (conf / name).write_text(text)
     (conf / "mine[1]").mkdir()
     (conf / "mine[1]/parameters_a.yml").write_text("waves: 3\n")
-    found = config.ProfileLoader(str(conf), "mine[1]", base_env="base", default_run_env="local").tree()
+    found = config.ProfileLoader(
+        str(conf), "mine[1]", base_env="base", default_run_env="local"
+    ).tree()
     assert found == {"waves": 3, "deep": 1}

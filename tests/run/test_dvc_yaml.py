@@ -1,4 +1,6 @@
-"""dvc.yaml from registry and catalog: a stage per node, stale files found, edits rerun what they must."""
+"""dvc.yaml from registry and catalog: a stage per node, stale files found, edits rerun what they
+must.
+"""
 
 import subprocess
 
@@ -19,15 +21,24 @@ def test_each_node_is_a_stage_with_its_files_code_and_parameters(tracked):
         "src/demo/nodes.py",
     ]
     assert heal["params"] == [{"conf/base/parameters_heal.yml": ["heal"]}]
-    assert heal["outs"] == [{"data/08_reporting/wave_1/curve.csv": {"cache": False}}, "models/default/wave_1/model.txt"]
+    assert heal["outs"] == [
+        {"data/08_reporting/wave_1/curve.csv": {"cache": False}},
+        "models/default/wave_1/model.txt",
+    ]
     final = content["stages"]["final-report"]
     assert final["metrics"] == [{"data/08_reporting/final.json": {"cache": False}}]
-    assert content["metrics"] == ["data/08_reporting/aside.json"] and "aside-report" not in content["stages"]
+    assert (
+        content["metrics"] == ["data/08_reporting/aside.json"]
+        and "aside-report" not in content["stages"]
+    )
     assert content["plots"] == [
         {
             "curve": {
                 "x": "step",
-                "y": {"data/08_reporting/wave_1/curve.csv": "loss", "data/08_reporting/wave_2/curve.csv": "loss"},
+                "y": {
+                    "data/08_reporting/wave_1/curve.csv": "loss",
+                    "data/08_reporting/wave_2/curve.csv": "loss",
+                },
             }
         }
     ]
@@ -77,7 +88,10 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
     for name in ("seed-load", "seed-text", "wave_1-guard"):
         assert {"data/sources.json", "texts"} <= set(stages[name]["deps"])
     assert "data/sources.json" in stages["report-files"]["deps"]
-    assert not {"data/sources.json", "texts"} & {*stages["wave_1-heal"]["deps"], *stages["report-page"]["deps"]}
+    assert not {"data/sources.json", "texts"} & {
+        *stages["wave_1-heal"]["deps"],
+        *stages["report-page"]["deps"],
+    }
     before = (tmp_path / "data/sources.json").read_text()
     assert '"name": "texts"' in before and str(tmp_path) not in before
     (tmp_path / "texts/a.txt").write_text("TEXT")
@@ -88,7 +102,11 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
 def test_a_dataset_without_a_catalog_entry_is_refused_by_name(tracked):
     tracked.edit("conf/base/catalog.yml", '"{wave}.pruned"', '"{wave}.other"')
     done = subprocess.run(
-        ["python", "-c", WRITE], cwd=tracked.root, env=tracked.environment(), capture_output=True, text=True
+        ["python", "-c", WRITE],
+        cwd=tracked.root,
+        env=tracked.environment(),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "wave_1.pruned is not in the catalog" in done.stderr

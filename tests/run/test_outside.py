@@ -31,8 +31,15 @@ def place(tmp_path, monkeypatch):
 TREE = {
     "model": "m",
     "models": {"r": {"random": {}}},
-    "text": {"source": "texts", "guard_domains": ["news", "arithmetic"], "canaries": "canaries.yml"},
-    "evaluate": {"files": {"arc": {"form": "arc", "test": "arc.jsonl", "examples": None}}, "models": ["m", "r"]},
+    "text": {
+        "source": "texts",
+        "guard_domains": ["news", "arithmetic"],
+        "canaries": "canaries.yml",
+    },
+    "evaluate": {
+        "files": {"arc": {"form": "arc", "test": "arc.jsonl", "examples": None}},
+        "models": ["m", "r"],
+    },
     "domains": {"sets": {"talk": "seed_chat", "mine": "texts"}},
 }
 
@@ -85,7 +92,9 @@ def test_other_bytes_of_the_same_size_and_time_are_seen(place, monkeypatch, key,
 def test_what_did_not_change_is_not_read_again(place, monkeypatch):
     monkeypatch.setattr(outside, "SETTLED", -1)
     before = digests(things(TREE), place / "cache.json")
-    monkeypatch.setattr(outside, "file_digest", lambda path: pytest.fail(f"{path} was hashed again"))
+    monkeypatch.setattr(
+        outside, "file_digest", lambda path: pytest.fail(f"{path} was hashed again")
+    )
     assert digests(things(TREE), place / "cache.json") == before
 
 
@@ -108,7 +117,11 @@ def test_linked_folders_are_followed_once_and_broken_links_left_out(place):
     (place / "texts/linked").symlink_to(place / "elsewhere")
     (place / "texts/loop").symlink_to(place / "texts")
     (place / "texts/gone.txt").symlink_to(place / "nowhere")
-    assert [name for name, _ in things(TREE)["text.source"].files] == ["a.txt", "linked/c.md", "sub/b.TXT"]
+    assert [name for name, _ in things(TREE)["text.source"].files] == [
+        "a.txt",
+        "linked/c.md",
+        "sub/b.TXT",
+    ]
 
 
 def test_sources_json_is_written_when_something_changed_and_only_then(place):
@@ -124,12 +137,18 @@ def test_sources_json_is_written_when_something_changed_and_only_then(place):
 
 
 def test_what_a_package_brings_is_told_without_a_path_of_this_machine(place):
-    refresh(place, {"text": {"source": "wikipedia", "guard_domains": ["code", "reference"]}}, "data")
+    refresh(
+        place, {"text": {"source": "wikipedia", "guard_domains": ["code", "reference"]}}, "data"
+    )
     assert str(os.path.sep) not in (place / "data/sources.json").read_text()
 
 
 def test_what_is_missing_has_no_digest_and_no_error(place):
-    tree = {"model": "nowhere/at/all", "models": {}, "text": {"source": "gone", "canaries": "gone.yml"}}
+    tree = {
+        "model": "nowhere/at/all",
+        "models": {},
+        "text": {"source": "gone", "canaries": "gone.yml"},
+    }
     assert {row["sha256"] for row in digests(things(tree), place / "cache.json").values()} == {None}
 
 
@@ -142,5 +161,13 @@ def test_only_what_lies_in_the_project_is_a_dependency_itself(place, tmp_path_fa
 
 
 def test_a_node_reads_what_its_parameters_hold_or_lie_in():
-    assert reads(["text"], "text.source") and reads(["text.source"], "text.source") and reads(["model.name"], "model")
-    assert not reads(["text.source"], "text.canaries") and not reads(["models"], "model") and not reads([], "model")
+    assert (
+        reads(["text"], "text.source")
+        and reads(["text.source"], "text.source")
+        and reads(["model.name"], "model")
+    )
+    assert (
+        not reads(["text.source"], "text.canaries")
+        and not reads(["models"], "model")
+        and not reads([], "model")
+    )

@@ -12,7 +12,9 @@ import pytest
 def test_the_child_of_a_killed_repro_dies_with_it(tracked, shell):
     (tracked.root / "hold").touch()
     tracked.edit("conf/base/parameters_report.yml", "final", "last")
-    run = subprocess.Popen(["dvc", "repro", "-q"], cwd=tracked.root, env=tracked.environment(SHELL=shell))
+    run = subprocess.Popen(
+        ["dvc", "repro", "-q"], cwd=tracked.root, env=tracked.environment(SHELL=shell)
+    )
     deadline = time.monotonic() + 60
     while "report" not in tracked.calls():
         assert time.monotonic() < deadline

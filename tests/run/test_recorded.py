@@ -7,7 +7,10 @@ import pytest
 
 from birdbone.run.recorded import unrecordable
 
-RECORD = "from birdbone.run.config import project_root; from birdbone.run.recorded import *; record(project_root())"
+RECORD = (
+    "from birdbone.run.config import project_root; from birdbone.run.recorded import *; "
+    "record(project_root())"
+)
 LOCK = RECORD.replace("record(project_root())", "print(*unlike_lock(project_root()))")
 
 
@@ -31,7 +34,10 @@ def test_a_run_with_other_parameters_is_refused_by_name_and_its_lock_is_seen(tra
     assert tracked.command("dvc", "commit", "-f", "-q").returncode == 0
     subprocess.run(["git", "add", "dvc.lock"], cwd=tracked.root, check=True)
     hook = tracked.command("birdbone.cli.main", "hook", "weights")
-    assert hook.returncode == 1 and "wave_1-heal: heal.steps: run with 2, dvc.lock says 4" in hook.stderr
+    assert (
+        hook.returncode == 1
+        and "wave_1-heal: heal.steps: run with 2, dvc.lock says 4" in hook.stderr
+    )
     run(tracked)
     tracked.python(RECORD)
     assert tracked.python(LOCK).strip() == ""

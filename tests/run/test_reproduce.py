@@ -24,12 +24,22 @@ def loader(env=None, conf=CONF, **given):
 
 
 def test_profile_and_changed_parameters_are_named_and_quoted_for_a_shell():
-    said = command(loader("tiny", model="/tmp/my-model[v2] é", micro_heal__steps=3, text__canaries=None))
-    assert shlex.split(said) == ["kedro", "run", "--env=tiny", "--params=micro_heal.steps=3,model=/tmp/my-model[v2] é"]
+    said = command(
+        loader("tiny", model="/tmp/my-model[v2] é", micro_heal__steps=3, text__canaries=None)
+    )
+    assert shlex.split(said) == [
+        "kedro",
+        "run",
+        "--env=tiny",
+        "--params=micro_heal.steps=3,model=/tmp/my-model[v2] é",
+    ]
 
 
 def test_it_does_not_depend_on_order_or_on_what_the_profile_says_anyway():
-    one, two = loader("tiny", waves=3, model="gpt2"), loader("tiny", model="gpt2", max_loss=0.5, waves=3)
+    one, two = (
+        loader("tiny", waves=3, model="gpt2"),
+        loader("tiny", model="gpt2", max_loss=0.5, waves=3),
+    )
     assert command(one) == command(two)
 
 
@@ -50,7 +60,10 @@ def test_conf_local_is_told_as_parameters(tmp_path):
     (tmp_path / "local").mkdir()
     (tmp_path / "base/parameters.yml").write_text("heal: {steps: 4, control: true}\n")
     (tmp_path / "local/parameters.yml").write_text("heal: {steps: 5, control: false}\n")
-    assert command(loader(None, tmp_path)) == "kedro run --env=base --params=heal.control=false,heal.steps=5"
+    assert (
+        command(loader(None, tmp_path))
+        == "kedro run --env=base --params=heal.control=false,heal.steps=5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +73,9 @@ def test_conf_local_is_told_as_parameters(tmp_path):
 def test_any_value_is_spelled_as_params_reads_it(value):
     line = command(loader("tiny", report__prompts=value))
     given = [word for word in shlex.split(line) if word.startswith("--params=")]
-    assert [parse(word.removeprefix("--params=")) for word in given] == [{"report": {"prompts": value}}]
+    assert [parse(word.removeprefix("--params=")) for word in given] == [
+        {"report": {"prompts": value}}
+    ]
 
 
 def test_versions_and_seed_stand_above_the_command():

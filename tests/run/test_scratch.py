@@ -1,4 +1,6 @@
-"""The scratch folder as an input: the ledger's own while it runs a node, a temporary one elsewhere."""
+"""The scratch folder as an input: the ledger's own while it runs a node, a temporary one
+elsewhere.
+"""
 
 import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset

@@ -27,13 +27,23 @@ def test_alone_a_node_takes_the_share_of_its_time_that_others_left_it() -> None:
 
 @pytest.mark.parametrize(
     "busy,total,own,share",
-    [(100, 200, 100, 0.0), (200, 200, 50, 0.75), (100, 200, 101, 0.0), (300, 200, 0, 1.0), (0, 0, 0, None)],
+    [
+        (100, 200, 100, 0.0),
+        (200, 200, 50, 0.75),
+        (100, 200, 101, 0.0),
+        (300, 200, 0, 1.0),
+        (0, 0, 0, None),
+    ],
 )
-def test_others_took_what_was_busy_and_not_ones_own(busy: float, total: float, own: float, share: float | None) -> None:
+def test_others_took_what_was_busy_and_not_ones_own(
+    busy: float, total: float, own: float, share: float | None
+) -> None:
     assert others_share(busy, total, own) == share
 
 
-def test_idle_and_waiting_processors_are_not_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_and_waiting_processors_are_not_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stat = tmp_path / "stat"
     stat.write_text("cpu  10 2 3 100 20 1 1 4 9 9\ncpu0 5 1 1 50 10 0 0 2 0 0\n")
     monkeypatch.setattr("birdbone.run.load.STAT", stat)

@@ -1,4 +1,6 @@
-"""Labelled scans: sets from different documents, figures that are the nodes' own, and a killed scan that goes on."""
+"""Labelled scans: sets from different documents, figures that are the nodes' own, and a killed scan
+that goes on.
+"""
 
 import tempfile
 from pathlib import Path
@@ -39,13 +41,25 @@ def texts(words, tmp_path_factory):
 
 
 def settings(sets) -> DomainSettings:
-    return DomainSettings(sets=sets, window=12, scan_tokens=36, heldout_tokens=24, profile_tokens=12)
+    return DomainSettings(
+        sets=sets, window=12, scan_tokens=36, heldout_tokens=24, profile_tokens=12
+    )
 
 
 def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
     block = ScanSettings(record_tokens=1, block=64)
     scratch = scratch or Path(tempfile.mkdtemp())
-    return scan_domains(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
+    return scan_domains(
+        checkpoint or model(),
+        about,
+        texts,
+        words,
+        settings(texts.sources),
+        block,
+        "cpu",
+        0,
+        scratch,
+    )
 
 
 def test_every_set_has_windows_to_scan_and_to_hold_out(texts):
@@ -53,20 +67,28 @@ def test_every_set_has_windows_to_scan_and_to_hold_out(texts):
     for label in texts.labels:
         assert texts.scan[label].shape == (3, 12) and texts.heldout[label].shape == (2, 12)
         assert texts.scan[label].dtype == torch.int32
-        sides = [{tuple(row.tolist()) for row in side[label]} for side in (texts.scan, texts.heldout)]
-        assert label == "talk" or not sides[0] & sides[1], "talks may open with the same three words"
+        sides = [
+            {tuple(row.tolist()) for row in side[label]} for side in (texts.scan, texts.heldout)
+        ]
+        assert label == "talk" or not sides[0] & sides[1], (
+            "talks may open with the same three words"
+        )
 
 
 def test_a_set_that_is_too_short_names_itself_and_its_setting(words, tmp_path):
     (tmp_path / "a.txt").write_text("3 + 5")
     (tmp_path / "b.txt").write_text("3 + 5")
-    with pytest.raises(TextError, match=r"domains\.\w+_tokens of sums .*too short|too short for domains"):
+    with pytest.raises(
+        TextError, match=r"domains\.\w+_tokens of sums .*too short|too short for domains"
+    ):
         read_texts(model(), words, settings({"sums": str(tmp_path), "x": "arithmetic"}), "cpu", 0)
 
 
 def test_the_profile_is_the_nodes_own_values_at_the_sampled_tokens(texts, words):
     _, profile = scanned(texts, words)
-    assert profile.tokens == {"prose": 33, "arithmetic": 33, "talk": 33} and profile.model == "d" * 64
+    assert (
+        profile.tokens == {"prose": 33, "arithmetic": 33, "talk": 33} and profile.model == "d" * 64
+    )
     places = profile.sampled
     assert places["domain"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     network = build(model())
@@ -75,7 +97,9 @@ def test_the_profile_is_the_nodes_own_values_at_the_sampled_tokens(texts, words)
         ids = texts.scan[label][places["window"][i]]
         h, _ = gradients(network, [DOWN], ids)[DOWN]
         expected = h[places["position"][i]].half()
-        torch.testing.assert_close(profile.layers["ffn"][1].profile[:, i], expected, atol=1e-3, rtol=1e-2)
+        torch.testing.assert_close(
+            profile.layers["ffn"][1].profile[:, i], expected, atol=1e-3, rtol=1e-2
+        )
     groups = profile.layers["kv"][0].profile
     assert groups.shape == (2, 12) and (groups >= 0).all()
 
@@ -118,7 +142,9 @@ def test_a_profile_comes_back_from_disk(texts, words, tmp_path):
 
 
 def killed_after(monkeypatch, windows):
-    """Let a scan fail at the given window, as a kill would end it; returns the windows that were passed through."""
+    """Let a scan fail at the given window, as a kill would end it; returns the windows that were
+    passed through.
+    """
     seen, real = [], domains.gradients
 
     def counted(network, names, ids):
@@ -131,7 +157,9 @@ def killed_after(monkeypatch, windows):
     return seen
 
 
-def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(texts, words, tmp_path, monkeypatch):
+def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(
+    texts, words, tmp_path, monkeypatch
+):
     undisturbed, expected = scanned(texts, words)
     monkeypatch.setattr(domains, "CHECKPOINT", 1)
     with monkeypatch.context() as patch:
@@ -150,7 +178,9 @@ def test_a_killed_scan_can_be_read_and_goes_on_to_the_same_result(texts, words, 
     assert len(MscanFile(str(tmp_path / "kept.mscan")).load()) == 99
 
 
-def test_a_killed_scan_of_another_model_or_text_is_not_gone_on_with(texts, words, tmp_path, monkeypatch):
+def test_a_killed_scan_of_another_model_or_text_is_not_gone_on_with(
+    texts, words, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
         killed_after(patch, 5)
         with pytest.raises(NumericalError, match="killed"):

@@ -14,8 +14,13 @@ def test_a_page_holds_every_picture_and_reads_nothing_from_outside(scan):
     labels = ["mean", "</script><b>"]
     found = scan_page(pictures, labels, "<i>3+5=?")
     assert scan_page(pictures, labels, "<i>3+5=?") == found
-    assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", found.partition('id="plotly-gzip"')[0])
-    assert "<b>" not in found.replace("<b>blue", "").replace("<b>amber", "") and "&lt;i&gt;3+5=?" in found
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", found.partition('id="plotly-gzip"')[0]
+    )
+    assert (
+        "<b>" not in found.replace("<b>blue", "").replace("<b>amber", "")
+        and "&lt;i&gt;3+5=?" in found
+    )
     data = json.loads(re.search(r'id="pictures">(.*?)</script>', found, re.DOTALL)[1])
     assert data["labels"] == labels
     assert data["norms"]["model"]["population"] == POPULATION["model"]

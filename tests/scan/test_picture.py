@@ -1,4 +1,6 @@
-"""A picture's z is taken at each token by itself; an integral is the mean of the tokens' own pictures."""
+"""A picture's z is taken at each token by itself; an integral is the mean of the tokens' own
+pictures.
+"""
 
 import pytest
 import torch
@@ -32,7 +34,9 @@ def test_the_mean_picture_is_the_mean_of_the_tokens_pictures_in_batches_too(tmp_
     for source, tokens in ((None, range(9)), ("prose", range(5, 9))):
         found = mean_picture(scan, source=source)
         each = torch.stack([token_picture(scan, i).blocks("layers.0.down_proj") for i in tokens])
-        torch.testing.assert_close(found.blocks("layers.0.down_proj"), each.mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            found.blocks("layers.0.down_proj"), each.mean(0), atol=1e-5, rtol=1e-4
+        )
         assert found.what.startswith(f"mean over {len(tokens)} tokens")
 
 

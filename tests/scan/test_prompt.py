@@ -1,4 +1,6 @@
-"""One prompt's scan: A·G is the norm of autograd's own weight gradient; bad prompts and models leave nothing."""
+"""One prompt's scan: A·G is the norm of autograd's own weight gradient; bad prompts and models
+leave nothing.
+"""
 
 import pytest
 import torch
@@ -16,11 +18,14 @@ ABOUT = {"name": "small", "digest": "d" * 64, "device": "cpu"}
 
 
 def weight_gradients(network, name, ids):
-    """Each token's own share of the loss gradient of one weight, [T-1, out, in], from autograd's weight gradient:
-    the weight is given to every position apart, so that its gradient comes apart too.
+    """Each token's own share of the loss gradient of one weight, [T-1, out, in], from autograd's
+    weight gradient: the weight is given to every position apart, so that its gradient comes apart
+    too.
     """
     module = network.get_submodule(name)
-    copies = module.weight.detach().expand(len(ids), *module.weight.shape).clone().requires_grad_(True)
+    copies = (
+        module.weight.detach().expand(len(ids), *module.weight.shape).clone().requires_grad_(True)
+    )
 
     def forward(x):
         return torch.einsum("bti,toi->bto", x, copies)
@@ -38,7 +43,9 @@ def assert_blocks_are_gradient_norms(scan, network, name, ids, tolerance):
         for r in range(len(found.g)):
             for c in range(len(found.a)):
                 block = shares[token, 64 * r : 64 * (r + 1), 64 * c : 64 * (c + 1)]
-                assert float(found.a[c] * found.g[r]) == pytest.approx(float(block.norm()), rel=tolerance)
+                assert float(found.a[c] * found.g[r]) == pytest.approx(
+                    float(block.norm()), rel=tolerance
+                )
 
 
 @pytest.mark.parametrize("module", ["self_attn.v_proj", "mlp.down_proj"])
@@ -54,9 +61,13 @@ def test_the_shares_add_up_to_the_parameters_gradient(tmp_path):
     network, ids = build(model()), torch.tensor(tokenizer()(PROMPT).input_ids)
     name = "model.layers.0.mlp.up_proj"
     weight = network.get_submodule(name).weight.requires_grad_(True)
-    loss = F.cross_entropy(network(ids[None], use_cache=False).logits[0, :-1], ids[1:], reduction="sum")
+    loss = F.cross_entropy(
+        network(ids[None], use_cache=False).logits[0, :-1], ids[1:], reduction="sum"
+    )
     whole = torch.autograd.grad(loss, weight)[0]
-    torch.testing.assert_close(weight_gradients(build(model()), name, ids).sum(0), whole, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        weight_gradients(build(model()), name, ids).sum(0), whole, atol=1e-4, rtol=1e-3
+    )
 
 
 def test_a_pruned_model_is_scanned_at_the_seeds_width_and_is_the_same_function():

@@ -1,4 +1,6 @@
-"""An adapter beside or instead of a model is said; ``model.adapter`` merges it first, exactly or not at all."""
+"""An adapter beside or instead of a model is said; ``model.adapter`` merges it first, exactly or
+not at all.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate
 from birdbone.text.tokenizer import train_tokenizer
 
-LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], "init_lora_weights": False}
+LORA = {
+    "r": 4,
+    "lora_alpha": 8,
+    "target_modules": ["q_proj", "down_proj"],
+    "init_lora_weights": False,
+}
 KINDS = {
     "LoRA": ("llama", LoraConfig(**LORA, task_type="CAUSAL_LM")),
     "DoRA": ("llama", LoraConfig(**LORA, use_dora=True, task_type="CAUSAL_LM")),
@@ -35,7 +42,13 @@ KINDS = {
     ),
     "GPT-2's fused matrices": (
         "gpt2",
-        LoraConfig(r=4, target_modules=["c_attn"], init_lora_weights=False, fan_in_fan_out=True, task_type="CAUSAL_LM"),
+        LoraConfig(
+            r=4,
+            target_modules=["c_attn"],
+            init_lora_weights=False,
+            fan_in_fan_out=True,
+            task_type="CAUSAL_LM",
+        ),
     ),
     "IA3": (
         "llama",
@@ -89,11 +102,16 @@ def test_the_seed_says_which_adapter_is_in_it(tmp_path: Path) -> None:
 
 def test_one_folder_may_hold_both(tmp_path: Path) -> None:
     network = adapted(tmp_path, tmp_path, KINDS["LoRA"][1])
-    with pytest.raises(BirdboneError, match=r"a model and an adapter beside it.*model\.adapter.*remove adapter_config"):
+    with pytest.raises(
+        BirdboneError,
+        match=r"a model and an adapter beside it.*model\.adapter.*remove adapter_config",
+    ):
         load(locate(str(tmp_path), {}), 0, list)
     with torch.no_grad():
         wanted = network(input_ids=tokens()).logits
-    torch.testing.assert_close(logits(build(merged(tmp_path, tmp_path)[0]), tokens()), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        logits(build(merged(tmp_path, tmp_path)[0]), tokens()), wanted, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_an_adapter_alone_names_its_base_and_the_ways_out(tmp_path: Path) -> None:
@@ -101,7 +119,8 @@ def test_an_adapter_alone_names_its_base_and_the_ways_out(tmp_path: Path) -> Non
     edit(tmp_path / "adapter/adapter_config.json", base_model_name_or_path="owner/base")
     for read in (config_of, lambda source: load(source, 0, list)):
         with pytest.raises(
-            BirdboneError, match=r"only an adapter, of the base model owner/base.*model\.adapter.*merge"
+            BirdboneError,
+            match=r"only an adapter, of the base model owner/base.*model\.adapter.*merge",
         ):
             read(locate(str(tmp_path / "adapter"), {}))
 
@@ -112,11 +131,17 @@ def test_added_tokens_come_with_their_rows_and_their_tokenizer(tmp_path: Path) -
     model.resize_token_embeddings(VOCABULARY + 2)
     tokenizer = train_tokenizer(CORPUS, VOCABULARY)
     tokenizer.add_tokens([f"<new {i}>" for i in range(VOCABULARY + 2 - len(tokenizer))])
-    network = get_peft_model(model, LoraConfig(**LORA, modules_to_save=["embed_tokens"], task_type="CAUSAL_LM"))
+    network = get_peft_model(
+        model, LoraConfig(**LORA, modules_to_save=["embed_tokens"], task_type="CAUSAL_LM")
+    )
     network.save_pretrained(tmp_path / "adapter")
     tokenizer.save_pretrained(tmp_path / "adapter")
     found, write_tokenizer = merged(tmp_path / "base", tmp_path / "adapter")
-    assert found.weights["model.embed_tokens.weight"].shape[0] == found.config["vocab_size"] == VOCABULARY + 2
+    assert (
+        found.weights["model.embed_tokens.weight"].shape[0]
+        == found.config["vocab_size"]
+        == VOCABULARY + 2
+    )
     write_tokenizer(tmp_path / "tokenizer")
     written = AutoTokenizer.from_pretrained(tmp_path / "tokenizer", trust_remote_code=False)
     assert len(written) == len(tokenizer) and "<new 0>" in written.get_vocab()
@@ -141,7 +166,10 @@ class TestRefusals:
         state = load_file(adapter / "adapter_model.safetensors")
         state["base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"] = torch.ones(3, 4)
         save_file(state, adapter / "adapter_model.safetensors")
-        with pytest.raises(BirdboneError, match=r"layers\.0\.self_attn\.q_proj\.lora_B\.weight is of shape \[3, 4\]"):
+        with pytest.raises(
+            BirdboneError,
+            match=r"layers\.0\.self_attn\.q_proj\.lora_B\.weight is of shape \[3, 4\]",
+        ):
             merged(adapter.parent / "base", adapter)
 
     def test_without_a_place_names_the_tensor(self, adapter: Path) -> None:
@@ -155,13 +183,19 @@ class TestRefusals:
         state = load_file(adapter / "adapter_model.safetensors")
         del state["base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"]
         save_file(state, adapter / "adapter_model.safetensors")
-        with pytest.raises(BirdboneError, match=r"adapter_model\.safetensors lacks 1 tensors, such as .*layers\.1"):
+        with pytest.raises(
+            BirdboneError, match=r"adapter_model\.safetensors lacks 1 tensors, such as .*layers\.1"
+        ):
             merged(adapter.parent / "base", adapter)
 
     def test_of_a_kind_that_is_not_merged(self, adapter: Path) -> None:
         prompt = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=4)
-        get_peft_model(random_model("llama", vocab_size=VOCABULARY), prompt).save_pretrained(adapter)
-        with pytest.raises(BirdboneError, match=r"adapter_config\.json: .*'PROMPT_TUNING' cannot be merged"):
+        get_peft_model(random_model("llama", vocab_size=VOCABULARY), prompt).save_pretrained(
+            adapter
+        )
+        with pytest.raises(
+            BirdboneError, match=r"adapter_config\.json: .*'PROMPT_TUNING' cannot be merged"
+        ):
             merged(adapter.parent / "base", adapter)
 
     def test_pickled(self, adapter: Path) -> None:
@@ -178,13 +212,20 @@ class TestRefusals:
 
     @pytest.mark.parametrize("target", ["no_such_module", 7, None])
     def test_for_modules_that_are_not_there(self, adapter: Path, target: object) -> None:
-        edit(adapter / "adapter_config.json", target_modules=[target] if target == "no_such_module" else target)
+        edit(
+            adapter / "adapter_config.json",
+            target_modules=[target] if target == "no_such_module" else target,
+        )
         with pytest.raises(BirdboneError, match=r"adapter .*/adapter does not fit the model"):
             merged(adapter.parent / "base", adapter)
 
-    @pytest.mark.parametrize("asked", [{"adapter": "x"}, {"name": "x", "adaptor": "y"}, {"name": 7}])
+    @pytest.mark.parametrize(
+        "asked", [{"adapter": "x"}, {"name": "x", "adaptor": "y"}, {"name": 7}]
+    )
     def test_of_a_parameter_that_says_something_else(self, asked: dict) -> None:
-        with pytest.raises(BirdboneError, match="parameter model: give a name, or name and adapter"):
+        with pytest.raises(
+            BirdboneError, match="parameter model: give a name, or name and adapter"
+        ):
             locate(asked, {})
 
     def test_that_is_no_folder(self, adapter: Path) -> None:

@@ -81,7 +81,9 @@ def test_a_wrong_value_names_the_file_and_the_key(
 ) -> None:
     folder = copied(originals[name], tmp_path)
     edit(folder / "config.json", **{key: value})
-    said = {"hidden_size": "hidden.size", "layer_types": "layer_types|num_hidden_layers"}.get(key, key)
+    said = {"hidden_size": "hidden.size", "layer_types": "layer_types|num_hidden_layers"}.get(
+        key, key
+    )
     for read in (planned, seed):
         with pytest.raises(BirdboneError, match=rf"{folder}/config\.json.*({said})") as error:
             read(folder)
@@ -89,7 +91,8 @@ def test_a_wrong_value_names_the_file_and_the_key(
 
 
 @pytest.mark.parametrize(
-    "key", ["num_key_value_heads", "head_dim", "rope_scaling", "pad_token_id", "quantization_config"]
+    "key",
+    ["num_key_value_heads", "head_dim", "rope_scaling", "pad_token_id", "quantization_config"],
 )
 def test_null_is_a_value_where_the_family_has_a_default(key: str, folder: Path) -> None:
     edit(folder / "config.json", **{key: None})
@@ -107,14 +110,26 @@ def test_an_unknown_family(kind: object, folder: Path) -> None:
 
 
 def test_a_model_of_pictures_too(folder: Path) -> None:
-    edit(folder / "config.json", model_type="gemma3", text_config={"model_type": "gemma3_text"}, vision_config={})
-    with pytest.raises(BirdboneError, match=r"config\.json: model_type 'gemma3' has a text_config.*language model"):
+    edit(
+        folder / "config.json",
+        model_type="gemma3",
+        text_config={"model_type": "gemma3_text"},
+        vision_config={},
+    )
+    with pytest.raises(
+        BirdboneError, match=r"config\.json: model_type 'gemma3' has a text_config.*language model"
+    ):
         planned(folder)
 
 
-def test_code_of_its_own_is_not_run_for_a_known_family(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_code_of_its_own_is_not_run_for_a_known_family(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "own.py").write_text(f"open('{folder}/RAN', 'w')\nclass Own: pass\n")
-    edit(folder / "config.json", auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"})
+    edit(
+        folder / "config.json",
+        auto_map={"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"},
+    )
     found, _ = seed(folder)
     assert not (folder / "RAN").exists() and "auto_map" not in found.config
     assert "is not run" in caplog.text
@@ -134,7 +149,14 @@ def test_code_of_its_own_for_an_unknown_family_is_refused_and_nobody_asked(
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
+    "name",
+    [
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",
+    ],
 )
 @pytest.mark.parametrize("content", [POINTER, "", "[1, 2]", "{", '"text"', "null", "\0\0"])
 def test_a_damaged_file_is_named(name: str, content: str, folder: Path) -> None:

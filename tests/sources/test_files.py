@@ -36,7 +36,9 @@ class TestFiles:
     def test_a_tensor_in_two_shards(self, folder: Path) -> None:
         first, second, *_ = sorted(folder.glob("*.safetensors"))
         save_file({**load_file(second), **load_file(first)}, second, {"format": "pt"})
-        with pytest.raises(BirdboneError, match=rf"tensor \S+ is in .*{first.name} and in .*{second.name}"):
+        with pytest.raises(
+            BirdboneError, match=rf"tensor \S+ is in .*{first.name} and in .*{second.name}"
+        ):
             planned(folder)
 
     def test_shards_without_their_index(self, folder: Path) -> None:
@@ -47,7 +49,9 @@ class TestFiles:
     def test_another_layout_beside_is_not_read(self, folder: Path) -> None:
         """Mistral's own files hold the same weights under other names."""
         whole = folder.parent / "whole"
-        save_file({"layers.0.attention.wq.weight": torch.ones(2, 2)}, whole / "consolidated.safetensors")
+        save_file(
+            {"layers.0.attention.wq.weight": torch.ones(2, 2)}, whole / "consolidated.safetensors"
+        )
         assert_like_from_pretrained(whole)
 
     def test_weights_under_a_name_that_transformers_does_not_read(self, folder: Path) -> None:
@@ -57,12 +61,16 @@ class TestFiles:
             planned(whole)
 
     @pytest.mark.parametrize(
-        "content", [b"", b"\xff" * 100, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"]
+        "content",
+        [b"", b"\xff" * 100, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"],
     )
     def test_a_damaged_file(self, folder: Path, content: bytes) -> None:
         whole = folder.parent / "whole"
         (whole / "model.safetensors").write_bytes(content)
-        with pytest.raises(BirdboneError, match=r"model\.safetensors is (truncated or corrupted|a pointer of git-lfs)"):
+        with pytest.raises(
+            BirdboneError,
+            match=r"model\.safetensors is (truncated or corrupted|a pointer of git-lfs)",
+        ):
             planned(whole)
 
     def test_a_file_of_no_tensors(self, folder: Path) -> None:
@@ -73,7 +81,9 @@ class TestFiles:
 
     def test_a_folder_of_gguf_files(self, tmp_path: Path) -> None:
         (tmp_path / "a-Q4_0.gguf").touch()
-        with pytest.raises(BirdboneError, match=r"GGUF files: give one of them, such as .*a-Q4_0\.gguf"):
+        with pytest.raises(
+            BirdboneError, match=r"GGUF files: give one of them, such as .*a-Q4_0\.gguf"
+        ):
             planned(tmp_path)
 
     def test_numbers_beyond_float32(self, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Every tensor of a seed's file is used, known to be no weight, or an error; the weights decide of the head."""
+"""Every tensor of a seed's file is used, known to be no weight, or an error; the weights decide of
+the head.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TIED = [n for n in FAMILIES if AutoConfig.for_model(**settings_of(n)).tie_word_e
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("says", [True, False])
-def test_a_head_of_its_own_is_kept_whatever_the_configuration_says(name: str, says: bool, tmp_path: Path) -> None:
+def test_a_head_of_its_own_is_kept_whatever_the_configuration_says(
+    name: str, says: bool, tmp_path: Path
+) -> None:
     model = saved(tmp_path, name, tie_word_embeddings=False)
     edit(tmp_path / "config.json", tie_word_embeddings=says)
     found, _ = seed(tmp_path)
@@ -30,7 +34,9 @@ def test_a_head_of_its_own_is_kept_whatever_the_configuration_says(name: str, sa
 
 
 @pytest.mark.parametrize("says", [True, False])
-def test_a_head_equal_to_the_embedding_is_left_out_and_said_to_be_tied(says: bool, tmp_path: Path) -> None:
+def test_a_head_equal_to_the_embedding_is_left_out_and_said_to_be_tied(
+    says: bool, tmp_path: Path
+) -> None:
     model = saved(tmp_path, "llama", tie_word_embeddings=True)
     add(tmp_path, **{"lm_head.weight": model.lm_head.weight.detach().clone()})
     edit(tmp_path / "config.json", tie_word_embeddings=says)
@@ -43,14 +49,18 @@ def test_a_head_equal_to_the_embedding_is_left_out_and_said_to_be_tied(says: boo
 def test_a_tied_model_saved_under_its_heads_name_alone(tmp_path: Path) -> None:
     """safetensors' save_model keeps one name of two that share memory."""
     saved(tmp_path, "llama", tie_word_embeddings=True)
-    retensor(tmp_path, lambda n, t: {"lm_head.weight" if n == "model.embed_tokens.weight" else n: t})
+    retensor(
+        tmp_path, lambda n, t: {"lm_head.weight" if n == "model.embed_tokens.weight" else n: t}
+    )
     assert_like_from_pretrained(tmp_path)
 
 
 def test_an_untied_model_without_its_head_is_incomplete(tmp_path: Path) -> None:
     saved(tmp_path, "llama", tie_word_embeddings=True)
     edit(tmp_path / "config.json", tie_word_embeddings=False)
-    with pytest.raises(BirdboneError, match=r"lacks 1 tensors .*lm_head\.weight.*tie_word_embeddings"):
+    with pytest.raises(
+        BirdboneError, match=r"lacks 1 tensors .*lm_head\.weight.*tie_word_embeddings"
+    ):
         seed(tmp_path)
 
 
@@ -58,13 +68,23 @@ def test_a_file_of_the_bare_network_lacks_the_prefix(tmp_path: Path) -> None:
     """As GPT-2's own files do."""
     saved(tmp_path, "gpt2")
     retensor(tmp_path, lambda n, t: {n.removeprefix("transformer."): t})
-    add(tmp_path, **{"h.0.attn.bias": torch.ones(1, 1, 64, 64).tril(), "h.1.attn.masked_bias": torch.tensor(-1e4)})
+    add(
+        tmp_path,
+        **{
+            "h.0.attn.bias": torch.ones(1, 1, 64, 64).tril(),
+            "h.1.attn.masked_bias": torch.tensor(-1e4),
+        },
+    )
     assert_like_from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq", "model.embed_tokens.position_ids"],
+    [
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
+        "model.rotary_emb.inv_freq",
+        "model.embed_tokens.position_ids",
+    ],
 )
 def test_what_is_no_weight_is_left_out(name: str, tmp_path: Path) -> None:
     saved(tmp_path)
@@ -108,7 +128,9 @@ def test_a_masks_name_in_another_family_is_no_mask(tmp_path: Path) -> None:
 def test_a_tensor_of_another_shape_is_refused_with_both_shapes(tmp_path: Path) -> None:
     saved(tmp_path)
     edit(tmp_path / "config.json", intermediate_size=96)
-    with pytest.raises(BirdboneError, match=r"mlp\.gate_proj\.weight is of shape \[128, 64\].*\[96, 64\]"):
+    with pytest.raises(
+        BirdboneError, match=r"mlp\.gate_proj\.weight is of shape \[128, 64\].*\[96, 64\]"
+    ):
         planned(tmp_path)
 
 
@@ -116,16 +138,26 @@ INTEGERS, BYTES = torch.zeros(8, 8, dtype=torch.int32), torch.zeros(64, dtype=to
 
 
 FORMATS: dict[str, tuple[str, dict[str, Tensor]]] = {
-    "gptq": ("GPTQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2), "g_idx": INTEGERS}),
+    "gptq": (
+        "GPTQ",
+        {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2), "g_idx": INTEGERS},
+    ),
     "awq": ("AWQ", {"qweight": INTEGERS, "qzeros": INTEGERS, "scales": torch.ones(2)}),
     "compressed-tensors": (
         "compressed-tensors",
-        {"weight_packed": INTEGERS, "weight_scale": torch.ones(2), "weight_shape": torch.tensor([8, 8])},
+        {
+            "weight_packed": INTEGERS,
+            "weight_scale": torch.ones(2),
+            "weight_shape": torch.tensor([8, 8]),
+        },
     ),
     "hqq": ("HQQ", {"W_q": BYTES, "scale": torch.ones(2), "zero": torch.ones(2)}),
     "eetq": ("EETQ", {"weight": BYTES.to(torch.int8), "weight_scales": torch.ones(2)}),
     "quanto": ("quanto", {"weight._data": BYTES.to(torch.int8), "weight._scale": torch.ones(2)}),
-    "aqlm": ("AQLM", {"codes": BYTES.to(torch.int8), "codebooks": torch.ones(2), "scales": torch.ones(2)}),
+    "aqlm": (
+        "AQLM",
+        {"codes": BYTES.to(torch.int8), "codebooks": torch.ones(2), "scales": torch.ones(2)},
+    ),
     "higgs": ("HIGGS", {"weight": BYTES, "tables": torch.ones(2), "tables2": torch.ones(2)}),
     "torchao": ("torchao", {"weight_qdata": BYTES.to(torch.int8), "weight_scale": torch.ones(2)}),
     "mxfp4": ("MXFP4", {"weight_blocks": BYTES, "weight_scales": BYTES}),
@@ -134,7 +166,11 @@ FORMATS: dict[str, tuple[str, dict[str, Tensor]]] = {
 
 
 BITSANDBYTES = {
-    8: {"weight": BYTES.to(torch.int8), "SCB": torch.ones(64), "weight_format": torch.tensor(0, dtype=torch.uint8)},
+    8: {
+        "weight": BYTES.to(torch.int8),
+        "SCB": torch.ones(64),
+        "weight_format": torch.tensor(0, dtype=torch.uint8),
+    },
     4: {
         "weight": BYTES,
         "weight.absmax": BYTES,
@@ -147,21 +183,29 @@ BITSANDBYTES = {
 def stored_as(tensors: dict[str, Tensor]) -> Callable[[str, Tensor], dict[str, Tensor]]:
     def change(name: str, tensor: Tensor) -> dict[str, Tensor]:
         module = name.removesuffix(".weight")
-        return {f"{module}.{n}": t for n, t in tensors.items()} if name.endswith("_proj.weight") else {name: tensor}
+        return (
+            {f"{module}.{n}": t for n, t in tensors.items()}
+            if name.endswith("_proj.weight")
+            else {name: tensor}
+        )
 
     return change
 
 
 @pytest.mark.parametrize("described", [True, False])
 @pytest.mark.parametrize("method", FORMATS)
-def test_a_quantized_seed_is_refused_by_its_formats_name(method: str, described: bool, tmp_path: Path) -> None:
+def test_a_quantized_seed_is_refused_by_its_formats_name(
+    method: str, described: bool, tmp_path: Path
+) -> None:
     said, tensors = FORMATS[method]
     saved(tmp_path)
     retensor(tmp_path, stored_as(tensors))
     if described:
         edit(tmp_path / "config.json", quantization_config={"quant_method": method, "bits": 4})
     for read in (seed, planned):
-        with pytest.raises(BirdboneError, match=rf"quantized already.*({said}).*unquantized model, or its GGUF"):
+        with pytest.raises(
+            BirdboneError, match=rf"quantized already.*({said}).*unquantized model, or its GGUF"
+        ):
             read(tmp_path)
 
 
@@ -171,6 +215,9 @@ def test_bitsandbytes_is_refused_with_its_bits(bits: int, described: bool, tmp_p
     saved(tmp_path)
     retensor(tmp_path, stored_as(BITSANDBYTES[bits]))
     if described:
-        edit(tmp_path / "config.json", quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True})
+        edit(
+            tmp_path / "config.json",
+            quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True},
+        )
     with pytest.raises(BirdboneError, match=rf"quantized already \(bitsandbytes {bits}-bit"):
         planned(tmp_path)

@@ -10,7 +10,13 @@ import torch
 from families import FAMILIES, checkpoint_of, logits, random_model, settings_of, tokens
 from safetensors.torch import load_file, save_file
 
-from birdbone.errors import ArtifactError, BirdboneError, NumericalError, SourceError, UnsupportedArchitectureError
+from birdbone.errors import (
+    ArtifactError,
+    BirdboneError,
+    NumericalError,
+    SourceError,
+    UnsupportedArchitectureError,
+)
 from birdbone.model.checkpoint import tensors_digest
 from birdbone.model.network import build
 from birdbone.sources.load import load
@@ -56,7 +62,12 @@ class TestLocate:
     def test_presets_come_first_and_carry_what_they_say(self):
         assert locate("small", PRESETS)["kind"] == "random"
         found = locate("big", PRESETS)
-        assert (found["kind"], found["id"], found["revision"], found["licence"]) == ("hub", "owner/big", "abc", "mit")
+        assert (found["kind"], found["id"], found["revision"], found["licence"]) == (
+            "hub",
+            "owner/big",
+            "abc",
+            "mit",
+        )
 
     def test_a_preset_whose_package_is_missing_says_how_to_get_it(self):
         with pytest.raises(SourceError, match="pip install no-such-package-here"):
@@ -82,7 +93,9 @@ class TestLocate:
         with pytest.raises(SourceError, match="nowhere.gguf: no such GGUF file"):
             locate("nowhere.gguf", PRESETS)
 
-    @pytest.mark.parametrize("name", ["model.bin", "model.pt", "model.PTH", "model.ckpt", "model.pkl"])
+    @pytest.mark.parametrize(
+        "name", ["model.bin", "model.pt", "model.PTH", "model.ckpt", "model.pkl"]
+    )
     def test_pickles_are_refused_unopened(self, name):
         with pytest.raises(SourceError, match=rf"{name} is a pickle.*save_pretrained"):
             locate(f"/somewhere/{name}", PRESETS)
@@ -93,7 +106,9 @@ class TestFolders:
         assert len(shards(folder)) > 2
         checkpoint, save_tokenizer = read(folder)
         assert checkpoint.digest == load(locate(str(original[0]), {}), 7, nothing)[0].digest
-        assert tensors_digest(checkpoint.weights) == tensors_digest(checkpoint_of(original[1]).weights)
+        assert tensors_digest(checkpoint.weights) == tensors_digest(
+            checkpoint_of(original[1]).weights
+        )
         torch.testing.assert_close(
             logits(build(checkpoint), tokens()), logits(original[1], tokens()), atol=1e-5, rtol=0
         )
@@ -107,7 +122,9 @@ class TestFolders:
         train_tokenizer(CORPUS, 300).save_pretrained(tmp_path)
         checkpoint, _ = read(tmp_path)
         assert tensors_digest(checkpoint.weights) == tensors_digest(checkpoint_of(model).weights)
-        torch.testing.assert_close(logits(build(checkpoint), tokens()), logits(model, tokens()), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            logits(build(checkpoint), tokens()), logits(model, tokens()), atol=1e-5, rtol=0
+        )
 
     def test_half_precision_is_widened(self, tmp_path):
         random_model("llama", vocab_size=300).to(torch.bfloat16).save_pretrained(tmp_path)
@@ -195,7 +212,9 @@ class TestFolders:
             read(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 40, b"not a gguf file at all" * 10])
+@pytest.mark.parametrize(
+    "content", [b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 40, b"not a gguf file at all" * 10]
+)
 def test_a_corrupted_gguf_is_named(tmp_path, content):
     path = tmp_path / "x.gguf"
     path.write_bytes(content)
@@ -216,4 +235,6 @@ def test_a_random_model_follows_its_seed_and_stores_no_path():
     preset = {"small": {"random": settings_of("llama", vocab_size=300)}}
     found = [load(locate("small", preset), seed, lambda: CORPUS)[0] for seed in (0, 0, 1)]
     assert found[0].digest == found[1].digest != found[2].digest
-    assert not {"_name_or_path", "transformers_version", "dtype", "torch_dtype"} & set(found[0].config)
+    assert not {"_name_or_path", "transformers_version", "dtype", "torch_dtype"} & set(
+        found[0].config
+    )

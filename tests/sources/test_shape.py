@@ -24,7 +24,9 @@ def test_shapes_without_weights_are_those_of_the_weights(family: str) -> None:
     assert shape.parameters == checkpoint.parameters
     assert shape.block == checkpoint.block_parameters
     assert shape.inner == dict(inner)
-    assert shape.outer == sum(w.numel() for n, w in checkpoint.weights.items() if n not in blocks and w.dim() == 2)
+    assert shape.outer == sum(
+        w.numel() for n, w in checkpoint.weights.items() if n not in blocks and w.dim() == 2
+    )
 
 
 def test_gpt2_down_projection_reads_the_neurons() -> None:

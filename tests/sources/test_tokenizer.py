@@ -21,8 +21,12 @@ def folder(tmp_path: Path) -> Path:
 class TestTokenizers:
     def test_of_an_unknown_schema(self, folder: Path) -> None:
         found = json.loads((folder / "tokenizer.json").read_text())
-        edit(folder / "tokenizer.json", model={**found["model"], "type": "BPE2", "merges": {"a": 1}})
-        with pytest.raises(BirdboneError, match=r"tokenizer\.json is no tokenizer that tokenizers [\d.]+ reads"):
+        edit(
+            folder / "tokenizer.json", model={**found["model"], "type": "BPE2", "merges": {"a": 1}}
+        )
+        with pytest.raises(
+            BirdboneError, match=r"tokenizer\.json is no tokenizer that tokenizers [\d.]+ reads"
+        ):
             seed(folder)
 
     @pytest.mark.parametrize("value", [7, "byte", {"type": "Sideways"}])
@@ -38,7 +42,11 @@ class TestTokenizers:
 
     def test_of_the_folders_own_python(self, folder: Path) -> None:
         (folder / "own.py").write_text(f"open('{folder}/RAN', 'w')\n")
-        edit(folder / "tokenizer_config.json", tokenizer_class="Own", auto_map={"AutoTokenizer": ["own.Own", None]})
+        edit(
+            folder / "tokenizer_config.json",
+            tokenizer_class="Own",
+            auto_map={"AutoTokenizer": ["own.Own", None]},
+        )
         with pytest.raises(BirdboneError, match=r"tokenizer_config\.json: .*Own.*never runs"):
             seed(folder)
         assert not (folder / "RAN").exists()
@@ -46,7 +54,9 @@ class TestTokenizers:
     def test_that_are_missing(self, folder: Path) -> None:
         for file in folder.glob("tokenizer*"):
             file.unlink()
-        with pytest.raises(BirdboneError, match=rf"{folder} has no tokenizer: tokenizer\.json is missing"):
+        with pytest.raises(
+            BirdboneError, match=rf"{folder} has no tokenizer: tokenizer\.json is missing"
+        ):
             seed(folder)
 
     def test_that_are_not_read_where_tokenizer_json_is_missing(self, folder: Path) -> None:
@@ -56,12 +66,19 @@ class TestTokenizers:
             seed(folder)
 
     def test_whose_chat_template_does_not_parse(self, folder: Path) -> None:
-        (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }")
-        with pytest.raises(BirdboneError, match=r"chat_template\.jinja: its chat template does not parse"):
+        (folder / "chat_template.jinja").write_text(
+            "{% for message in messages %}{{ message.content }"
+        )
+        with pytest.raises(
+            BirdboneError, match=r"chat_template\.jinja: its chat template does not parse"
+        ):
             seed(folder)
 
     def test_without_an_end_token_are_taken_as_they_are(self, folder: Path, tmp_path: Path) -> None:
         edit(folder / "tokenizer_config.json", eos_token=None, bos_token=None)
         _, write = seed(folder)
         write(tmp_path / "written")
-        assert AutoTokenizer.from_pretrained(tmp_path / "written", trust_remote_code=False).eos_token is None
+        assert (
+            AutoTokenizer.from_pretrained(tmp_path / "written", trust_remote_code=False).eos_token
+            is None
+        )

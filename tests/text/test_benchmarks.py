@@ -24,7 +24,9 @@ def test_a_form_is_laid_under_the_files(arc, tmp_path):
 
 
 def test_without_examples_there_is_no_split_to_draw_them_from(arc):
-    assert "fewshot_split" not in local_task("mine", {"form": "arc", "test": str(arc), "examples": None})
+    assert "fewshot_split" not in local_task(
+        "mine", {"form": "arc", "test": str(arc), "examples": None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,10 @@ def test_other_kinds_of_files_are_refused(tmp_path):
 
 def test_an_ending_in_capitals_is_the_same_kind(tmp_path):
     (tmp_path / "ARC.JSONL").write_text("{}\n")
-    assert local_task("mine", {"form": "arc", "test": str(tmp_path / "ARC.JSONL")})["dataset_path"] == "json"
+    assert (
+        local_task("mine", {"form": "arc", "test": str(tmp_path / "ARC.JSONL")})["dataset_path"]
+        == "json"
+    )
 
 
 def test_every_form_scores_something():

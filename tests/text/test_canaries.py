@@ -27,14 +27,18 @@ def test_the_right_answer_comes_first(tmp_path):
 
 
 def test_answers_are_text_as_it_is_written(tmp_path):
-    entries = "[{prompt: Is ice hot, answer: no, wrong: [yes, 1e2, 0o17, 1_0, 2024-01-01, null, .5]}]"
+    entries = (
+        "[{prompt: Is ice hot, answer: no, wrong: [yes, 1e2, 0o17, 1_0, 2024-01-01, null, .5]}]"
+    )
     (found,) = load_canaries(written(tmp_path, f"on: {entries}\n"))
     assert found.domain == "on"
     assert found.answers == ("no", "yes", "1e2", "0o17", "1_0", "2024-01-01", "null", ".5")
 
 
 def test_one_wrong_answer_may_stand_without_a_list(tmp_path):
-    (found,) = load_canaries(written(tmp_path, 'a: [{prompt: Where, answer: " Paris", wrong: " London"}]\n'))
+    (found,) = load_canaries(
+        written(tmp_path, 'a: [{prompt: Where, answer: " Paris", wrong: " London"}]\n')
+    )
     assert found.answers == (" Paris", " London")
 
 
@@ -45,7 +49,10 @@ def test_one_wrong_answer_may_stand_without_a_list(tmp_path):
         ("{prompt: a, answer: [b], wrong: [c]}", "must be text"),
         ("{prompt: a, answer: b, wrong: [[c]]}", "must be text"),
         ("{prompt: a, answer: b, wrong: [{c: d}]}", "must be text"),
-        ("{prompt: a, answer: b, wrong: {c: d}}", "at least one wrong answer, more of them in a list"),
+        (
+            "{prompt: a, answer: b, wrong: {c: d}}",
+            "at least one wrong answer, more of them in a list",
+        ),
         ("{prompt: ' ', answer: b, wrong: [c]}", "not empty"),
         ("{prompt: a, answer: b, wrong: [c, '']}", "not empty"),
         ("{prompt: a, answer: b, wrong: [c, b]}", "the same answer twice"),
@@ -57,7 +64,9 @@ def test_an_entry_that_cannot_be_judged_is_refused(tmp_path, entry, says):
         load_canaries(written(tmp_path, f"a: [{entry}]\n"))
 
 
-@pytest.mark.parametrize("text", ["a: [{prompt: a, answer: b, answer: c, wrong: [d]}]\n", GOOD + GOOD])
+@pytest.mark.parametrize(
+    "text", ["a: [{prompt: a, answer: b, answer: c, wrong: [d]}]\n", GOOD + GOOD]
+)
 def test_a_key_that_comes_twice_is_refused(tmp_path, text):
     with pytest.raises(TextError, match=r"mine\.yml: a key comes twice"):
         load_canaries(written(tmp_path, text))
@@ -90,8 +99,12 @@ def test_a_file_of_another_form_is_named(tmp_path, text):
     ],
 )
 def test_a_bad_entry_is_named_by_domain_and_number(tmp_path, entry):
-    with pytest.raises(TextError, match=r"mine\.yml, capitals entry 2: needs prompt, answer and wrong"):
-        load_canaries(written(tmp_path, f"capitals:\n  - {{prompt: a, answer: b, wrong: [c]}}\n  - {entry}\n"))
+    with pytest.raises(
+        TextError, match=r"mine\.yml, capitals entry 2: needs prompt, answer and wrong"
+    ):
+        load_canaries(
+            written(tmp_path, f"capitals:\n  - {{prompt: a, answer: b, wrong: [c]}}\n  - {entry}\n")
+        )
 
 
 def test_without_a_wrong_answer_there_is_nothing_to_tell_apart(tmp_path):

@@ -65,7 +65,9 @@ def test_a_turn_of_another_form_or_without_words_is_refused(given, says):
 HI = turns(("user", "hi"), ("assistant", "hello"))
 
 
-@pytest.mark.parametrize("error", [TemplateError("roles must alternate"), TypeError("roles must alternate")])
+@pytest.mark.parametrize(
+    "error", [TemplateError("roles must alternate"), TypeError("roles must alternate")]
+)
 def test_what_the_template_refuses_is_told(error):
     def refuse(_messages):
         raise error
@@ -80,5 +82,7 @@ def test_a_template_that_leaves_out_a_turn_is_told():
 
 
 def test_a_template_may_leave_out_thoughts_and_the_system_message():
-    given = turns(("system", "be kind"), ("user", "hi"), ("assistant", "<think>a greeting</think>\nhello"))
+    given = turns(
+        ("system", "be kind"), ("user", "hi"), ("assistant", "<think>a greeting</think>\nhello")
+    )
     assert templated(given, lambda messages: "user: hi|assistant: hello")

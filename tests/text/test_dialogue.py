@@ -31,10 +31,17 @@ def test_without_a_template_the_speakers_are_named():
 def test_the_system_message_is_what_all_talks_begin_with():
     tokenizer = words(TEMPLATE)
     scripts = [turns(tokenizer, [0], line, 0) for line in ("Hello!", "What now?")]
-    assert tokenizer.decode(scripts[0][0][: shared_start(scripts)]) == f"<s>system\nBe kind{END}\n<s>user\n"
+    assert (
+        tokenizer.decode(scripts[0][0][: shared_start(scripts)])
+        == f"<s>system\nBe kind{END}\n<s>user\n"
+    )
 
 
 def test_scan_and_held_out_talks_open_differently_and_always_the_same():
     found = openings(0.5, {"scan": 30, "heldout": 30}, 0)
     assert len(found["scan"]) == 30 and not set(found["scan"]) & set(found["heldout"])
-    assert found == openings(0.5, {"scan": 30, "heldout": 30}, 0) != openings(0.5, {"scan": 30, "heldout": 30}, 1)
+    assert (
+        found
+        == openings(0.5, {"scan": 30, "heldout": 30}, 0)
+        != openings(0.5, {"scan": 30, "heldout": 30}, 1)
+    )

@@ -41,7 +41,14 @@ def test_a_folder_reached_twice_is_read_once_by_its_own_path(tmp_path):
 
 def test_names_in_capitals_hidden_ones_and_folders_called_like_texts(tmp_path):
     folder = lay_out(tmp_path / "my [old] textés")
-    for name in ("A.TXT", "B.Md", "notes.md/in.txt", ".git/no.txt", ".ipynb_checkpoints/no.md", "._A.txt"):
+    for name in (
+        "A.TXT",
+        "B.Md",
+        "notes.md/in.txt",
+        ".git/no.txt",
+        ".ipynb_checkpoints/no.md",
+        "._A.txt",
+    ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(name)
     assert titles(folder) == ["A.TXT", "B.Md", "notes.md/in.txt"]
@@ -80,7 +87,9 @@ def test_other_encodings_are_named(tmp_path, encoding):
     (tmp_path / "a.txt").write_bytes("größe".encode(encoding))
     with pytest.raises(TextError, match=r"a\.txt is not UTF-8 text"):
         documents(str(tmp_path))
-    (tmp_path / "b.JSONL").write_bytes(json.dumps({"text": "größe"}, ensure_ascii=False).encode(encoding))
+    (tmp_path / "b.JSONL").write_bytes(
+        json.dumps({"text": "größe"}, ensure_ascii=False).encode(encoding)
+    )
     with pytest.raises(TextError, match=r"b\.JSONL(, line 1:| is not UTF-8)"):
         documents(str(tmp_path / "b.JSONL"))
 
@@ -117,14 +126,18 @@ def test_a_title_that_all_lines_share_or_lack_makes_no_one_document_of_them(tmp_
     assert len(set(titles(path))) == 60
 
 
-@pytest.mark.parametrize("title", [lambda i: "ab"[i % 2], lambda i: "chat" if i % 2 else None, lambda i: f"{i % 7}"])
+@pytest.mark.parametrize(
+    "title", [lambda i: "ab"[i % 2], lambda i: "chat" if i % 2 else None, lambda i: f"{i % 7}"]
+)
 def test_a_title_of_many_lines_names_no_document(tmp_path, title):
     path = lines(tmp_path, *({"title": title(i), "text": f"text {i}"} for i in range(60)))
     assert len(set(titles(path))) == 60
 
 
 def test_the_lines_of_one_title_stay_together_where_titles_name_documents(tmp_path):
-    path = lines(tmp_path, *({"title": f"article {i // 3}", "text": f"text {i}"} for i in range(60)))
+    path = lines(
+        tmp_path, *({"title": f"article {i // 3}", "text": f"text {i}"} for i in range(60))
+    )
     assert titles(path)[:4] == ["article 0", "article 0", "article 0", "article 1"]
 
 

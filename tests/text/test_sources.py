@@ -1,4 +1,6 @@
-"""Documents come from built-in domains, folders and JSONL, and what is wrong with them is said by name."""
+"""Documents come from built-in domains, folders and JSONL, and what is wrong with them is said by
+name.
+"""
 
 import json
 
@@ -43,11 +45,17 @@ def test_jsonl_lines_are_documents(tmp_path):
 
 
 def test_a_line_separator_inside_a_string_does_not_split_it(tmp_path):
-    path = jsonl(tmp_path, json.dumps({"text": "one\u2028two\x85three"}, ensure_ascii=False), '{"text": "four"}')
+    path = jsonl(
+        tmp_path,
+        json.dumps({"text": "one\u2028two\x85three"}, ensure_ascii=False),
+        '{"text": "four"}',
+    )
     assert [d.text for d in documents(path)] == ["one\u2028two\x85three", "four"]
 
 
-@pytest.mark.parametrize("bad", ["{", '"text"', "[1]", '{"txt": "x"}', '{"text": 3}', '{"text": null}', "7"])
+@pytest.mark.parametrize(
+    "bad", ["{", '"text"', "[1]", '{"txt": "x"}', '{"text": 3}', '{"text": null}', "7"]
+)
 def test_a_bad_line_is_named_by_file_and_number(tmp_path, bad):
     with pytest.raises(TextError, match=r"talk\.jsonl, line 2: "):
         documents(jsonl(tmp_path, '{"text": "good"}', bad))
@@ -76,7 +84,9 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path):
         documents(str(tmp_path / "talk.jsonl"))
 
 
-@pytest.mark.parametrize("bad", ['{"messages": [{"role": "user"}]}', '{"messages": 3}', '{"other": 1}'])
+@pytest.mark.parametrize(
+    "bad", ['{"messages": [{"role": "user"}]}', '{"messages": 3}', '{"other": 1}']
+)
 def test_bad_messages_are_named_by_line(tmp_path, bad):
     with pytest.raises(TextError, match=r'line 1: .*"text" or "messages"'):
         documents(jsonl(tmp_path, bad), chat)
@@ -98,7 +108,9 @@ def test_a_template_that_refuses_a_conversation_names_its_line(tmp_path):
         documents(jsonl(tmp_path, json.dumps({"messages": MESSAGES})), refuse)
 
 
-@pytest.mark.parametrize(("name", "count"), [("wikipedia", 50), ("news", 300), ("reference", 50), ("code", 20)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("wikipedia", 50), ("news", 300), ("reference", 50), ("code", 20)]
+)
 def test_built_in_domains_hold_documents_with_titles_of_their_own(name, count):
     if name in ("wikipedia", "news"):
         pytest.importorskip("gensim")

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from birdbone.errors import TextError
 from birdbone.text.sources import Document
-from birdbone.text.splits import document_windows, excerpt_windows, packed_windows, share_of, split_documents
+from birdbone.text.splits import (
+    document_windows,
+    excerpt_windows,
+    packed_windows,
+    share_of,
+    split_documents,
+)
 
 SHARES = {"train": 0.6, "guard": 0.2, "test": 0.2}
 MANY = [Document(f"title {i}", f"text {i}") for i in range(400)]
@@ -40,7 +46,11 @@ def test_a_documents_part_does_not_depend_on_the_others_or_their_order():
 
 
 def test_another_seed_splits_otherwise_and_the_same_does_not():
-    assert split_documents(MANY, 0, SHARES) == split_documents(MANY, 0, SHARES) != split_documents(MANY, 1, SHARES)
+    assert (
+        split_documents(MANY, 0, SHARES)
+        == split_documents(MANY, 0, SHARES)
+        != split_documents(MANY, 1, SHARES)
+    )
     assert all(0 <= share_of(d.title, 0) < 1 for d in MANY)
 
 
@@ -75,7 +85,9 @@ def test_too_little_text_names_the_setting_and_both_counts():
 
 
 def test_document_windows_never_cross_a_document_and_take_turns():
-    ids, numbers = document_windows(TEXTS, encode, tokens=160, window=20, label="guard", domain="code")
+    ids, numbers = document_windows(
+        TEXTS, encode, tokens=160, window=20, label="guard", domain="code"
+    )
     assert ids.shape == (8, 20) and ids.dtype == numbers.dtype == torch.int32
     assert all(len(set(row.tolist())) == 1 for row in ids)
     assert [chr(row[0]) for row in ids] == [TEXTS[d].title for d in numbers]
@@ -89,7 +101,9 @@ def test_documents_shorter_than_a_window_are_passed_over():
 
 
 def test_too_few_windows_name_the_settings():
-    with pytest.raises(TextError, match=r"guard: 20 windows of 20 tokens asked, 12 there.*text\.guard_tokens"):
+    with pytest.raises(
+        TextError, match=r"guard: 20 windows of 20 tokens asked, 12 there.*text\.guard_tokens"
+    ):
         document_windows(TEXTS, encode, 400, 20, "guard", "code")
 
 
@@ -114,5 +128,9 @@ def test_documents_shorter_than_a_window_follow_each_other():
 
 
 def test_too_little_text_for_excerpts_names_the_setting():
-    with pytest.raises(TextError, match="short for domains.scan_tokens of code: 100 tokens asked, 3 there"):
-        excerpt_windows([Document("a", "x")], lambda text: [1, 2, 3], 100, 5, "domains.scan_tokens of code")
+    with pytest.raises(
+        TextError, match="short for domains.scan_tokens of code: 100 tokens asked, 3 there"
+    ):
+        excerpt_windows(
+            [Document("a", "x")], lambda text: [1, 2, 3], 100, 5, "domains.scan_tokens of code"
+        )

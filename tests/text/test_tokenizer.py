@@ -41,4 +41,6 @@ def test_training_again_gives_the_same():
 
 def test_a_saved_one_reads_back(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
-    assert read_tokenizer(tmp_path)("the quick ünï").input_ids == TOKENIZER("the quick ünï").input_ids
+    assert (
+        read_tokenizer(tmp_path)("the quick ünï").input_ids == TOKENIZER("the quick ünï").input_ids
+    )

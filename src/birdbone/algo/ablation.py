@@ -59,7 +59,8 @@ def effects(
         raise ValueError("a change of loss is not finite")
     inside_D = [domain == name for name in names]
     weights_D = [
-        _with_estimate(draws(int(inside.sum()), RESAMPLES, random_seed + 1 + i)) for i, inside in enumerate(inside_D)
+        _with_estimate(draws(int(inside.sum()), RESAMPLES, random_seed + 1 + i))
+        for i, inside in enumerate(inside_D)
     ]
     experts, random_sets, _ = random_changes.shape
     sets = draws(random_sets, RESAMPLES * experts, random_seed).reshape(experts, RESAMPLES, -1)
@@ -71,7 +72,8 @@ def effects(
         random = np.stack([((w @ random_RW[:, inside].T) * sets_BR).sum(1) for w, inside in pairs])
         rows.append(_figures(plain, plain - random, np.isin(names, own_domains[expert])))
     means_RD = [
-        np.stack([random_changes[e][:, domain == d].mean(1) for d in own_domains[e]]).mean(0) for e in range(experts)
+        np.stack([random_changes[e][:, domain == d].mean(1) for d in own_domains[e]]).mean(0)
+        for e in range(experts)
     ]
     above = [float((m < row["change"][0]).mean()) for m, row in zip(means_RD, rows, strict=True)]
     mean = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
@@ -85,7 +87,9 @@ def _with_estimate(draws_BN: np.ndarray) -> np.ndarray:
     return np.vstack([np.ones(count), draws_BN]) / count
 
 
-def _figures(plain_DB: np.ndarray, effect_DB: np.ndarray, own_D: np.ndarray) -> dict[str, np.ndarray]:
+def _figures(
+    plain_DB: np.ndarray, effect_DB: np.ndarray, own_D: np.ndarray
+) -> dict[str, np.ndarray]:
     """The first column of each is the estimate, the rest are bootstrap draws."""
     effect = effect_DB[own_D].mean(0)
     others = effect_DB[~own_D].mean(0)

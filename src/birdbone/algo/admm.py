@@ -38,7 +38,9 @@ def admm(
     norm = moment.diagonal().sqrt()
     scaled = moment / norm[:, None] / norm  # its diagonal is 1
     target = weight.float() * norm @ scaled
-    inverse = torch.cholesky_inverse(factorized(scaled + PULL * torch.eye(len(scaled), device=scaled.device)))
+    inverse = torch.cholesky_inverse(
+        factorized(scaled + PULL * torch.eye(len(scaled), device=scaled.device))
+    )
     shifted = weight.float() * norm
     for step in range(1, MASK_ROUNDS):
         if pattern is None:

@@ -20,7 +20,9 @@ def summed(parts: list[list[Option]]) -> list[Option]:
     """Options of tensors that must share one type: the types all have, bytes and costs summed."""
     by_type = [{o.type: o for o in options} for options in parts]
     shared = [o.type for o in parts[0] if all(o.type in others for others in by_type)]
-    return [Option(t, sum(p[t].bytes for p in by_type), sum(p[t].cost for p in by_type)) for t in shared]
+    return [
+        Option(t, sum(p[t].bytes for p in by_type), sum(p[t].cost for p in by_type)) for t in shared
+    ]
 
 
 def bytes_allowed(target: float | None, bytes_f16: int) -> int | None:
@@ -36,7 +38,9 @@ def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bit
     return max(0.0, 1 - (target_bytes - fixed_bytes) * 8 / bits / block_weights)
 
 
-def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most: float = 0.95) -> dict[str, float]:
+def spread(
+    costs: dict[str, Tensor], counts: dict[str, int], share: float, most: float = 0.95
+) -> dict[str, float]:
     """Tensor -> share of its weights to remove: ``share`` of all weights go, the cheapest first.
 
     costs: per tensor a sorted sample [S] of what removing one weight costs, in one unit for all
@@ -45,7 +49,10 @@ def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most:
     total = share * sum(counts.values())
 
     def removed(limit: Tensor) -> dict[str, float]:
-        return {n: min(most, int(torch.searchsorted(c, limit, right=True)) / len(c)) for n, c in costs.items()}
+        return {
+            n: min(most, int(torch.searchsorted(c, limit, right=True)) / len(c))
+            for n, c in costs.items()
+        }
 
     limits = torch.cat(list(costs.values())).unique()
     low = 0

@@ -73,7 +73,9 @@ def firing(profiles: dict[int, Tensor], members: Nodes) -> Tensor:
     return (rows / mean.where(mean > 0, 1.0)).mean(0)
 
 
-def random_sets(widths: dict[int, int], members: Nodes, count: int, random_seed: int) -> list[Nodes]:
+def random_sets(
+    widths: dict[int, int], members: Nodes, count: int, random_seed: int
+) -> list[Nodes]:
     """``count`` sets with as many nodes in each layer, drawn from the layer's other nodes.
 
     Where fewer others are left than the set has members, members fill up.

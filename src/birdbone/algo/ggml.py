@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 
-def quantized(values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor | None = None) -> Tensor:
+def quantized(
+    values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor | None = None
+) -> Tensor:
     """Bytes of a matrix [R, C] as ``ggml_quantize_chunk`` makes them: uint8 [R, row_bytes].
 
     importance: mean squared input of each column [C], llama.cpp's importance matrix.
     """
     if importance is not None and importance.shape != values.shape[1:]:
-        raise ValueError(f"importance of {tuple(importance.shape)} columns for a matrix of {tuple(values.shape)}")
+        raise ValueError(
+            f"importance of {tuple(importance.shape)} columns for a matrix of {tuple(values.shape)}"
+        )
     values = values.detach().float().cpu().contiguous()
     out = torch.zeros(len(values), row_bytes, dtype=torch.uint8)
     weights = None if importance is None else importance.float().cpu().contiguous()

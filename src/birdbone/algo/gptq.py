@@ -46,7 +46,9 @@ class Compensation(NamedTuple):
         """The same of inputs divided by ``columns`` [I], without factorizing again."""
         ordered = columns[self.order]
         moment = self.moment / columns / columns[:, None]
-        return Compensation(moment, self.order, self.factor * ordered, self.power / ordered.square(), self.natural)
+        return Compensation(
+            moment, self.order, self.factor * ordered, self.power / ordered.square(), self.natural
+        )
 
 
 def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
@@ -62,7 +64,9 @@ def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") 
         columns = moment.diagonal().argsort(descending=True, stable=True)
     ordered = moment[columns][:, columns]
     power = ordered.diagonal().clamp_min(1e-12)
-    return Compensation(damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural)
+    return Compensation(
+        damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural
+    )
 
 
 def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
@@ -91,7 +95,9 @@ def _searched(weight: Tensor, grid: Grid, power: Tensor | None = None) -> Tensor
     return grid.representable(grid.scales(blocks, importance).view(len(weight), -1))
 
 
-def round_compensated(weight: Tensor, inputs: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
+def round_compensated(
+    weight: Tensor, inputs: Compensation, grid: Grid, mask: Tensor | None = None
+) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
     In the columns' natural order the scales of a unit are searched when the unit is reached, on the
@@ -112,7 +118,9 @@ def round_compensated(weight: Tensor, inputs: Compensation, grid: Grid, mask: Te
         stop = start + block
         if natural and start % grid.unit == 0:
             unit = slice(start, start + grid.unit)
-            scales[:, start // block : unit.stop // block] = _searched(remaining[:, unit], grid, power[unit])
+            scales[:, start // block : unit.stop // block] = _searched(
+                remaining[:, unit], grid, power[unit]
+            )
         w = remaining[:, start:stop].T.contiguous()
         u = factor[start:stop, start:stop]
         errors = torch.empty_like(w)
@@ -131,7 +139,9 @@ def round_compensated(weight: Tensor, inputs: Compensation, grid: Grid, mask: Te
     return Rounded(codes, scales, grid.weights(codes, scales))
 
 
-def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> Rounded:
+def refine(
+    weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None
+) -> Rounded:
     """The rounding with its codes chosen once more, and then its scales refitted.
 
     GPTQ never returns to a code, and fixes a block's scale before it knows the errors of later
@@ -151,7 +161,9 @@ def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Roun
     solutions = []
     for part, target in zip(levels.split(rows), weight.float().split(rows), strict=True):
         tiles = part.view(-1, blocks, block)
-        through = torch.stack([tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1)
+        through = torch.stack(
+            [tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1
+        )
         normal = (through.view(-1, blocks, blocks, block) * tiles[:, None]).sum(-1)
         right_side = torch.einsum("obi,oi->ob", through, target)
         diagonal = normal.diagonal(dim1=1, dim2=2)
@@ -161,7 +173,9 @@ def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Roun
     return Rounded(codes, scales, levels * scales.repeat_interleave(block, 1))
 
 
-def _recoded(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
+def _recoded(
+    weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None
+) -> Tensor:
     """Codes after one sweep of coordinate descent over the columns; scales as they are."""
     slope = (rounded.weight - weight) @ moment
     power = moment.diagonal()

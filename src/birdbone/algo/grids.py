@@ -152,7 +152,9 @@ class Grid:
         importance: [C] llama.cpp's importance matrix.
         """
         if not self.fits(values.shape[1]):
-            raise ValueError(f"{self.name} needs rows of multiples of {self.unit}, not {values.shape[1]}")
+            raise ValueError(
+                f"{self.name} needs rows of multiples of {self.unit}, not {values.shape[1]}"
+            )
         return ggml.quantized(values, self.ggml_type, self.row_bytes(values.shape[1]), importance)
 
     def pack(self, codes: Tensor, scales: Tensor) -> Tensor:
@@ -185,7 +187,9 @@ class Grid:
     def _guesses(self, largest: Tensor) -> Tensor:
         ends = (self.levels[0], self.levels[-1])
         share = abs(self.levels[0]) / 16
-        return torch.stack([largest / (end - step * math.copysign(share, end)) for end in ends for step in STEPS])
+        return torch.stack(
+            [largest / (end - step * math.copysign(share, end)) for end in ends for step in STEPS]
+        )
 
 
 def _best_fit(along: Tensor, power: Tensor) -> Tensor:

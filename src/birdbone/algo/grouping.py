@@ -32,7 +32,9 @@ def shared_nodes(contributions: Tensor, count: int) -> Tensor:
     return score.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def grouped(method: str, profiles: Tensor, labels: Tensor, experts: int, random_seed: int) -> Tensor:
+def grouped(
+    method: str, profiles: Tensor, labels: Tensor, experts: int, random_seed: int
+) -> Tensor:
     """The expert of every routed node, int64 [W], each expert with W / experts of them.
 
     profiles: [W, T]; labels: [W] cluster of each node, which ``topology`` alone reads.
@@ -64,7 +66,9 @@ def balanced_kmeans(points: Tensor, centres: Tensor, rounds: int = ROUNDS) -> Te
     return assignment
 
 
-def _cluster_centres(points: Tensor, labels: Tensor, experts: int, generator: torch.Generator) -> Tensor:
+def _cluster_centres(
+    points: Tensor, labels: Tensor, experts: int, generator: torch.Generator
+) -> Tensor:
     """Centres of the experts, [E, T]: each cluster gets a number of them in proportion to its size.
 
     The largest remainders come first. A cluster with several experts is cut by k-means within it,

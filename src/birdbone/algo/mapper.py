@@ -91,7 +91,9 @@ def graph_ml(graph: networkx.Graph) -> str:
     return "\n".join(networkx.generate_graphml(flat)) + "\n"
 
 
-def _draw(profiles: dict[str, Tensor], sample: int, random_seed: int) -> tuple[list[tuple[str, int]], Tensor]:
+def _draw(
+    profiles: dict[str, Tensor], sample: int, random_seed: int
+) -> tuple[list[tuple[str, int]], Tensor]:
     """Nodes that vary, at most ``sample``, as (layer, node) and their profiles, in model order."""
     generator = torch.Generator().manual_seed(random_seed)
     varying = {name: (p.amax(1) != p.amin(1)).nonzero()[:, 0] for name, p in profiles.items()}
@@ -140,7 +142,9 @@ def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) ->
             members=[list(members[i]) for i in index],
         )
     for a, b in sorted(sorted((names[u], names[v])) for u, v in nerve.edges):
-        graph.add_edge(a, b, shared=len(inside[a] & inside[b]), similarity=_rounded(centres[a] @ centres[b]))
+        graph.add_edge(
+            a, b, shared=len(inside[a] & inside[b]), similarity=_rounded(centres[a] @ centres[b])
+        )
     return graph
 
 

@@ -60,7 +60,9 @@ def damped(moment: Tensor, damping: float) -> Tensor:
     """
     diagonal = moment.diagonal()
     floor = diagonal.mean().clamp_min(1e-8)
-    return moment + torch.diag(damping * diagonal + torch.where(diagonal <= 1e-6 * floor, floor, 0.0))
+    return moment + torch.diag(
+        damping * diagonal + torch.where(diagonal <= 1e-6 * floor, floor, 0.0)
+    )
 
 
 def output_error(change: Tensor, moment: Tensor) -> float:

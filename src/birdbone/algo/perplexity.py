@@ -15,7 +15,9 @@ def perplexity(nll: Tensor, tokens: int) -> float:
     return math.exp(float(nll.sum()) / tokens)
 
 
-def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, random_seed: int) -> dict[str, float]:
+def domain_figures(
+    measured: dict[str, Tensor], documents: Tensor, scored: int, random_seed: int
+) -> dict[str, float]:
     """One domain's figures from window sums [N] as ``model.judging.evaluate.compare`` gives them.
 
     documents: the document of each window [N]; scored: tokens scored per window. ``change`` is the
@@ -24,8 +26,12 @@ def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, 
     """
     count = scored * len(documents)
     per_document = {name: _by_document(values, documents) for name, values in measured.items()}
-    tokens = _by_document(torch.full((len(documents),), float(scored), dtype=torch.float64), documents)
-    change, low, high = ratio_interval(per_document["seed_nll"], per_document["nll"], tokens, seed=random_seed)
+    tokens = _by_document(
+        torch.full((len(documents),), float(scored), dtype=torch.float64), documents
+    )
+    change, low, high = ratio_interval(
+        per_document["seed_nll"], per_document["nll"], tokens, seed=random_seed
+    )
     kl, kl_low, kl_high = mean_interval(per_document["kl"], tokens, seed=random_seed)
     return {
         "perplexity": perplexity(measured["nll"], count),
@@ -93,7 +99,9 @@ def worst_bound(
 
 def without_documents(domains: dict[str, dict]) -> dict[str, dict]:
     """The figures without their per-document lists, for reports."""
-    return {d: {k: v for k, v in f.items() if not k.startswith("document_")} for d, f in domains.items()}
+    return {
+        d: {k: v for k, v in f.items() if not k.startswith("document_")} for d, f in domains.items()
+    }
 
 
 def _by_document(values: Tensor, documents: Tensor) -> Tensor:

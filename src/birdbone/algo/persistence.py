@@ -44,7 +44,9 @@ class Homology:
     tests: dict[str, dict[str, float | None]]
 
 
-def homology(profiles: Tensor, *, landmarks: int = 128, permutations: int = 19, random_seed: int = 0) -> Homology:
+def homology(
+    profiles: Tensor, *, landmarks: int = 128, permutations: int = 19, random_seed: int = 0
+) -> Homology:
     """H0 and H1 of the Rips filtration on at most ``landmarks`` random nodes that vary.
 
     profiles: [nodes, S]. The baseline permutes each node's tokens, ``permutations`` times: as many
@@ -79,10 +81,15 @@ def diagrams(points: Tensor) -> dict[int, Tensor]:
 
     distance = (1 - points @ points.T).clamp(min=0).double()
     distance.fill_diagonal_(0)
-    rips = RipsPersistence(homology_dimensions=[0, 1], input_type="full distance matrix", homology_coeff_field=2)
+    rips = RipsPersistence(
+        homology_dimensions=[0, 1], input_type="full distance matrix", homology_coeff_field=2
+    )
     bars_by_dimension = rips.fit_transform([distance.numpy()])[0]
     finite = [[bar for bar in bars if np.isfinite(bar[1])] for bars in bars_by_dimension]
-    return {dimension: torch.from_numpy(np.array(bars).reshape(-1, 2)) for dimension, bars in enumerate(finite)}
+    return {
+        dimension: torch.from_numpy(np.array(bars).reshape(-1, 2))
+        for dimension, bars in enumerate(finite)
+    }
 
 
 def _figure(diagrams: dict[int, Tensor], statistic: str) -> float:
@@ -91,7 +98,9 @@ def _figure(diagrams: dict[int, Tensor], statistic: str) -> float:
     return float(figure(lengths.numpy()))
 
 
-def _compared(diagrams: dict[int, Tensor], draws: list[dict[int, Tensor]], statistic: str) -> dict[str, float | None]:
+def _compared(
+    diagrams: dict[int, Tensor], draws: list[dict[int, Tensor]], statistic: str
+) -> dict[str, float | None]:
     side = STATISTICS[statistic][2]
     observed = _figure(diagrams, statistic)
     null = np.array([_figure(draw, statistic) for draw in draws])

@@ -37,7 +37,9 @@ def best_chunks(
         size = -widths[layer] % multiple or multiple
         while start + size <= len(order):
             chosen = order[start : start + size]
-            chunks.append((-float(gain[chosen].double().mean()), layer, start, removed[layer][chosen]))
+            chunks.append(
+                (-float(gain[chosen].double().mean()), layer, start, removed[layer][chosen])
+            )
             start += size
             size = multiple
     returned: dict[int, list[Tensor]] = {}

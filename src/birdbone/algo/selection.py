@@ -56,7 +56,11 @@ def cheapest_chunks(
     """
     if even:
         room = min(_chunk_ends(widths[i], len(order[i]), multiple)[-1] for i in order)
-        share = [end for end in _chunk_ends(min(widths.values()), room, multiple) if end * len(order) <= nodes]
+        share = [
+            end
+            for end in _chunk_ends(min(widths.values()), room, multiple)
+            if end * len(order) <= nodes
+        ]
         take = max(share, default=0)
         return {i: order[i][:take] for i in order if take}
     chunks = []
@@ -87,7 +91,10 @@ def cheapest_groups(
     never loses its last one nor, in ``protected`` layers, any.
     """
     candidates = sorted(
-        (float(values[i][g]), i, int(g)) for i in values if i not in protected for g in torch.nonzero(kept[i]).flatten()
+        (float(values[i][g]), i, int(g))
+        for i in values
+        if i not in protected
+        for g in torch.nonzero(kept[i]).flatten()
     )
     remaining = {i: int(kept[i].sum()) for i in kept}
     chosen = []

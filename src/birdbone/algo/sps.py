@@ -80,12 +80,16 @@ def sps(
         groups.setdefault(layers[name] if scope == "layer" else 0, []).append(name)
     scored: dict[str, BlockScores] = {}
     for names in groups.values():
-        for name, a_z, g_z in zip(names, _joint_z(a, names, each), _joint_z(g, names, each), strict=True):
+        for name, a_z, g_z in zip(
+            names, _joint_z(a, names, each), _joint_z(g, names, each), strict=True
+        ):
             scored[name] = BlockScores(a_z, g_z)
     return {name: scored[name] for name in a}
 
 
-def integral(values: Tensor, kind: Literal["sum", "mean", "stable"] = "sum", delta: float = 1.0) -> Tensor:
+def integral(
+    values: Tensor, kind: Literal["sum", "mean", "stable"] = "sum", delta: float = 1.0
+) -> Tensor:
     """Integrate a score over tokens, the first dimension: [T, ...] -> [...].
 
     sum: Σ_t, the source's ∫SPS. mean: the same, free of length. stable: mean·exp(−delta·variance),
@@ -128,7 +132,9 @@ class NodeMoments:
     def add(self, h: Tensor, g: Tensor) -> NodeMoments:
         """Take in h and ∂L/∂h of the same tokens, both [T, N·w] with one w for all nodes."""
         if h.shape != g.shape or h.shape[1] % len(self.h):
-            raise ValueError(f"{len(self.h)} nodes cannot take h {tuple(h.shape)}, g {tuple(g.shape)}")
+            raise ValueError(
+                f"{len(self.h)} nodes cannot take h {tuple(h.shape)}, g {tuple(g.shape)}"
+            )
         split = (len(h), len(self.h), -1)
         h, g = (x.detach().cpu().double().reshape(split) for x in (h, g))
         h_norm = h.norm(dim=-1)
@@ -144,7 +150,10 @@ class NodeMoments:
             product.abs(),
             product**2,
         )
-        sums = (getattr(self, field.name) + x.sum(0) for field, x in zip(fields(self)[1:], terms, strict=True))
+        sums = (
+            getattr(self, field.name) + x.sum(0)
+            for field, x in zip(fields(self)[1:], terms, strict=True)
+        )
         return NodeMoments(self.tokens + len(h), *sums)
 
 
@@ -178,7 +187,9 @@ def node_sps(
     return scores
 
 
-def taylor_scores(moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute") -> Tensor:
+def taylor_scores(
+    moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute"
+) -> Tensor:
     """First-order loss change on removing each node, per token, float32 [N].
 
     absolute: mean |h·∂L/∂h|. signed: |mean h·∂L/∂h| (Molchanov et al., arXiv 1611.06440).
@@ -193,7 +204,11 @@ def taylor_scores(moments: NodeMoments, kind: Literal["absolute", "signed", "squ
 
 def _joint_z(norms: dict[str, Tensor], names: list[str], each: bool) -> list[Tensor]:
     sizes = [norms[name].shape[1] for name in names]
-    return list(z(torch.cat([norms[name] for name in names], dim=1), 1 if each else None).split(sizes, dim=1))
+    return list(
+        z(torch.cat([norms[name] for name in names], dim=1), 1 if each else None).split(
+            sizes, dim=1
+        )
+    )
 
 
 def _population(moments: list[NodeMoments], which: Literal["h", "g"]) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,9 @@ def cluster_layer(
         null = _tomato(permuted(points, generator), neighbours)
         threshold = float(_prominence(null).max(initial=0.0))
         tree.merge_threshold_ = threshold
-        landmark_labels = _without_small(points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster)
+        landmark_labels = _without_small(
+            points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster
+        )
         labels[active] = _of_nearest(profiles, active, points, landmark_labels)
         diagram = torch.from_numpy(tree.diagram_)
         essential = torch.from_numpy(tree.max_weight_per_cc_)
@@ -215,7 +217,12 @@ def _of_nearest(profiles: Tensor, active: Tensor, points: Tensor, labels: Tensor
     """Each active node's label: that of the landmark it correlates with most (a landmark's own)."""
     if len(active) == len(points):
         return labels
-    return torch.cat([labels[(standardised(profiles[rows]) @ points.T).argmax(1)] for rows in active.split(CHUNK)])
+    return torch.cat(
+        [
+            labels[(standardised(profiles[rows]) @ points.T).argmax(1)]
+            for rows in active.split(CHUNK)
+        ]
+    )
 
 
 def _by_size(labels: Tensor) -> Tensor:

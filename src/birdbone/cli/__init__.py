@@ -6,6 +6,8 @@ own.
 def __getattr__(name: str) -> object:
     if name not in ("cli", "run"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from birdbone.cli import kedro_run  # Kedro's commands take a second to import, and ours do without
+    from birdbone.cli import (
+        kedro_run,
+    )  # Kedro's commands take a second to import, and ours do without
 
     return getattr(kedro_run, name)

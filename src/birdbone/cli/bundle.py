@@ -1,4 +1,6 @@
-"""``birdbone bundle``: the workspace's model against the last commit's, its record in DVC and git made ready."""
+"""``birdbone bundle``: the workspace's model against the last commit's, its record in DVC and git
+made ready.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,24 @@ from birdbone.errors import ConfigError
 
 
 @click.command()
-@click.option("--base", default=None, help="Revision, folder or bundle to compare with; default: HEAD, or the seed.")
+@click.option(
+    "--base",
+    default=None,
+    help="Revision, folder or bundle to compare with; default: HEAD, or the seed.",
+)
 @click.option("--no-stage", is_flag=True, help="Write the folder; leave git and DVC alone.")
-@click.option("--tag", default=None, help="Name of this version, such as v0.2; set once the bundle is committed.")
+@click.option(
+    "--tag",
+    default=None,
+    help="Name of this version, such as v0.2; set once the bundle is committed.",
+)
 @JSON
 def bundle(base: str | None, no_stage: bool, tag: str | None, as_json: bool) -> None:
     """Make the diff bundle of the workspace's model, ready to be committed with it.
 
     Compares the last commit's accepted model (the seed where it has none) with the workspace's,
-    writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the rest.
-    Run it after `kedro run` or `dvc repro`, before `git commit`.
+    writes diffs/<id>/, gives weights.patch (and a masks.patch over 1 MB) to DVC and stages the
+    rest. Run it after `kedro run` or `dvc repro`, before `git commit`.
 
     A tag needs the commit that carries the bundle, so give the same line before and after it:
 
@@ -72,7 +82,10 @@ def tell_tag(tag: str, commit: str, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"id": name, "tag": tag, "commit": commit}))
     else:
-        click.echo(f"tag {tag} is on commit {commit[:12]}, which brought bundle {name}: git push origin {tag}")
+        click.echo(
+            f"tag {tag} is on commit {commit[:12]}, which brought bundle {name}: git push origin "
+            f"{tag}"
+        )
 
 
 def _base(root: Path, base: str | None) -> str | None:
@@ -91,8 +104,10 @@ def _base(root: Path, base: str | None) -> str | None:
 
 
 def hand_to_dvc(root: Path) -> None:
-    """DVC's record of the accepted model and of all it was made from made that of the workspace: a `kedro run` alone
-    leaves the last one. Raises ConfigError where it was not made as ``conf/base`` says."""
+    """DVC's record of the accepted model and of all it was made from made that of the workspace: a
+    `kedro run` alone leaves the last one. Raises ConfigError where it was not made as ``conf/base``
+    says.
+    """
     from birdbone.diff.records import workspace
     from birdbone.git.lock import LOCK, tracked_model
     from birdbone.run.recorded import record, unrecordable
@@ -101,12 +116,17 @@ def hand_to_dvc(root: Path) -> None:
         raise ConfigError(f"{why} (`birdbone bundle --no-stage` writes the folder alone)")
     tracked = tracked_model(workspace(root).read(LOCK))
     if tracked is None:
-        raise ConfigError("DVC tracks no model yet: `birdbone record` after a finished run, then `birdbone bundle`")
+        raise ConfigError(
+            "DVC tracks no model yet: `birdbone record` after a finished run, then `birdbone "
+            "bundle`"
+        )
     record(root, tracked.stage)
 
 
 def stage(root: Path, folder: Path) -> None:
-    """weights.patch, and a masks.patch that git's hooks refuse for its size, to DVC; all else to git's index."""
+    """weights.patch, and a masks.patch that git's hooks refuse for its size, to DVC; all else to
+    git's index.
+    """
     from dvc.repo import Repo
 
     from birdbone.diff.bundle import MASKS_PATCH, SMALL, WEIGHTS_PATCH
@@ -114,9 +134,15 @@ def stage(root: Path, folder: Path) -> None:
     from birdbone.git.repository import git
 
     large = [WEIGHTS_PATCH] + [MASKS_PATCH] * ((folder / MASKS_PATCH).stat().st_size > LARGEST)
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # its advice on what to add to git is done below
+    logging.getLogger("dvc").setLevel(
+        logging.WARNING
+    )  # its advice on what to add to git is done below
     with Repo(str(root)) as repo:
         repo.add([str(folder / name) for name in large])
-    small = [*(n for n in SMALL if n not in large), *(f"{name}.dvc" for name in large), ".gitignore"]
+    small = [
+        *(n for n in SMALL if n not in large),
+        *(f"{name}.dvc" for name in large),
+        ".gitignore",
+    ]
     paths = [*(folder / name for name in small), root / "dvc.lock"]
     git(root, "add", "-f", "--", *[str(p.relative_to(root)) for p in paths if p.is_file()])

@@ -26,13 +26,35 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--from", "revision", default="HEAD", show_default=True, help="Commit, tag or branch to compare with.")
-@click.option("--env", default=None, help="Profile, as for kedro run; none: conf/local over conf/base.")
-@click.option("--rollback", metavar="REV", default=None, help="Make conf/ what it was at REV, and say what changed.")
-@click.option("--force", is_flag=True, help="With --rollback: overwrite uncommitted changes in conf/.")
+@click.option(
+    "--from",
+    "revision",
+    default="HEAD",
+    show_default=True,
+    help="Commit, tag or branch to compare with.",
+)
+@click.option(
+    "--env", default=None, help="Profile, as for kedro run; none: conf/local over conf/base."
+)
+@click.option(
+    "--rollback",
+    metavar="REV",
+    default=None,
+    help="Make conf/ what it was at REV, and say what changed.",
+)
+@click.option(
+    "--force", is_flag=True, help="With --rollback: overwrite uncommitted changes in conf/."
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--exit-code", is_flag=True, help="Exit 1 when there is a difference.")
-def diff(revision: str, env: str | None, rollback: str | None, force: bool, as_json: bool, exit_code: bool) -> None:
+def diff(
+    revision: str,
+    env: str | None,
+    rollback: str | None,
+    force: bool,
+    as_json: bool,
+    exit_code: bool,
+) -> None:
     """What differs between a revision's configuration and the workspace's, as a run would see it.
 
     \b
@@ -56,7 +78,9 @@ def diff(revision: str, env: str | None, rollback: str | None, force: bool, as_j
         click.echo(f"birdbone: {error}", err=True)
         raise SystemExit(2) from None
     if as_json:
-        click.echo(json.dumps([change.record for change in differences], ensure_ascii=False, indent=1))
+        click.echo(
+            json.dumps([change.record for change in differences], ensure_ascii=False, indent=1)
+        )
     else:
         click.echo("".join(f"{change.line}\n" for change in differences), nl=False)
     sys.exit(1 if exit_code and differences else 0)
@@ -68,7 +92,10 @@ def _roll_back(root: Path, revision: str, env: str | None, force: bool) -> None:
 
     dirty = uncommitted(root)
     if dirty and not force:
-        raise ConfigError(f"not committed: {', '.join(dirty)}. Commit or stash them, or overwrite them with --force")
+        raise ConfigError(
+            f"not committed: {', '.join(dirty)}. Commit or stash them, or overwrite them with "
+            "--force"
+        )
     before = resolved(root, None, env)
     files = restore(root, revision)
     click.echo(config_text(before, resolved(root, None, env)), nl=False)

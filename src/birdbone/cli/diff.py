@@ -17,7 +17,8 @@ LOADABLE = click.option(
     "--loadable",
     type=click.Path(path_type=Path),
     default=None,
-    help="Also write it here as stock safetensors with its tokenizer, for from_pretrained and kedro run.",
+    help="Also write it here as stock safetensors with its tokenizer, for from_pretrained and "
+    "kedro run.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
@@ -48,7 +49,12 @@ def diff() -> None:
 @diff.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Also write the bundle's files here.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Also write the bundle's files here.",
+)
 @click.option("--exit-code", is_flag=True, help="Exit 1 where the models differ, 2 on errors.")
 @JSON
 def between(a: str, b: str, out: Path | None, exit_code: bool, as_json: bool) -> None:
@@ -71,11 +77,18 @@ def _compared(a: str, b: str, out: Path | None, as_json: bool) -> bool:
     from birdbone.diff.revisions import opened, seed_state
 
     root = project_root()
-    with opened(root, a, b) as (old, new), tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
+    with (
+        opened(root, a, b) as (old, new),
+        tempfile.TemporaryDirectory(prefix="birdbone-") as temporary,
+    ):
         same = old.state.digest == new.state.digest
         folder = out or Path(temporary)
         if same:
-            click.echo(json.dumps({"same": True}) if as_json else "The two models are the same, bit for bit.")
+            click.echo(
+                json.dumps({"same": True})
+                if as_json
+                else "The two models are the same, bit for bit."
+            )
             return True
         seed = seed_state(root)
         summary = write_patches(old.state, new.state, seed, folder)
@@ -98,7 +111,11 @@ def show(name: str, as_json: bool) -> None:
     folder = _bundle_folder(name)
     manifest = read_bundle(folder)
     metrics = read_metrics(folder)
-    click.echo(json.dumps({**manifest, "metrics": metrics}) if as_json else (folder / "report.md").read_text())
+    click.echo(
+        json.dumps({**manifest, "metrics": metrics})
+        if as_json
+        else (folder / "report.md").read_text()
+    )
 
 
 @diff.command("list")
@@ -117,14 +134,25 @@ def list_bundles(as_json: bool) -> None:
         except BundleError:
             commit = None
         core = manifest["core"]
-        rows.append({"id": manifest["id"], "base": core["base"], "new": core["new"], "commit": commit, **metrics})
+        rows.append(
+            {
+                "id": manifest["id"],
+                "base": core["base"],
+                "new": core["new"],
+                "commit": commit,
+                **metrics,
+            }
+        )
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
         change = f"{row['worst_change']:+.2%}" if "worst_change" in row else ""
         models = f"{row['base'][:12]} -> {row['new'][:12]}"
-        click.echo(f"{row['id']}  {models}  {row['commit'] or 'not committed':13}  {row['verdict']} {change}")
+        click.echo(
+            f"{row['id']}  {models}  {row['commit'] or 'not committed':13}  {row['verdict']} "
+            f"{change}"
+        )
     if not rows:
         click.echo("no bundles yet: `birdbone bundle` makes one")
 
@@ -137,14 +165,22 @@ def verify(name: str, as_json: bool) -> None:
     from birdbone.diff.verified import verify_bundle
 
     counts = verify_bundle(_bundle_folder(name))
-    message = f"{counts['id']}: sound; {counts['weights']} tensors and {counts['masks']} masks differ"
+    message = (
+        f"{counts['id']}: sound; {counts['weights']} tensors and {counts['masks']} masks differ"
+    )
     click.echo(json.dumps(counts) if as_json else message)
 
 
 @diff.command()
 @click.argument("name")
 @click.argument("base")
-@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the model to write.",
+)
 @LOADABLE
 @JSON
 def apply(name: str, base: str, target: Path, loadable: Path | None, as_json: bool) -> None:
@@ -157,9 +193,17 @@ def apply(name: str, base: str, target: Path, loadable: Path | None, as_json: bo
 @diff.command()
 @click.argument("name")
 @click.argument("model", default=".")
-@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="Folder of the model to write.")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the model to write.",
+)
 @click.option("--layers", default=None, help="These decoder blocks alone, such as 3,5.")
-@click.option("--masks-only", is_flag=True, help="What was removed comes back; the healing of the rest stays.")
+@click.option(
+    "--masks-only", is_flag=True, help="What was removed comes back; the healing of the rest stays."
+)
 @LOADABLE
 @JSON
 def revert(
@@ -183,11 +227,19 @@ def revert(
         if not all(part.strip().isdigit() for part in layers.split(",")):
             raise ConfigError(f"--layers {layers!r}: give numbers with commas between, such as 3,5")
         chosen = {int(part) for part in layers.split(",")}
-    _patched(name, model, target, loadable, as_json, revert=True, layers=chosen, masks_only=masks_only)
+    _patched(
+        name, model, target, loadable, as_json, revert=True, layers=chosen, masks_only=masks_only
+    )
 
 
 def _patched(
-    name: str, base: str, target: Path, loadable: Path | None, as_json: bool, revert: bool = False, **part: Any
+    name: str,
+    base: str,
+    target: Path,
+    loadable: Path | None,
+    as_json: bool,
+    revert: bool = False,
+    **part: Any,
 ) -> None:
     from birdbone.diff.apply import apply_bundle
     from birdbone.diff.bundle import read_bundle
@@ -203,10 +255,15 @@ def _patched(
         digest = apply_bundle(side.state, folder, seed_state(root), target, revert, **part)
     if loadable:
         write_loadable(target, tokenizer_folder(root), loadable)
-    judged = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
+    judged = {
+        manifest["core"]["base"]: "the bundle's old model",
+        manifest["core"]["new"]: "the bundle's new model",
+    }
     what = judged.get(digest, "a new state, not judged until it is evaluated")
     if as_json:
-        click.echo(json.dumps({"folder": str(target), "digest": digest, "judged": digest in judged}))
+        click.echo(
+            json.dumps({"folder": str(target), "digest": digest, "judged": digest in judged})
+        )
     else:
         click.echo(f"{target}: {digest[:12]}, {what}")
 
@@ -224,8 +281,14 @@ def _bundle_folder(name: str) -> Path:
         sha = commit(root, name)
         if sha is None:
             raise
-        listed = git(root, "show", "--no-renames", "--diff-filter=A", "--name-only", "--format=", sha).decode()
-        added = [p for p in listed.splitlines() if p.startswith(f"{BUNDLES}/") and p.endswith("/manifest.json")]
+        listed = git(
+            root, "show", "--no-renames", "--diff-filter=A", "--name-only", "--format=", sha
+        ).decode()
+        added = [
+            p
+            for p in listed.splitlines()
+            if p.startswith(f"{BUNDLES}/") and p.endswith("/manifest.json")
+        ]
         if not added:
             raise BundleError(f"{name} is no bundle's id, and as a commit it adds none") from error
         return find_bundle(root, Path(added[0]).parent.name)

@@ -14,7 +14,9 @@ from birdbone.run.cost import Work
 from birdbone.run.timings import Timing, read_timings
 
 CROWDED = 0.5
-"""Share of the machine that others may have had: beyond it, what the node would have taken alone is a guess."""
+"""Share of the machine that others may have had: beyond it, what the node would have taken alone is
+a guess.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ def earlier_runs(
 ) -> dict[str, list[Earlier]]:
     """Node name -> its timings in the state ``folders`` of all profiles.
 
-    tree: the parameters now in force, over which those of a ledger are laid. works: from parameters to operations a
-    token and the rows of the cost model. A run whose parameters are no longer valid or whose model is gone says
-    nothing, and neither does a node that was resumed, or that ran on a crowded machine.
+    tree: the parameters now in force, over which those of a ledger are laid. works: from parameters
+    to operations a token and the rows of the cost model. A run whose parameters are no longer valid
+    or whose model is gone says nothing, and neither does a node that was resumed, or that ran on a
+    crowded machine.
     """
     nodes: dict[str, list[Earlier]] = {}
     for folder in folders:
@@ -55,7 +58,9 @@ def telling(timing: Timing) -> bool:
 
 
 def recorded(folder: Path) -> dict:
-    """Parameter name (``params:text.window``) -> value, of all nodes' last records in one state folder."""
+    """Parameter name (``params:text.window``) -> value, of all nodes' last records in one state
+    folder.
+    """
     values: dict = {}
     for record in sorted((folder / "ledger").glob("*.json")):
         try:
@@ -66,7 +71,9 @@ def recorded(folder: Path) -> dict:
 
 
 def laid_over(tree: dict, values: dict) -> dict:
-    """``tree`` with the values of ``params:`` names put in their places; groups before what is in them."""
+    """``tree`` with the values of ``params:`` names put in their places; groups before what is in
+    them.
+    """
     result = deepcopy(tree)
     for name in sorted(values, key=lambda name: name.count(".")):
         *groups, key = name.removeprefix("params:").split(".")

@@ -1,4 +1,6 @@
-"""Seconds of each node on an idle machine: by its own earlier timing where there is one, else by the probe."""
+"""Seconds of each node on an idle machine: by its own earlier timing where there is one, else by
+the probe.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ FARTHEST = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: on an idle machine. timing: the day of the run it rests on, None where it rests on the probe.
-    scaled: whether that run did other work.
+    """seconds: on an idle machine. timing: the day of the run it rests on, None where it rests on
+    the probe. scaled: whether that run did other work.
     """
 
     seconds: float
@@ -24,7 +26,9 @@ class Estimate:
 
 
 def estimate(work: Work, flops: float, speed: Speed, earlier: list[Earlier]) -> Estimate:
-    """Of one node: the earlier timing of the nearest amount of work, scaled to this one by the cost model."""
+    """Of one node: the earlier timing of the nearest amount of work, scaled to this one by the cost
+    model.
+    """
     expected = duration(work, flops, speed)
     ratios = [(expected / duration(e.work, e.flops, speed), e.timing) for e in earlier]
     near = [pair for pair in ratios if 1 / FARTHEST <= pair[0] <= FARTHEST]
@@ -42,7 +46,10 @@ def basis(estimates: list[Estimate]) -> str:
         days = sorted({e.timing for e in timed})
         span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         scaled = ", scaled to this work," if any(e.scaled for e in timed) else ""
-        parts.append(f"by the timings of the run of {span}{scaled} for {len(timed)} of {len(estimates)} nodes")
+        parts.append(
+            f"by the timings of the run of {span}{scaled} for {len(timed)} of {len(estimates)} "
+            "nodes"
+        )
     if len(timed) < len(estimates):
         parts.append("by a probe of this machine" + (" for the others" if timed else ""))
     return " and ".join(parts)

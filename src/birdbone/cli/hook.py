@@ -48,7 +48,9 @@ def notebooks() -> None:
     for name in dirty:
         if (root / name).is_file():
             write_file(root / name, clean((root / name).read_text(encoding="utf-8"), name))
-    _refuse([f"{name}: it had outputs and is clean now: git add it and commit again" for name in dirty])
+    _refuse(
+        [f"{name}: it had outputs and is clean now: git add it and commit again" for name in dirty]
+    )
 
 
 @hook.command()

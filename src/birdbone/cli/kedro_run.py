@@ -10,7 +10,9 @@ from kedro.framework.cli.project import run as kedros_run
 from birdbone.run.overrides import Overrides
 
 run = copy.copy(kedros_run)
-run.params = [Overrides(["--params"]) if option.name == "params" else option for option in kedros_run.params]
+run.params = [
+    Overrides(["--params"]) if option.name == "params" else option for option in kedros_run.params
+]
 
 
 @click.group(name="birdbone", help="")

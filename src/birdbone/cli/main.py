@@ -33,7 +33,9 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--check", "only_check", is_flag=True, help="Exit 1 when dvc.yaml is stale; write nothing.")
+@click.option(
+    "--check", "only_check", is_flag=True, help="Exit 1 when dvc.yaml is stale; write nothing."
+)
 def dvc(only_check: bool) -> None:
     """Write dvc.yaml from the Kedro registry and catalog (base profile).
 
@@ -44,7 +46,9 @@ def dvc(only_check: bool) -> None:
     root = project_root()
     if only_check:
         if not check(root):
-            raise ConfigError("dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it")
+            raise ConfigError(
+                "dvc.yaml is not what registry and catalog say: run `birdbone dvc` and commit it"
+            )
         click.echo("dvc.yaml is up to date")
         return
     for path in write(root):
@@ -56,7 +60,8 @@ def dvc(only_check: bool) -> None:
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def verify(env: str | None, as_json: bool) -> None:
-    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never does).
+    """Re-hash every artifact of a profile against its manifest, and DVC's cache (DVC itself never
+    does).
 
     Of the base profile also: whether dvc.lock names the parameters that the results were made with.
     """
@@ -78,18 +83,28 @@ def verify(env: str | None, as_json: bool) -> None:
 
 
 @commands.command()
-@click.option("--check", "only_check", is_flag=True, help="Only say whether DVC can record here; write nothing.")
+@click.option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    help="Only say whether DVC can record here; write nothing.",
+)
 def record(only_check: bool) -> None:
-    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run` does at its end.
+    """Give DVC the results of the base profile's last run (dvc.lock and its cache), as `make run`
+    does at its end.
 
-    Refused where they were not made as conf/base says: after --params, conf/local, another profile that writes to
-    the same place, or half a run. Where DVC cannot record at all, that is said, and nothing is done.
+    Refused where they were not made as conf/base says: after --params, conf/local, another profile
+    that writes to the same place, or half a run. Where DVC cannot record at all, that is said, and
+    nothing is done.
     """
     from birdbone.run import recorded
 
     root = project_root()
     if why := recorded.unrecordable(root):
-        click.echo(f"birdbone: DVC {'will' if only_check else 'does'} not record the results: {why}", err=True)
+        click.echo(
+            f"birdbone: DVC {'will' if only_check else 'does'} not record the results: {why}",
+            err=True,
+        )
     elif not only_check:
         recorded.record(root)
         click.echo("recorded for DVC: dvc.lock")
@@ -126,7 +141,9 @@ commands.add_command(image)
 
 
 def main() -> None:
-    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped it."""
+    """Console entry: a clear message and exit code 1 on any error of ours, also where Kedro wrapped
+    it.
+    """
     try:
         commands()
     except Exception as error:

@@ -1,4 +1,5 @@
-"""What a run needs and cannot reach: memory, disk, the export's bytes, and what to know before it starts.
+"""What a run needs and cannot reach: memory, disk, the export's bytes, and what to know before it
+starts.
 
 Counts come from the parameters and the model's shapes alone.
 """
@@ -20,7 +21,9 @@ K_QUANT_ROW = 256
 
 
 def memory(p: Parameters, shape: ModelShape) -> int:
-    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a layer's moments."""
+    """Peak of the heaviest stage: two networks, a healing step with AdamW, or rounding with a
+    layer's moments.
+    """
     step = p.micro_heal.batch * p.text.window * 4 * shape.layers * 30 * shape.hidden
     if p.micro_heal.steps * p.micro_heal.batch * p.text.window >= 2 * p.text.heal_tokens:
         step += 4 * p.text.heal_tokens * shape.hidden  # the teacher's states, kept
@@ -36,13 +39,19 @@ def memory(p: Parameters, shape: ModelShape) -> int:
 
 
 def disk(p: Parameters, shape: ModelShape) -> int:
-    """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second moments."""
-    files = 4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters
+    """Seed, two full states per wave, the exports, the temporary f16 and f32 files, the kept second
+    moments.
+    """
+    files = (
+        4 * shape.parameters * (1 + 2 * p.waves) + 2 * shape.parameters * 3 + 4 * shape.parameters
+    )
     return files + 2 * 4 * shape.square
 
 
 def export_bytes(p: Parameters, shape: ModelShape) -> tuple[int, int]:
-    """Smallest and largest the GGUF's tensors can come out, over the allowed types and the sparsity."""
+    """Smallest and largest the GGUF's tensors can come out, over the allowed types and the
+    sparsity.
+    """
     left = 1 - min(_target(p, shape), reachable(p, shape))
     low, high = _least_outer(p, shape), shape.outer * _most_bits(_outer_types(p), shape.hidden) / 8
     for row, weights in shape.inner.items():
@@ -61,7 +70,10 @@ def _target(p: Parameters, shape: ModelShape) -> float:
     if allowed is None:
         return p.target_sparsity
     least = sum(
-        weights * fewest_bits(p.quantize.types, row if row == shape.hidden else math.gcd(row, p.prune_wave.multiple))
+        weights
+        * fewest_bits(
+            p.quantize.types, row if row == shape.hidden else math.gcd(row, p.prune_wave.multiple)
+        )
         for row, weights in shape.inner.items()
     )
     needed = needed_sparsity(allowed, _least_outer(p, shape), shape.block, least / shape.block)
@@ -78,7 +90,9 @@ def _outer_types(p: Parameters) -> list[str]:
 
 
 def reachable(p: Parameters, shape: ModelShape) -> float:
-    """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each within the cap."""
+    """The most of the block weights that ``waves`` of ``step`` can remove, neurons alone, each
+    within the cap.
+    """
     capped = 1 - (1 - p.prune_wave.cluster_cap) ** p.waves
     return min(p.waves * p.prune_wave.step, capped * shape.neurons / shape.block)
 
@@ -88,36 +102,47 @@ def warnings(p: Parameters, shape: ModelShape) -> list[str]:
     target, most = _target(p, shape), reachable(p, shape)
     if p.target_bytes is not None and target >= 1:
         found.append(
-            f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less than the embedding "
-            f"alone at {fewest_bits(_outer_types(p), shape.hidden)} bits a weight ({_least_outer(p, shape):,})"
+            f"unreachable: target_bytes {bytes_allowed(p.target_bytes, shape.bytes_f16):,} is less "
+            f"than the embedding alone at {fewest_bits(_outer_types(p), shape.hidden)} bits a "
+            f"weight ({_least_outer(p, shape):,})"
         )
     if target > most:
         found.append(
-            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves remove {most:.1%} at most "
-            "(raise waves, prune_wave.step or prune_wave.cluster_cap)"
+            f"unreachable: {target:.1%} of the block weights is asked, {p.waves} waves remove "
+            f"{most:.1%} at most (raise waves, prune_wave.step or prune_wave.cluster_cap)"
         )
-    if wide := sum(weights for row, weights in shape.inner.items() if not fitting(p.quantize.types, row)):
+    if wide := sum(
+        weights for row, weights in shape.inner.items() if not fitting(p.quantize.types, row)
+    ):
         found.append(
-            f"type substitution: {wide / shape.block:.0%} of the block weights stay F16, no type of quantize.types "
-            "divides their rows"
+            f"type substitution: {wide / shape.block:.0%} of the block weights stay F16, no type "
+            "of quantize.types divides their rows"
         )
     if not fitting(_outer_types(p), shape.hidden):
-        found.append(f"type substitution: embedding and head stay F16, {', '.join(_outer_types(p))} does not fit them")
+        found.append(
+            f"type substitution: embedding and head stay F16, {', '.join(_outer_types(p))} does "
+            "not fit them"
+        )
     fit_all = fitting(fitting(p.quantize.types, shape.hidden), max(shape.inner))
     if lost := [t for t in fit_all if not GRIDS[t].fits(p.prune_wave.multiple)]:
         found.append(
-            f"types lost to pruning: a narrowed layer's down projection can no longer be {', '.join(lost)} "
-            f"(prune_wave.multiple is {p.prune_wave.multiple}; {max(GRIDS[t].unit for t in lost)} keeps them)"
+            "types lost to pruning: a narrowed layer's down projection can no longer be "
+            f"{', '.join(lost)} (prune_wave.multiple is {p.prune_wave.multiple}; "
+            f"{max(GRIDS[t].unit for t in lost)} keeps them)"
         )
     if (kinds := [k for k in p.report.peers if "_K" in k]) and (
         odd := sum(c for r, c in shape.rows.items() if r % K_QUANT_ROW)
     ):
         found.append(
-            f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store {odd} of "
-            f"{sum(shape.rows.values())} matrices as other types, their rows are no multiple of {K_QUANT_ROW}"
+            f"type substitution: llama.cpp's own {', '.join(kinds)} (a peer, not ours) will store "
+            f"{odd} of {sum(shape.rows.values())} matrices as other types, their rows are no "
+            f"multiple of {K_QUANT_ROW}"
         )
     if p.widths == "uneven" and not supports_uneven(shape.config):
-        found.append(f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay even")
+        found.append(
+            f"widths: stock llama.cpp has no uneven {shape.config['model_type']}; they will stay "
+            "even"
+        )
     if shorter := shorter_context(family_of(shape.config).gguf, hf_config(shape.config)):
         found.append(shorter)
     return found

@@ -27,9 +27,13 @@ NOTABLE = 1.15
 
 @click.command()
 @click.option(
-    "--env", default=None, help="Profile: base (default), tiny, full, small, or a folder of your own in conf/."
+    "--env",
+    default=None,
+    help="Profile: base (default), tiny, full, small, or a folder of your own in conf/.",
 )
-@click.option("--pipelines", default="growth_prune_heal", help="As for kedro run; default: the whole job.")
+@click.option(
+    "--pipelines", default="growth_prune_heal", help="As for kedro run; default: the whole job."
+)
 @click.option("--params", cls=Overrides)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plan(env: str | None, pipelines: str, params: dict, as_json: bool) -> None:
@@ -82,10 +86,14 @@ class Plan:
         """For machines."""
         return {
             "model": self.name,
-            "minutes": {stage: sum(e.seconds for e in rows) / 60 for stage, rows in self.stages().items()},
+            "minutes": {
+                stage: sum(e.seconds for e in rows) / 60 for stage, rows in self.stages().items()
+            },
             "slowdown": self.probe.slowdown,
             "others": self.probe.others,
-            "nodes": {n: {"seconds": e.seconds, "timing": e.timing} for n, e in self.estimates.items()},
+            "nodes": {
+                n: {"seconds": e.seconds, "timing": e.timing} for n, e in self.estimates.items()
+            },
             "memory_bytes": self.memory,
             "disk_bytes": self.disk,
             "f16_bytes": self.shape.bytes_f16,
@@ -125,7 +133,11 @@ def make_plan(root: Path, loader: ConfigLoader, pipelines: list[str]) -> Plan:
     return Plan(
         source["name"],
         shape,
-        {n: estimate(rows[n], shape.flops, measured.speed, earlier.get(n, [])) for n in nodes if n in rows},
+        {
+            n: estimate(rows[n], shape.flops, measured.speed, earlier.get(n, []))
+            for n in nodes
+            if n in rows
+        },
         measured,
         needs.memory(parameters, shape),
         needs.disk(parameters, shape),
@@ -137,11 +149,17 @@ def make_plan(root: Path, loader: ConfigLoader, pipelines: list[str]) -> Plan:
 def uncounted(nodes: list[str], rows: dict[str, Work]) -> list[str]:
     """A line that names the nodes without a row in the cost model."""
     without = [node for node in nodes if node not in rows]
-    return [f"not counted: {', '.join(without)} (no row in the cost.py of the stage)"] if without else []
+    return (
+        [f"not counted: {', '.join(without)} (no row in the cost.py of the stage)"]
+        if without
+        else []
+    )
 
 
 def node_names(pipelines: list[str]) -> list[str]:
-    """Of the registered ``pipelines``, in the order of a run. Raises ConfigError naming one that is not there."""
+    """Of the registered ``pipelines``, in the order of a run. Raises ConfigError naming one that is
+    not there.
+    """
     from kedro.framework.project import pipelines as registered
 
     from birdbone.errors import ConfigError
@@ -149,7 +167,12 @@ def node_names(pipelines: list[str]) -> list[str]:
     for name in pipelines:
         if name not in registered:
             raise ConfigError(f"no pipeline {name}: `kedro registry list` has all")
-    return [node.name for node in sum((registered[name] for name in pipelines[1:]), registered[pipelines[0]]).nodes]
+    return [
+        node.name
+        for node in sum(
+            (registered[name] for name in pipelines[1:]), registered[pipelines[0]]
+        ).nodes
+    ]
 
 
 def node_works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
@@ -178,7 +201,8 @@ def show(plan: Plan, loader: ConfigLoader) -> None:
     parameters = loader.checked
     console = Console(highlight=False)
     table = Table(
-        title=f"birdbone: {escape(plan.name)}, {plan.shape.parameters / 1e6:.1f} M weights, {plan.shape.layers} layers",
+        title=f"birdbone: {escape(plan.name)}, {plan.shape.parameters / 1e6:.1f} M weights, "
+        f"{plan.shape.layers} layers",
         title_justify="left",
     )
     busy = plan.probe.slowdown >= NOTABLE
@@ -191,7 +215,9 @@ def show(plan: Plan, loader: ConfigLoader) -> None:
     for stage, rows in plan.stages().items():
         seconds = sum(row.seconds for row in rows)
         timed = all(row.timing for row in rows)
-        table.add_row(stage, *(numbers.duration(seconds * t) for t in times), "timing" if timed else "probe")
+        table.add_row(
+            stage, *(numbers.duration(seconds * t) for t in times), "timing" if timed else "probe"
+        )
     total = [f"[bold]{numbers.duration(plan.seconds * t)}" for t in times]
     table.add_row("[bold]all", *total)
     console.print(table)
@@ -200,8 +226,11 @@ def show(plan: Plan, loader: ConfigLoader) -> None:
     console.print(f"memory about {numbers.size(plan.memory)}, disk about {numbers.size(plan.disk)}")
     goal = f"the smallest that costs at most {parameters.max_loss:.0%} of perplexity"
     if parameters.target_bytes is not None:
-        goal = f"the best of at most {numbers.size(bytes_allowed(parameters.target_bytes, plan.shape.bytes_f16))}"
-    console.print(f"GGUF tensors between {low} and {high} (f16: {numbers.size(plan.shape.bytes_f16)}), {goal}")
+        allowed = bytes_allowed(parameters.target_bytes, plan.shape.bytes_f16)
+        goal = f"the best of at most {numbers.size(allowed)}"
+    console.print(
+        f"GGUF tensors between {low} and {high} (f16: {numbers.size(plan.shape.bytes_f16)}), {goal}"
+    )
     where = roots(loader)
     page = escape(f"{where['data']}/08_reporting/report.html")
     export = escape(f"{where['models']}/export/")

@@ -1,4 +1,6 @@
-"""How fast this machine is, and how much of it other processes take: two seconds of matrix products."""
+"""How fast this machine is, and how much of it other processes take: two seconds of matrix
+products.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ OPERATIONS = 2 * 512 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Probe:
-    """speed: of the idle machine. slowdown: how many times longer work takes at the present load. others: share of
-    the machine's processor time that other processes took meanwhile, None where unknown.
+    """speed: of the idle machine. slowdown: how many times longer work takes at the present load.
+    others: share of the machine's processor time that other processes took meanwhile, None where
+    unknown.
     """
 
     speed: Speed
@@ -33,10 +36,11 @@ class Probe:
 
 
 def probe(device: str, threads: int | None = None) -> Probe:
-    """Measure ``device`` and the processor. Takes two to three seconds, whatever else the machine does.
+    """Measure ``device`` and the processor. Takes two to three seconds, whatever else the machine
+    does.
 
-    One thread's own processor time says how fast an idle core is: waiting does not count in it. The clock beside
-    all threads then says what the other processes leave of that.
+    One thread's own processor time says how fast an idle core is: waiting does not count in it. The
+    clock beside all threads then says what the other processes leave of that.
     """
     load = Load()
     before = torch.get_num_threads()
@@ -59,8 +63,12 @@ def probe(device: str, threads: int | None = None) -> Probe:
     return Probe(speed, max(1.0, on_device / now), load.others())
 
 
-def bursts(product: Callable[[], object], seconds: float, clock: Callable[[], float]) -> list[float]:
-    """Seconds by ``clock`` of each of the products that fit into ``seconds``, at least three; a first one warms up."""
+def bursts(
+    product: Callable[[], object], seconds: float, clock: Callable[[], float]
+) -> list[float]:
+    """Seconds by ``clock`` of each of the products that fit into ``seconds``, at least three; a
+    first one warms up.
+    """
     product()
     end = time.perf_counter() + seconds
     taken = []

@@ -8,7 +8,8 @@ from pathlib import Path
 def project_root() -> Path:
     """The project's folder.
 
-    Kedro takes a second to import, and git's hooks call these commands: it is imported when it is asked for.
+    Kedro takes a second to import, and git's hooks call these commands: it is imported when it is
+    asked for.
     """
     from birdbone.run import config
 

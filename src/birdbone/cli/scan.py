@@ -18,11 +18,17 @@ from rich.text import Text
 from birdbone.errors import BirdboneError, ConfigError, TextError
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
-PARTIAL = click.option("--partial", is_flag=True, help="Read a scan that was cut off, up to its last whole chunk.")
-MODEL = click.option(
-    "--model", type=click.Path(path_type=Path), help="Refuse the scan unless it is of this model folder."
+PARTIAL = click.option(
+    "--partial", is_flag=True, help="Read a scan that was cut off, up to its last whole chunk."
 )
-NORM = click.option("--norm", type=click.Choice(["layer", "global"]), default="layer", show_default=True)
+MODEL = click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Refuse the scan unless it is of this model folder.",
+)
+NORM = click.option(
+    "--norm", type=click.Choice(["layer", "global"]), default="layer", show_default=True
+)
 SCOPE = {"layer": "layer", "global": "model"}
 SECONDS = 0.7
 """Each token is shown while playing."""
@@ -30,8 +36,14 @@ SECONDS = 0.7
 
 @click.command()
 @click.argument("prompt")
-@click.option("--model", default=None, help="Model folder, preset, .gguf or hub id; default: the profile's seed.")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder; default: scans/<prompt>.")
+@click.option(
+    "--model",
+    default=None,
+    help="Model folder, preset, .gguf or hub id; default: the profile's seed.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="Folder; default: scans/<prompt>."
+)
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 def scan(prompt: str, model: str | None, out: Path | None, env: str | None) -> None:
     """Scan a prompt: a heatmap here, the .mscan file, PNG pictures, an animation and a page in a
@@ -85,29 +97,45 @@ def scan(prompt: str, model: str | None, out: Path | None, env: str | None) -> N
 @NORM
 @MODEL
 @PARTIAL
-def replay(file: Path, token: int, play: bool, norm: str, model: Path | None, partial: bool) -> None:
+def replay(
+    file: Path, token: int, play: bool, norm: str, model: Path | None, partial: bool
+) -> None:
     """Step through a scan's tokens: arrows or ENTER, g for the other norm, q to leave.
 
     Where there is no terminal, prints the one token, or with --play all from there on.
     """
     from birdbone.scan.picture import token_picture
 
-    opened, console = _open(file, model, partial), Console()
-    picture = token_picture(opened, token, SCOPE[norm])
+    record, console = _open(file, model, partial), Console()
+    picture = token_picture(record, token, SCOPE[norm])
     if not (sys.stdin.isatty() and console.is_terminal):
-        for i in range(token, len(opened) if play else token + 1):
-            _show(console, picture if i == token else token_picture(opened, i, SCOPE[norm]), opened.tokens, i)
+        for i in range(token, len(record) if play else token + 1):
+            _show(
+                console,
+                picture if i == token else token_picture(record, i, SCOPE[norm]),
+                record.tokens,
+                i,
+            )
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        _step(live, console, opened, token, play, SCOPE[norm])
+        _step(live, console, record, token, play, SCOPE[norm])
 
 
 @click.command()
 @FILE
 @click.option("--source", default=None, help="Only this text set of the scan, such as code.")
-@click.option("--minus", type=click.Path(path_type=Path), default=None, help="A scan to take away, of the same text.")
-@click.option("--minus-source", default=None, help="A text set to take away: of --minus, or of FILE itself.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for PNG and HTML.")
+@click.option(
+    "--minus",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A scan to take away, of the same text.",
+)
+@click.option(
+    "--minus-source", default=None, help="A text set to take away: of --minus, or of FILE itself."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for PNG and HTML."
+)
 @MODEL
 @PARTIAL
 def image(
@@ -123,7 +151,8 @@ def image(
     same text.
 
     \b
-      birdbone image data/04_feature/domains.mscan --source code --minus-source dialogue --out scans/code-dialogue
+      birdbone image data/04_feature/domains.mscan --source code --minus-source dialogue \
+        --out scans/code-dialogue
       birdbone image scans/seed/scan.mscan --minus scans/healed/scan.mscan --out scans/healing
     """
     from birdbone.scan.files import write_difference, write_pictures
@@ -133,7 +162,9 @@ def image(
     one = _open(file, model, partial)
     other = _open(minus, None, partial) if minus else one if minus_source else None
     if minus and not minus_source and one.tokens != other.tokens:
-        raise ConfigError(f"{file} and {minus} are scans of other texts: a difference would mix text and model")
+        raise ConfigError(
+            f"{file} and {minus} are scans of other texts: a difference would mix text and model"
+        )
     shown = []
 
     def fill(place: Path) -> dict:
@@ -153,22 +184,27 @@ def _open(file: Path, model: Path | None, partial: bool):
     from birdbone.datasets.atomic import read_manifest
     from birdbone.datasets.mscan_open import open_scan
 
-    opened = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
-    if not len(opened):
+    record = open_scan(
+        file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial
+    )
+    if not len(record):
         raise ConfigError(f"{file} holds no token: scan again")
-    for fault in opened.faults:
+    for fault in record.faults:
         click.echo(f"note: {file.name}: {fault}", err=True)
-    return opened
+    return record
 
 
-def _step(live: Live, console: Console, opened, token: int, play: bool, scope: str) -> None:
+def _step(live: Live, console: Console, record, token: int, play: bool, scope: str) -> None:
     from birdbone.scan.picture import token_picture
 
     while True:
-        live.update(_screen(console, token_picture(opened, token, scope), opened.tokens, token), refresh=True)
+        live.update(
+            _screen(console, token_picture(record, token, scope), record.tokens, token),
+            refresh=True,
+        )
         if play:
             time.sleep(SECONDS)
-            if token + 1 == len(opened):
+            if token + 1 == len(record):
                 return
             token += 1
             continue
@@ -179,14 +215,17 @@ def _step(live: Live, console: Console, opened, token: int, play: bool, scope: s
             scope = "model" if scope == "layer" else "layer"
         back = key in ("\x1b[D", "p", "h", "\x7f")
         if key in ("\r", "\n", " ", "n", "l", "\x1b[C") or back:
-            token = (token + (-1 if back else 1)) % len(opened)
+            token = (token + (-1 if back else 1)) % len(record)
 
 
 def _screen(console: Console, picture, tokens: list[str], token: int | None) -> Group:
     from birdbone.scan.terminal import heatmap, ribbon
 
     head = [ribbon(tokens, token)] if tokens else []
-    about = Text(f"{picture.model}, {picture.what}" + (f" minus {picture.minus}" if picture.minus else ""), "bold")
+    about = Text(
+        f"{picture.model}, {picture.what}" + (f" minus {picture.minus}" if picture.minus else ""),
+        "bold",
+    )
     colour = console.is_terminal and console.color_system is not None
     return Group(*head, about, Text(), heatmap(picture, colour))
 
@@ -207,7 +246,9 @@ def _check_place(folder: Path) -> None:
         except BirdboneError:
             ours = False
         if not ours:
-            raise ConfigError(f"--out {folder}: it holds other files, which would be replaced; give a new folder")
+            raise ConfigError(
+                f"--out {folder}: it holds other files, which would be replaced; give a new folder"
+            )
 
 
 def _written(folder: Path, fill: Callable[[Path], dict]) -> list[str]:

@@ -50,7 +50,11 @@ def cached(root: Path) -> tuple[int, list[str]]:
             cache = Path(repo.cache.local.path)
     except DvcException:  # no DVC or no git here
         return 0, []
-    objects = sorted(p for p in cache.glob("[0-9a-f][0-9a-f]/*") if p.is_file() and len(p.name.split(".")[0]) == 30)
+    objects = sorted(
+        p
+        for p in cache.glob("[0-9a-f][0-9a-f]/*")
+        if p.is_file() and len(p.name.split(".")[0]) == 30
+    )
     bad = [p for p in objects if _md5(p) != (p.parent.name + p.name).removesuffix(".dir")]
     paths = _paths(root, cache) if bad else {}
     hashes = [p.parent.name + p.name for p in bad]
@@ -59,26 +63,24 @@ def cached(root: Path) -> tuple[int, list[str]]:
 
 def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = ()) -> str | None:
     """What is wrong and what to do about it; None where nothing is."""
-    sentences, bad = [], [name for name, state in states.items() if state == DAMAGED]
+    problems, bad = [], [name for name, state in states.items() if state == DAMAGED]
     if bad:
-        sentences.append(
+        problems.append(
             f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and "
-            "run again, or "
-            "restore them with dvc checkout"
+            "run again, or restore them with dvc checkout"
         )
     if damaged:
-        sentences.append(
+        problems.append(
             f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them "
-            "from the cache, "
-            "then dvc pull, or birdbone record where the workspace's copy is sound"
+            "from the cache, then dvc pull, or birdbone record where the workspace's copy is sound"
         )
     if unlike:
-        sentences.append(
+        problems.append(
             f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as "
-            "conf/base says "
-            "(kedro run --env=base) or write what was used into it, then birdbone record"
+            "conf/base says (kedro run --env=base) or write what was used into it, then birdbone "
+            "record"
         )
-    return ". ".join(sentences) or None
+    return ". ".join(problems) or None
 
 
 def _md5(path: Path) -> str:
@@ -89,13 +91,23 @@ def _md5(path: Path) -> str:
 def _paths(root: Path, cache: Path) -> dict[str, str]:
     """Hash -> path, for what the workspace's ``dvc.lock`` has and the files in its folders."""
     lock = root / "dvc.lock"
-    stages = ((yaml.safe_load(lock.read_text()) or {}).get("stages") or {}) if lock.is_file() else {}
-    paths = {out["md5"]: out["path"] for s in stages.values() for out in s.get("outs", []) if "md5" in out}
+    stages = (
+        ((yaml.safe_load(lock.read_text()) or {}).get("stages") or {}) if lock.is_file() else {}
+    )
+    paths = {
+        out["md5"]: out["path"]
+        for s in stages.values()
+        for out in s.get("outs", [])
+        if "md5" in out
+    }
     for md5, path in list(paths.items()):
         listing = cache / md5[:2] / md5[2:]
         if md5.endswith(".dir") and listing.is_file():
             try:
-                paths |= {entry["md5"]: f"{path}/{entry['relpath']}" for entry in json.loads(listing.read_bytes())}
+                paths |= {
+                    entry["md5"]: f"{path}/{entry['relpath']}"
+                    for entry in json.loads(listing.read_bytes())
+                }
             except (ValueError, KeyError, TypeError):
                 continue  # a damaged listing names nothing
     return paths

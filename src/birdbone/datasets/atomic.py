@@ -35,7 +35,9 @@ def json_digest(value: dict) -> str:
 
 def signed(manifest: dict) -> str:
     """A manifest's text: its entries and, under ``sha256``, the digest that covers them all."""
-    return json.dumps({**manifest, "sha256": json_digest(manifest)}, indent=1, sort_keys=True) + "\n"
+    return (
+        json.dumps({**manifest, "sha256": json_digest(manifest)}, indent=1, sort_keys=True) + "\n"
+    )
 
 
 def file_digest(path: Path) -> str:
@@ -85,9 +87,10 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             for name in names:
                 (temporary / name).chmod(0o644)
                 sync(temporary / name)
-            records = extra.pop("files", {})
+            hashed = extra.pop("files", {})
             files = {
-                n: records.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
+                n: hashed.get(n)
+                or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
                 for n in names
             }
             manifest = {**extra, "files": files}
@@ -119,13 +122,17 @@ def read_manifest(folder: Path) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} is corrupted: delete {folder} and run again") from error
     if not good:
-        raise ArtifactError(f"{path} was changed since it was written: delete {folder} and run again")
+        raise ArtifactError(
+            f"{path} was changed since it was written: delete {folder} and run again"
+        )
     for name, size in sizes.items():
         file = (folder / name).resolve()
         if folder.resolve() not in file.parents:
             raise ArtifactError(f"{path} names a file outside its folder: {name!r}")
         if not file.is_file() or file.stat().st_size != size:
-            raise ArtifactError(f"{folder / name} is missing or truncated: delete {folder} and run again")
+            raise ArtifactError(
+                f"{folder / name} is missing or truncated: delete {folder} and run again"
+            )
     return manifest
 
 
@@ -159,10 +166,13 @@ def whole_or_nothing(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if _is_full(error):
             raise ArtifactError(
-                f"no space left to write {path}: free some disk and run again; nothing was half-written"
+                f"no space left to write {path}: free some disk and run again; nothing was "
+                "half-written"
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise ArtifactError(f"{path} cannot be written ({error.strerror}): give this user the folder") from error
+            raise ArtifactError(
+                f"{path} cannot be written ({error.strerror}): give this user the folder"
+            ) from error
         raise
 
 

@@ -89,7 +89,9 @@ class TensorFolder(Stored):
 
     def load(self) -> tuple[dict[str, Tensor], dict]:
         manifest = verify_folder(self.filepath)
-        return load_tensors(self.filepath / "tensors.safetensors", manifest["tensors"]), manifest["meta"]
+        return load_tensors(self.filepath / "tensors.safetensors", manifest["tensors"]), manifest[
+            "meta"
+        ]
 
 
 class ObjectFolder(TensorFolder):
@@ -182,11 +184,15 @@ class JSONFile(Stored):
             body = {k: v for k, v in value.items() if k != "sha256"}
             good = value["sha256"] == json_digest(body)
         except FileNotFoundError as error:
-            raise ArtifactError(f"{self.filepath} is missing: run the stage that makes it") from error
+            raise ArtifactError(
+                f"{self.filepath} is missing: run the stage that makes it"
+            ) from error
         except (ValueError, KeyError, AttributeError) as error:
             raise ArtifactError(f"{self.filepath} is corrupted: delete it and run again") from error
         if not good:
-            raise ArtifactError(f"{self.filepath} was changed since it was written: delete it and run again")
+            raise ArtifactError(
+                f"{self.filepath} was changed since it was written: delete it and run again"
+            )
         return body
 
     def _exists(self) -> bool:

@@ -48,11 +48,22 @@ class ScanWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, model: str, model_digest: str, modules: list[Module], block: int = 64
+        self,
+        path: str | Path,
+        *,
+        model: str,
+        model_digest: str,
+        modules: list[Module],
+        block: int = 64,
     ) -> None:
         self._begin(Path(path), modules, block)
         text = canonical_json(
-            {"model": model, "model_digest": model_digest, "block": block, "modules": [asdict(m) for m in modules]}
+            {
+                "model": model,
+                "model_digest": model_digest,
+                "block": block,
+                "modules": [asdict(m) for m in modules],
+            }
         ).encode()
         table = block_table(modules, block)
         head = HEAD.pack(MAGIC, VERSION, 0, len(text), len(table), 0)[:-4]
@@ -69,7 +80,9 @@ class ScanWriter:
         """
         scan = open_scan(path, partial=True)
         if scan.version != VERSION:
-            raise ArtifactError(f"{path} is .mscan version {scan.version}: only {VERSION} can be extended")
+            raise ArtifactError(
+                f"{path} is .mscan version {scan.version}: only {VERSION} can be extended"
+            )
         self = cls.__new__(cls)
         self._begin(Path(path), scan.modules, scan.block)
         self._heads, self._tokens = scan.heads, len(scan)
@@ -78,7 +91,9 @@ class ScanWriter:
         self._file.seek(scan.end)
         return self
 
-    def append(self, a: dict[str, Tensor], g: dict[str, Tensor], tokens: list[str], source: str = "") -> None:
+    def append(
+        self, a: dict[str, Tensor], g: dict[str, Tensor], tokens: list[str], source: str = ""
+    ) -> None:
         """Add one chunk: block norms a [T, in/64] and g [T, out/64] per module name, of the T ≥ 1
         tokens whose texts are given, from the text set ``source``.
 
@@ -88,7 +103,9 @@ class ScanWriter:
         """
         names = [m.name for m in self._modules]
         if not tokens or sorted(a) != sorted(names) or sorted(g) != sorted(names):
-            raise ValueError(f"{len(tokens)} tokens; a and g must name the scan's {len(names)} modules")
+            raise ValueError(
+                f"{len(tokens)} tokens; a and g must name the scan's {len(names)} modules"
+            )
         values = np.zeros((len(tokens), self._columns[-1].stop), "<f2")
         scales = np.ones(len(self._columns), "<f4")
         sides = [(name, *side) for name in names for side in ((a, "activation"), (g, "gradient"))]
@@ -96,17 +113,22 @@ class ScanWriter:
             own, where = _array(norms[name]), self._columns[column]
             if own.shape != (len(tokens), where.stop - where.start):
                 raise ValueError(
-                    f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, {where.stop - where.start} blocks"
+                    f"{name}: {what} norms {own.shape} for {len(tokens)} tokens, "
+                    f"{where.stop - where.start} blocks"
                 )
             if not np.isfinite(own).all():
-                raise NumericalError(f"the {what} of {name} is not finite: look at the model's weights")
+                raise NumericalError(
+                    f"the {what} of {name} is not finite: look at the model's weights"
+                )
             scales[column] = _scale(own)
             values[:, where] = own / scales[column]
         text = canonical_json({"source": source, "tokens": tokens}).encode()
         filling = bytes(aligned(FRAME.size + len(text)) - FRAME.size - len(text))
         meta = text + filling + _padded(scales.tobytes())
         body = _padded(values.tobytes())
-        head = _frame(CHUNK, len(self._heads), len(tokens), len(text), zlib.crc32(meta), zlib.crc32(body))
+        head = _frame(
+            CHUNK, len(self._heads), len(tokens), len(text), zlib.crc32(meta), zlib.crc32(body)
+        )
         self._write(head + meta + body)
         self._heads.append(head)
         self._tokens += len(tokens)

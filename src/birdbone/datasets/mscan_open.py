@@ -21,11 +21,17 @@ def open_scan(path: str | Path, *, model_digest: str | None = None, partial: boo
     """
     path = Path(path)
     try:
-        data = np.memmap(path, np.uint8, "r").view(np.ndarray) if path.stat().st_size else np.empty(0)
+        data = (
+            np.memmap(path, np.uint8, "r").view(np.ndarray) if path.stat().st_size else np.empty(0)
+        )
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read ({error.strerror}): run the scan first") from error
+        raise ArtifactError(
+            f"{path} cannot be read ({error.strerror}): run the scan first"
+        ) from error
     if len(data) < 7 or data[:5].tobytes() != MAGIC:
-        raise ArtifactError(f"{path} is not an .mscan file: it does not begin with {MAGIC.decode()}")
+        raise ArtifactError(
+            f"{path} is not an .mscan file: it does not begin with {MAGIC.decode()}"
+        )
     version = int.from_bytes(data[5:7].tobytes(), "little")
     if version == 1:
         scan = ScanV1(path, data)

@@ -126,16 +126,17 @@ class Scan:
             * np.repeat(c.scales[sides.start : sides.stop], widths)
             for c in within
         ]
-        parts_by_side = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(
-            widths, dim=1
-        )
-        return {self.modules[i].name: Norms(*parts_by_side[2 * (i - numbers[0]) :][:2]) for i in numbers}
+        columns = torch.from_numpy(
+            np.concatenate([np.zeros((0, last - first), "f4"), *parts])
+        ).split(widths, dim=1)
+        return {self.modules[i].name: Norms(*columns[2 * (i - numbers[0]) :][:2]) for i in numbers}
 
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:
             if zlib.crc32(chunk.body) != chunk.crc:
                 raise self._corrupted(
-                    f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} do not match their checksum"
+                    f"tokens {chunk.start} to {chunk.start + len(chunk.tokens) - 1} do not match "
+                    "their checksum"
                 )
             self._verified.add(chunk.start)
 
@@ -151,7 +152,11 @@ class Scan:
             raise self._corrupted("its header does not match its checksum")
         try:
             head = json.loads(body[:text_size])
-            self.model, self.model_digest, self.block = head["model"], head["model_digest"], head["block"]
+            self.model, self.model_digest, self.block = (
+                head["model"],
+                head["model_digest"],
+                head["block"],
+            )
             self.modules = [Module(**module) for module in head["modules"]]
             table = block_table(self.modules, self.block)
         except (ValueError, KeyError, TypeError) as error:
@@ -196,7 +201,9 @@ class Scan:
                 text["tokens"],
                 text["source"],
                 self._data[scales_at : scales_at + 4 * len(self._columns)].view("<f4"),
-                self._data[values_at : values_at + 2 * count * width].view("<f2").reshape(count, width),
+                self._data[values_at : values_at + 2 * count * width]
+                .view("<f2")
+                .reshape(count, width),
                 self._data[values_at:end],
                 crc,
                 head,
@@ -230,7 +237,9 @@ def block_table(modules: list[Module], block: int) -> np.ndarray:
     any.
     """
     if not modules or block < 1:
-        raise ValueError(f"a scan needs modules and blocks of at least 1, got {len(modules)} and {block}")
+        raise ValueError(
+            f"a scan needs modules and blocks of at least 1, got {len(modules)} and {block}"
+        )
     return np.array(
         [
             (i, side, b)

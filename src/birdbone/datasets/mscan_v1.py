@@ -19,7 +19,9 @@ import torch
 from birdbone.datasets.mscan_reader import Module, Norms, Scan
 
 HEAD = struct.Struct("<5sHII")
-RECORD = np.dtype([("token", "<u4"), ("module", "<u2"), ("block", "<u2"), ("a", "<u2"), ("g", "<u2")])
+RECORD = np.dtype(
+    [("token", "<u4"), ("module", "<u2"), ("block", "<u2"), ("a", "<u2"), ("g", "<u2")]
+)
 ALWAYS = (
     "version 1 pairs input block i with output block i, so A·G is no weight block's gradient",
     "version 1 takes a token's activation from the position before it",
@@ -39,12 +41,16 @@ class ScanV1(Scan):
             raise self._corrupted("its header is cut off")
         _, _, size, count = HEAD.unpack(data[: HEAD.size].tobytes())
         if size < HEAD.size or size + count * RECORD.itemsize != len(data):
-            raise self._corrupted(f"{count} records and a header of {size} bytes are not {len(data)} bytes")
+            raise self._corrupted(
+                f"{count} records and a header of {size} bytes are not {len(data)} bytes"
+            )
         try:
             head = json.loads(data[HEAD.size : size].tobytes())
             self.model = head.get("model_name", "")
             names = {int(i): name for i, name in head["id_to_param_name_map"].items()}
-            sequences = [(int(s["num_tokens"]), str(s.get("source", ""))) for s in head["sequences"]]
+            sequences = [
+                (int(s["num_tokens"]), str(s.get("source", ""))) for s in head["sequences"]
+            ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupted("its header is not that of a scan") from error
         records = data[size:].view(RECORD)
@@ -53,9 +59,14 @@ class ScanV1(Scan):
         self._sources = [source for length, source in sequences for _ in range(length)]
         unnamed = set(np.unique(records["module"]).tolist()) - set(names)
         if unnamed or (count and int(records["token"].max()) >= len(self._sources)):
-            raise self._corrupted(f"records name tokens or modules {sorted(unnamed)[:3]} not in its header")
+            raise self._corrupted(
+                f"records name tokens or modules {sorted(unnamed)[:3]} not in its header"
+            )
         self._ids = sorted(names)
-        width = {i: 64 * (1 + int(records["block"][records["module"] == i].max(initial=0))) for i in self._ids}
+        width = {
+            i: 64 * (1 + int(records["block"][records["module"] == i].max(initial=0)))
+            for i in self._ids
+        }
         self.modules = [Module(names[i], _layer(names[i]), width[i], width[i]) for i in self._ids]
         self.faults = (*self._own_faults(), *ALWAYS)
         for fault in self.faults[: -len(ALWAYS)]:
@@ -94,7 +105,10 @@ class ScanV1(Scan):
 
     def _own_faults(self) -> list[str]:
         if len(self._records) and not self._records["g"].any():
-            return ["every gradient is zero: it shows activations only and its SPS means nothing; scan again"]
+            return [
+                "every gradient is zero: it shows activations only and its SPS means nothing; scan "
+                "again"
+            ]
         return []
 
 

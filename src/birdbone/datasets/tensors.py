@@ -21,7 +21,11 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> dict[str, dict]:
     plain = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
     save_file({n: _packed(t) for n, t in plain.items()}, path)
     return {
-        n: {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "sha256": tensor_digest(t)}
+        n: {
+            "dtype": str(t.dtype).removeprefix("torch."),
+            "shape": list(t.shape),
+            "sha256": tensor_digest(t),
+        }
         for n, t in plain.items()
     }
 
@@ -31,12 +35,20 @@ def load_tensors(path: Path, records: dict[str, dict]) -> dict[str, Tensor]:
     try:
         stored = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ArtifactError(f"{path} is truncated or corrupted ({error}): delete its folder and run again") from error
+        raise ArtifactError(
+            f"{path} is truncated or corrupted ({error}): delete its folder and run again"
+        ) from error
     if set(stored) != set(records):
-        raise ArtifactError(f"{path} does not hold the tensors of its manifest: delete its folder and run again")
+        raise ArtifactError(
+            f"{path} does not hold the tensors of its manifest: delete its folder and run again"
+        )
     tensors = {}
     for name, record in records.items():
-        tensor = _unpacked(path, stored[name], record["shape"]) if record["dtype"] == "bool" else stored[name]
+        tensor = (
+            _unpacked(path, stored[name], record["shape"])
+            if record["dtype"] == "bool"
+            else stored[name]
+        )
         if tensor_digest(tensor) != record["sha256"]:
             raise ArtifactError(
                 f"{path}: tensor {name} does not match its manifest (changed or damaged): "
@@ -55,6 +67,8 @@ def _packed(tensor: Tensor) -> Tensor:
 def _unpacked(path: Path, packed: Tensor, shape: list[int]) -> Tensor:
     count = int(np.prod(shape)) if shape else 1
     if packed.numel() * 8 < count:
-        raise ArtifactError(f"{path}: a packed mask of {packed.numel()} bytes cannot hold {count} bits")
+        raise ArtifactError(
+            f"{path}: a packed mask of {packed.numel()} bytes cannot hold {count} bits"
+        )
     bits = np.unpackbits(packed.numpy(), count=count)
     return torch.from_numpy(bits.astype(bool)).reshape(shape)

@@ -19,8 +19,9 @@ NOTEBOOKS = "notebooks/*.ipynb"
 
 @dataclass(frozen=True)
 class Tree:
-    """The project's files in one state. read: the text of a path, None where there is none. names: of the paths
-    that match a pattern."""
+    """The project's files in one state. read: the text of a path, None where there is none. names:
+    of the paths that match a pattern.
+    """
 
     read: Callable[[str], str | None]
     names: Callable[[str], list[str]]
@@ -37,10 +38,19 @@ class Records:
 
 
 def read_records(tree: Tree, files: CatalogFiles) -> Records:
-    """What a state of the project tells of its model, by the catalog's names; what is missing is left out."""
-    single = {"headline": "headline", "final": "final_metrics", "seed": "seed_metrics", "quantize": "quantize_report"}
+    """What a state of the project tells of its model, by the catalog's names; what is missing is
+    left out.
+    """
+    single = {
+        "headline": "headline",
+        "final": "final_metrics",
+        "seed": "seed_metrics",
+        "quantize": "quantize_report",
+    }
     figures = {name: _json(tree, files.path(entry)) for name, entry in single.items()}
-    waves = {number: _json(tree, name) for number, name in _by_wave(tree, files.path("wave_*.report"))}
+    waves = {
+        number: _json(tree, name) for number, name in _by_wave(tree, files.path("wave_*.report"))
+    }
     curves = {
         number: _rows(tree.read(name) or "")
         for number, name in _by_wave(tree, files.path("wave_*.healing_curve"))
@@ -66,7 +76,9 @@ def revision(root: Path, rev: str) -> Tree:
     """A git revision. Raises SourceError where git knows no such revision."""
     sha = repository.commit(root, rev)
     if sha is None:
-        raise SourceError(f"git knows no revision {rev!r}: name a commit, tag or branch (git log --oneline)")
+        raise SourceError(
+            f"git knows no revision {rev!r}: name a commit, tag or branch (git log --oneline)"
+        )
 
     def read(name: str) -> str | None:
         content = repository.read(root, sha, name)
@@ -86,7 +98,9 @@ def _json(tree: Tree, name: str) -> dict:
     try:
         content = json.loads(tree.read(name) or "{}")
     except ValueError as error:
-        raise ArtifactError(f"{name} is not valid JSON ({error}): run the stage that makes it") from error
+        raise ArtifactError(
+            f"{name} is not valid JSON ({error}): run the stage that makes it"
+        ) from error
     return {k: v for k, v in content.items() if k != "sha256"} if isinstance(content, dict) else {}
 
 

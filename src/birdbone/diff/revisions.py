@@ -54,7 +54,11 @@ def seed_side(root: Path) -> Side:
     files = base_files(root)
     records = read_records(workspace(root), files)
     figures = {k: records.figures[k] for k in ("seed", "final") if records.figures.get(k)}
-    return Side("the seed", open_state(root / files.path("seed_model")), Records({**figures, "is_seed": True}))
+    return Side(
+        "the seed",
+        open_state(root / files.path("seed_model")),
+        Records({**figures, "is_seed": True}),
+    )
 
 
 def seed_state(root: Path) -> State | None:
@@ -87,22 +91,30 @@ def _side(root: Path, name: str, place: Path) -> Side:
         files = base_files(root)
         tracked = tracked_model(tree.read(LOCK))
         path = _latest(root, files) if tracked is None else root / tracked.path
-        return Side("workspace", open_state(path), read_records(tree, files), resolved(root), tracked)
-    if Path(name).is_dir() and any((Path(name) / f).is_file() for f in ("config.json", "model.safetensors")):
+        return Side(
+            "workspace", open_state(path), read_records(tree, files), resolved(root), tracked
+        )
+    if Path(name).is_dir() and any(
+        (Path(name) / f).is_file() for f in ("config.json", "model.safetensors")
+    ):
         return Side(name, open_state(Path(name)))
     bundle = (root / BUNDLES / Path(name).name / "manifest.json").is_file()
     rev = commit_of(root, Path(name).name) if bundle else name
     try:
         tree = revision(root, rev)
     except SourceError as error:
-        raise SourceError(f"{name} is neither a model's folder nor a bundle nor a git revision") from error
+        raise SourceError(
+            f"{name} is neither a model's folder nor a bundle nor a git revision"
+        ) from error
     tracked = tracked_model(tree.read(LOCK))
     if tracked is None:
         raise SourceError(
             f"revision {name} tracks no model: its dvc.lock is missing or has no accepted one"
         )
     _fetch(root, rev, tracked.path, place)
-    return Side(name, open_state(place), read_records(tree, base_files(root)), resolved(root, rev), tracked)
+    return Side(
+        name, open_state(place), read_records(tree, base_files(root)), resolved(root, rev), tracked
+    )
 
 
 def _latest(root: Path, files: CatalogFiles) -> Path:

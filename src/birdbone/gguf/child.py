@@ -51,7 +51,12 @@ def ask(task: str, *files: Path, **settings: Any) -> Iterator[Any]:
         read_gguf_header(path)
     done = 0
     while True:
-        request = {"task": task, "files": [str(p) for p in files], "repack": _cpu["repack"], "settings": settings}
+        request = {
+            "task": task,
+            "files": [str(p) for p in files],
+            "repack": _cpu["repack"],
+            "settings": settings,
+        }
         try:
             for result in islice(_results(request), done, None):
                 done += 1
@@ -62,9 +67,13 @@ def ask(task: str, *files: Path, **settings: Any) -> Iterator[Any]:
             if status == -signal.SIGILL and _cpu["repack"]:
                 _cpu["repack"] = False
                 continue
-            ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+            ended = (
+                f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+            )
             names = ", ".join(dict.fromkeys(map(str, files)))
-            raise ExportError(f"llama.cpp died of {names} ({task}, {ended}):\n{_last_lines(output)}") from None
+            raise ExportError(
+                f"llama.cpp died of {names} ({task}, {ended}):\n{_last_lines(output)}"
+            ) from None
 
 
 def _results(request: dict) -> Iterator[Any]:

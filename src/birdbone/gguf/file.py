@@ -17,7 +17,8 @@ def refuse_substitutes(path: Path, types: dict[str, str]) -> None:
     if wrong:
         name, (type_asked, type_written) = next(iter(wrong.items()))
         raise ExportError(
-            f"{path}: {len(wrong)} tensors have another type than asked, such as {name}: {type_asked} -> {type_written}"
+            f"{path}: {len(wrong)} tensors have another type than asked, such as {name}: "
+            f"{type_asked} -> {type_written}"
         )
 
 

@@ -17,7 +17,19 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from birdbone.errors import ArtifactError
 
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 STRING, ARRAY = 8, 9
 LEAST_KEY, LEAST_TENSOR = 13, 24
 LONGEST_NAME, MOST_DIMENSIONS = 64, 4
@@ -54,7 +66,9 @@ def read_gguf_header(path: Path) -> Header:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(data).header()
     except (_Damage, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path} is truncated or corrupted: {error}. Fetch or write it again") from error
+        raise ArtifactError(
+            f"{path} is truncated or corrupted: {error}. Fetch or write it again"
+        ) from error
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read as GGUF: {error}") from error
 
@@ -91,7 +105,10 @@ class _Reader:
         if version not in (2, 3):
             raise _Damage(f"GGUF version {version}; versions 2 and 3 are read")
         tensor_count, key_count = self.scalar("Q"), self.scalar("Q")
-        self.check(tensor_count * LEAST_TENSOR + key_count * LEAST_KEY, f"{tensor_count} tensors and {key_count} keys")
+        self.check(
+            tensor_count * LEAST_TENSOR + key_count * LEAST_KEY,
+            f"{tensor_count} tensors and {key_count} keys",
+        )
         metadata: dict[str, Any] = {}
         for _ in range(key_count):
             key = self.string()
@@ -103,7 +120,10 @@ class _Reader:
 
     def check(self, nbytes: int, what: str) -> None:
         if nbytes > self.size - self.at:
-            raise _Damage(f"{what} at byte {self.at} would need {nbytes} bytes, {self.size - self.at} are left")
+            raise _Damage(
+                f"{what} at byte {self.at} would need {nbytes} bytes, {self.size - self.at} are "
+                "left"
+            )
 
     def scalar(self, code: str) -> Any:
         nbytes = struct.calcsize(code)
@@ -158,7 +178,9 @@ class _Reader:
                 raise _Damage(f"tensor {name} appears twice")
             block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
             if shape[-1] % block:
-                raise _Damage(f"tensor {name}: rows of {shape[-1]} do not fit {kind}'s blocks of {block}")
+                raise _Damage(
+                    f"tensor {name}: rows of {shape[-1]} do not fit {kind}'s blocks of {block}"
+                )
             nbytes = math.prod(shape) // block * block_bytes
             if offset % alignment or start + offset + nbytes > self.size:
                 end = start + offset + nbytes

@@ -23,8 +23,9 @@ STANDS = 1e30
 class GgufShape:
     """What the layers of a narrow model look like.
 
-    widths: per layer. heads, groups: query heads and key-value heads per layer with attention. recurrent: which
-    layers have linear attention in its place. window_head_size: of the layers with a sliding window.
+    widths: per layer. heads, groups: query heads and key-value heads per layer with attention.
+    recurrent: which layers have linear attention in its place. window_head_size: of the layers with
+    a sliding window.
     """
 
     widths: list[int]
@@ -79,8 +80,8 @@ def architecture_name(form: GgufForm, shape: GgufShape, heads: int) -> str:
     if form.uneven is None:
         missing = "uneven widths" if not shape.even else "fewer heads"
         raise ExportError(
-            f"stock llama.cpp has no {form.arch} with {missing}: "
-            "prune with even widths (widths: even) and leave the heads whole (prune_wave.attention: false)"
+            f"stock llama.cpp has no {form.arch} with {missing}: prune with even widths (widths: "
+            "even) and leave the heads whole (prune_wave.attention: false)"
         )
     return form.uneven
 
@@ -105,13 +106,21 @@ def model_keys(
         "attention.value_length": shape.head_size,
         "vocab_size": vocabulary,
     }
-    keys |= {key: int(getattr(config, name) or 0) for key, name in form.sizes.items() if key not in keys}
-    keys |= {key: getattr(config, one) * getattr(config, other) for key, (one, other) in form.products.items()}
+    keys |= {
+        key: int(getattr(config, name) or 0) for key, name in form.sizes.items() if key not in keys
+    }
+    keys |= {
+        key: getattr(config, one) * getattr(config, other)
+        for key, (one, other) in form.products.items()
+    }
     keys |= {key: float(getattr(config, name)) for key, name in form.floats.items()}
     if form.rope:
         rotated = int(shape.head_size * _rotated_part(form, config))
         if rotated != shape.head_size and arch != form.arch:
-            raise ExportError(f"config.json: partial_rotary_factor is not 1, which llama.cpp's {arch} does not compute")
+            raise ExportError(
+                f"config.json: partial_rotary_factor is not 1, which llama.cpp's {arch} does not "
+                "compute"
+            )
         keys |= {"rope.dimension_count": rotated, **rope_keys(config)}
     if form.rope_sections:
         sections = _full_rope(config).get(form.rope_sections.key, form.rope_sections.default)
@@ -119,20 +128,28 @@ def model_keys(
     if form.windowed:
         keys |= _window_keys(config)
     if form.window_sizes:
-        lengths = ("attention.key_length_swa", "attention.value_length_swa", "rope.dimension_count_swa")
+        lengths = (
+            "attention.key_length_swa",
+            "attention.value_length_swa",
+            "rope.dimension_count_swa",
+        )
         keys |= dict.fromkeys(lengths, shape.window_head_size)
     if form.recurrent:
         keys[form.recurrent] = shape.recurrent
-        keys["full_attention_interval"] = shape.recurrent.index(False) + 1  # asked for by other readers
+        keys["full_attention_interval"] = (
+            shape.recurrent.index(False) + 1
+        )  # asked for by other readers
     if form.softcap and config.final_logit_softcapping:
         keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
     return keys
 
 
 def rope_factors(form: GgufForm, config: PretrainedConfig, head_size: int) -> Tensor | None:
-    """Divisors of the rotary frequencies where they are not one number, or asked for all the same: [head_size / 2].
+    """Divisors of the rotary frequencies where they are not one number, or asked for all the same:
+    [head_size / 2].
 
-    Proportional rotary turns the first pairs only: the others' frequencies are divided by so much that they stand.
+    Proportional rotary turns the first pairs only: the others' frequencies are divided by so much
+    that they stand.
     """
     rope = _full_rope(config)
     if rope.get("rope_type") == "llama3":
@@ -154,7 +171,9 @@ def llama3_factors(config: PretrainedConfig, head_size: int) -> Tensor:
 
 
 def query_factor(config: PretrainedConfig, shape: GgufShape) -> float:
-    """What Gemma 3's query norm is multiplied by, where its softmax scale is not llama.cpp's own."""
+    """What Gemma 3's query norm is multiplied by, where its softmax scale is not llama.cpp's
+    own.
+    """
     scalar = getattr(config, "query_pre_attn_scalar", None)
     if scalar is None:
         return 1.0
@@ -164,16 +183,21 @@ def query_factor(config: PretrainedConfig, shape: GgufShape) -> float:
 
 
 def check_settings(form: GgufForm, config: PretrainedConfig) -> None:
-    """Raises ExportError for a setting, known from ``config.json`` alone, that llama.cpp does not compute."""
+    """Raises ExportError for a setting, known from ``config.json`` alone, that llama.cpp does not
+    compute.
+    """
     activation = getattr(config, form.activation.key)
     refused = {
         f"{form.activation.key} is {activation!r}, not {form.activation.value!r}": (
             activation != form.activation.value
         ),
         "attn_logit_softcapping is set": getattr(config, "attn_logit_softcapping", None),
-        "scale_attn_by_inverse_layer_idx is set": getattr(config, "scale_attn_by_inverse_layer_idx", False),
+        "scale_attn_by_inverse_layer_idx is set": getattr(
+            config, "scale_attn_by_inverse_layer_idx", False
+        ),
         "scale_attn_weights is off": not getattr(config, "scale_attn_weights", True),
-        "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", None) in (True, "all"),
+        "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", None)
+        in (True, "all"),
     }
     refused |= {
         f"{key} is {getattr(config, key)}, {other} {getattr(config, other)}": getattr(config, key)
@@ -194,8 +218,8 @@ def _check_unrotated(form: GgufForm, rotated: list[int]) -> None:
     every = form.unrotated.every
     if rotated != [int((layer + 1) % every != 0) for layer in range(len(rotated))]:
         raise ExportError(
-            f"config.json: {form.unrotated.key} is {rotated}: llama.cpp's {form.arch} leaves rotary positions out of "
-            f"every layer {every} and of no other"
+            f"config.json: {form.unrotated.key} is {rotated}: llama.cpp's {form.arch} leaves "
+            f"rotary positions out of every layer {every} and of no other"
         )
 
 
@@ -204,7 +228,9 @@ def context_length(form: GgufForm, config: PretrainedConfig) -> int:
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
     windowed = window and not form.windowed and (kinds is None or "sliding_attention" in kinds)
-    return min(config.max_position_embeddings, window) if windowed else config.max_position_embeddings
+    return (
+        min(config.max_position_embeddings, window) if windowed else config.max_position_embeddings
+    )
 
 
 def shorter_context(form: GgufForm, config: PretrainedConfig) -> str | None:
@@ -213,8 +239,9 @@ def shorter_context(form: GgufForm, config: PretrainedConfig) -> str | None:
     if length == config.max_position_embeddings:
         return None
     return (
-        f"llama.cpp's {form.arch} has no sliding window: the GGUF file's context ends with the window, at {length} "
-        f"tokens (the folder's at {config.max_position_embeddings}), and files are compared within it"
+        f"llama.cpp's {form.arch} has no sliding window: the GGUF file's context ends with the "
+        f"window, at {length} tokens (the folder's at {config.max_position_embeddings}), and files "
+        "are compared within it"
     )
 
 
@@ -224,8 +251,14 @@ def _full_rope(config: PretrainedConfig) -> dict[str, Any]:
 
 
 def _rotated_part(form: GgufForm, config: PretrainedConfig) -> float:
-    """How much of each head rotary positions turn; all of it where divisors of the frequencies say which part."""
-    return 1.0 if "proportional" in form.rope_types else _full_rope(config).get("partial_rotary_factor", 1.0)
+    """How much of each head rotary positions turn; all of it where divisors of the frequencies say
+    which part.
+    """
+    return (
+        1.0
+        if "proportional" in form.rope_types
+        else _full_rope(config).get("partial_rotary_factor", 1.0)
+    )
 
 
 def _check_rope(form: GgufForm, config: PretrainedConfig) -> None:
@@ -237,7 +270,9 @@ def _check_rope(form: GgufForm, config: PretrainedConfig) -> None:
             f"{', '.join(form.rope_types)} are"
         )
     if _rotated_part(form, config) != 1.0 and not form.partial_rotary:
-        raise ExportError("config.json: partial_rotary_factor is not 1, which has no GGUF form here")
+        raise ExportError(
+            "config.json: partial_rotary_factor is not 1, which has no GGUF form here"
+        )
     if kind == "proportional" and rope.get("factor", 1.0) != 1.0:
         raise ExportError("config.json: factor of a proportional rope_type has no GGUF form here")
 

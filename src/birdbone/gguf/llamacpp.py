@@ -64,7 +64,14 @@ def logits_of(
     overrides: Mapping[str, int] | None = None,
 ) -> Iterator[np.ndarray]:
     """``logits`` of each window, one after the other; windows are independent."""
-    yield from ask("logits", path, windows=_plain(windows), kv=kv, threads=threads, overrides=dict(overrides or {}))
+    yield from ask(
+        "logits",
+        path,
+        windows=_plain(windows),
+        kv=kv,
+        threads=threads,
+        overrides=dict(overrides or {}),
+    )
 
 
 def perplexity(
@@ -76,7 +83,10 @@ def perplexity(
     """
     plain_windows = _plain(windows)
     losses = ask("perplexity", path, windows=plain_windows, kv=kv, threads=threads)
-    return [tuple(one) for one in track(losses, "llama.cpp perplexity", len(plain_windows), unit="window")]
+    return [
+        tuple(one)
+        for one in track(losses, "llama.cpp perplexity", len(plain_windows), unit="window")
+    ]
 
 
 def speed(path: Path, threads: int | None = None, **settings: int) -> dict[str, float]:
@@ -113,7 +123,9 @@ def speeds(
     )
     speeds_by_file = zip(*track(turns, "llama.cpp speed", repeats, unit="turn"), strict=True)
     return {
-        name: dict(zip(("decode", "prompt"), map(statistics.median, zip(*turns, strict=True)), strict=True))
+        name: dict(
+            zip(("decode", "prompt"), map(statistics.median, zip(*turns, strict=True)), strict=True)
+        )
         for name, turns in zip(files, speeds_by_file, strict=True)
     }
 
@@ -134,7 +146,9 @@ def end_tokens(path: Path) -> set[int]:
     return {*ask("end_tokens", path)}
 
 
-def quantize(source: Path, target: Path, kind: str, threads: int | None = None) -> dict[str, tuple[str, str]]:
+def quantize(
+    source: Path, target: Path, kind: str, threads: int | None = None
+) -> dict[str, tuple[str, str]]:
     """Quantize an f16 or f32 file with llama.cpp's own recipe (``Q8_0``, ``Q4_K_M`` ...).
 
     Returns the tensors whose type llama.cpp substituted: name -> (asked, written).
@@ -143,7 +157,9 @@ def quantize(source: Path, target: Path, kind: str, threads: int | None = None) 
         raise ExportError(f"unknown GGUF file type {kind!r}; known: {', '.join(FILE_TYPES)}")
     partial = target.with_name(f".{target.name}.partial")
     try:
-        substituted = [*ask("quantize", source, target=str(partial), ftype=FILE_TYPES[kind], threads=threads)]
+        substituted = [
+            *ask("quantize", source, target=str(partial), ftype=FILE_TYPES[kind], threads=threads)
+        ]
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

@@ -7,7 +7,9 @@ from collections.abc import Container
 from birdbone.model.layout import Layout
 
 
-def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = None) -> dict[str, list[str]]:
+def tensor_names(
+    layout: Layout, tensors: Container[str], arch: str | None = None
+) -> dict[str, list[str]]:
     """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order.
 
     arch: llama.cpp's architecture; the family's own where none is given.

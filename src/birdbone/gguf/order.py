@@ -1,4 +1,5 @@
-"""How the numbers of a tensor stand in a GGUF file, and back: rotary pairs, offsets, heads in another order.
+"""How the numbers of a tensor stand in a GGUF file, and back: rotary pairs, offsets, heads in
+another order.
 
 Both ways in one place, so that what ``plan`` writes ``sources.gguf`` reads.
 """
@@ -25,7 +26,9 @@ def to_file(layout: Layout, arch: str, name: str, weight: Tensor) -> Tensor:
 
 
 def rows_to_file(layout: Layout, arch: str, name: str, rows: Tensor) -> Tensor:
-    """Rows and columns in the file's order; of packed rows, where heads are whole blocks, their bytes."""
+    """Rows and columns in the file's order; of packed rows, where heads are whole blocks, their
+    bytes.
+    """
     block, part = _place(layout, name)
     if part is None:
         return rows

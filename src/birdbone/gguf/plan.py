@@ -14,7 +14,14 @@ from transformers import PretrainedConfig
 from birdbone.algo.budget import Option, summed
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
-from birdbone.gguf.keys import GgufShape, architecture_name, gguf_shape, model_keys, query_factor, rope_factors
+from birdbone.gguf.keys import (
+    GgufShape,
+    architecture_name,
+    gguf_shape,
+    model_keys,
+    query_factor,
+    rope_factors,
+)
 from birdbone.gguf.names import tensor_names
 from birdbone.gguf.order import rows_to_file, to_file
 from birdbone.model.checkpoint import Checkpoint
@@ -46,9 +53,15 @@ class FilePlan:
         unknown = sorted((self.types.keys() | self.packed.keys()) - self.checkpoint.weights.keys())
         if unknown:
             raise ExportError(f"types or packed name {unknown[0]}, which the model does not have")
-        for kind in {self.default_type, *self.types.values(), *(k for k, _ in self.packed.values())}:
+        for kind in {
+            self.default_type,
+            *self.types.values(),
+            *(k for k, _ in self.packed.values()),
+        }:
             if kind.upper() not in FLOATS and kind.upper() not in GRIDS:
-                raise ExportError(f"unknown tensor type {kind!r}; known: {', '.join([*FLOATS, *GRIDS])}")
+                raise ExportError(
+                    f"unknown tensor type {kind!r}; known: {', '.join([*FLOATS, *GRIDS])}"
+                )
 
     @property
     def vocabulary(self) -> int:
@@ -67,10 +80,13 @@ class FilePlan:
     def names(self) -> dict[str, list[str]]:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
         names = tensor_names(self.checkpoint.layout, self.checkpoint.weights, self.arch)
-        lost = sorted(self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts})
+        lost = sorted(
+            self.checkpoint.weights.keys() - {n for parts in names.values() for n in parts}
+        )
         if lost:
             raise ExportError(
-                f"{lost[0]} has no name in llama.cpp's {self.arch}: describe it under gguf in {self.family.file}"
+                f"{lost[0]} has no name in llama.cpp's {self.arch}: describe it under gguf in "
+                f"{self.family.file}"
             )
         return names
 
@@ -78,8 +94,13 @@ class FilePlan:
         """The ggml type of a tensor."""
         asked = {self._kind(part) for part in parts}
         if len(asked) > 1:
-            raise ExportError(f"{name} joins {', '.join(parts)}, which need one type, not {sorted(asked)}")
-        if name.removesuffix(".weight").rpartition(".")[2] in self.family.gguf.float32 and parts[0] not in self.packed:
+            raise ExportError(
+                f"{name} joins {', '.join(parts)}, which need one type, not {sorted(asked)}"
+            )
+        if (
+            name.removesuffix(".weight").rpartition(".")[2] in self.family.gguf.float32
+            and parts[0] not in self.packed
+        ):
             return "F32"
         return asked.pop()
 
@@ -102,10 +123,13 @@ class FilePlan:
     def _part(self, part: str, kind: str) -> np.ndarray:
         weight = self.checkpoint.weights[part]
         if part in self.packed:
-            rows = torch.as_tensor(self.packed[part][1], dtype=torch.uint8).reshape(weight.shape[0], -1)
+            rows = torch.as_tensor(self.packed[part][1], dtype=torch.uint8).reshape(
+                weight.shape[0], -1
+            )
             if rows.shape[1] != GRIDS[kind].row_bytes(weight.shape[1]):
                 raise ExportError(
-                    f"packed {part} has {rows.shape[1]} bytes per row, not those of {weight.shape[1]} {kind} weights"
+                    f"packed {part} has {rows.shape[1]} bytes per row, not those of "
+                    f"{weight.shape[1]} {kind} weights"
                 )
             return rows_to_file(self.checkpoint.layout, self.arch, part, rows).contiguous().numpy()
         numbers = to_file(self.checkpoint.layout, self.arch, part, weight.detach().float())
@@ -134,7 +158,9 @@ def beyond_half(checkpoint: Checkpoint) -> dict[str, str]:
 def priced_together(
     checkpoint: Checkpoint, options: dict[str, list[Option]]
 ) -> tuple[dict[str, list[Option]], dict[str, list[str]]]:
-    """Options of tensors that are one in the file, summed under the first one's name, and the members of each."""
+    """Options of tensors that are one in the file, summed under the first one's name, and the
+    members of each.
+    """
     groups = [[n for n in parts if n in options] for parts in joined(checkpoint).values()]
     groups = [parts for parts in groups if parts]
     members = {parts[0]: parts for parts in groups}
@@ -147,12 +173,19 @@ def priced_together(
 
 
 def encoded(part: str, weight: Tensor, kind: str) -> np.ndarray:
-    """A matrix or vector as the bytes or numbers of a ggml type. Raises ExportError naming ``part``."""
+    """A matrix or vector as the bytes or numbers of a ggml type. Raises ExportError naming
+    ``part``.
+    """
     if kind in GRIDS:
         if not GRIDS[kind].fits(weight.shape[1]):
-            raise ExportError(f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of {GRIDS[kind].unit}")
+            raise ExportError(
+                f"{part} has rows of {weight.shape[1]}: {kind} needs multiples of "
+                f"{GRIDS[kind].unit}"
+            )
         return GRIDS[kind].reference(weight).numpy()
     array = weight.to(FLOATS[kind]).contiguous().numpy()
     if not np.isfinite(array).all():
-        raise ExportError(f"{part} does not fit {kind}: it holds NaN, infinity or values beyond its range")
+        raise ExportError(
+            f"{part} does not fit {kind}: it holds NaN, infinity or values beyond its range"
+        )
     return array

@@ -46,7 +46,9 @@ def split_name(folder: Path, backend: Tokenizer, data: dict) -> tuple[str, bool]
     kinds = [step["type"] for step in steps]
     last = steps[-1]
     if last.get("add_prefix_space"):
-        raise ExportError(f"{folder}: a byte-level tokenizer with add_prefix_space has no GGUF form")
+        raise ExportError(
+            f"{folder}: a byte-level tokenizer with add_prefix_space has no GGUF form"
+        )
     if kinds == ["ByteLevel"] and last["use_regex"]:
         return "gpt-2", False
     if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and last["use_regex"]:
@@ -70,7 +72,9 @@ def splitter(pre: str) -> pre_tokenizers.PreTokenizer | None:
     if pre == "gpt-2":
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if pre == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), splitter("gpt-2")])
+        return pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), splitter("gpt-2")]
+        )
     regex = next((row["regex"] for row in _known()["patterns"] if row["pre"] == pre), None)
     if regex is None:
         return None

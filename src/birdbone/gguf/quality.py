@@ -13,7 +13,9 @@ from birdbone.gguf import llamacpp
 from birdbone.model.judging.evaluate import kl_divergence
 
 
-def quality(path: Path, rows: dict[str, Tensor], reference: Path, threads: int | None = None) -> dict:
+def quality(
+    path: Path, rows: dict[str, Tensor], reference: Path, threads: int | None = None
+) -> dict:
     """``perplexity`` per domain, ``kl`` (nats per token) and ``top1`` against the first file
     measured.
 

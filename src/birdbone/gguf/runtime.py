@@ -75,7 +75,9 @@ class Session:
         finally:
             api.llama_batch_free(batch)
         rows = len(tokens) if every else 1
-        return np.ctypeslib.as_array(api.llama_get_logits(self.context), (rows, self.vocabulary)).copy()
+        return np.ctypeslib.as_array(
+            api.llama_get_logits(self.context), (rows, self.vocabulary)
+        ).copy()
 
 
 @contextmanager
@@ -135,5 +137,9 @@ def _overrides(values: Mapping[str, int]) -> ctypes.Array:
     """llama.cpp's list of overridden keys, closed by an empty entry."""
     entries = (api.llama_model_kv_override * (len(values) + 1))()
     for entry, (key, value) in zip(entries, values.items(), strict=False):
-        entry.key, entry.tag, entry.value.val_i64 = key.encode(), api.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        entry.key, entry.tag, entry.value.val_i64 = (
+            key.encode(),
+            api.LLAMA_KV_OVERRIDE_TYPE_INT,
+            value,
+        )
     return entries

@@ -24,7 +24,11 @@ WARM_UP = 4
 
 
 def logits(
-    path: str, windows: Sequence[Sequence[int]], kv: str, threads: int | None, overrides: Mapping[str, int]
+    path: str,
+    windows: Sequence[Sequence[int]],
+    kv: str,
+    threads: int | None,
+    overrides: Mapping[str, int],
 ) -> Iterator[np.ndarray]:
     """[tokens, vocabulary] of each window."""
     with session(path, max(map(len, windows)), kv, threads, overrides) as runtime:
@@ -38,12 +42,20 @@ def perplexity(
     """Of each window, its summed loss and the number of scored tokens."""
     for window, rows in zip(windows, logits(path, windows, kv, threads, {}), strict=True):
         scored = len(rows) - 1
-        parts = (_loss(rows[i : min(i + ROWS, scored)], window[1 + i : 1 + i + ROWS]) for i in range(0, scored, ROWS))
+        parts = (
+            _loss(rows[i : min(i + ROWS, scored)], window[1 + i : 1 + i + ROWS])
+            for i in range(0, scored, ROWS)
+        )
         yield sum(parts), scored
 
 
 def speeds(
-    *paths: str, threads: int | None, prompt: int, generated: int, repeats: int, overrides: list[Mapping[str, int]]
+    *paths: str,
+    threads: int | None,
+    prompt: int,
+    generated: int,
+    repeats: int,
+    overrides: list[Mapping[str, int]],
 ) -> Iterator[list[tuple[float, float]]]:
     """Of each turn, the files' tokens per second: decode and prompt."""
     for _ in range(repeats):
@@ -67,10 +79,14 @@ def end_tokens(path: str) -> Iterator[int]:
     """Each token that ends a text."""
     with loaded(path, no_alloc=True) as model:
         vocab = api.llama_model_get_vocab(model)
-        yield from (i for i in range(api.llama_vocab_n_tokens(vocab)) if api.llama_vocab_is_eog(vocab, i))
+        yield from (
+            i for i in range(api.llama_vocab_n_tokens(vocab)) if api.llama_vocab_is_eog(vocab, i)
+        )
 
 
-def quantize(source: str, target: str, ftype: int, threads: int | None) -> Iterator[tuple[str, str]]:
+def quantize(
+    source: str, target: str, ftype: int, threads: int | None
+) -> Iterator[tuple[str, str]]:
     """Write ``target``; each tensor that could not have its type, and that type."""
     params = api.llama_model_quantize_default_params()
     params.ftype, params.nthread = ftype, thread_count(threads)
@@ -79,7 +95,9 @@ def quantize(source: str, target: str, ftype: int, threads: int | None) -> Itera
     yield from FALLBACK.findall("".join(log))
 
 
-TASKS = {task.__name__: task for task in (logits, perplexity, speeds, tokenize, end_tokens, quantize)}
+TASKS = {
+    task.__name__: task for task in (logits, perplexity, speeds, tokenize, end_tokens, quantize)
+}
 
 
 def _timed(runtime: Session, prompt: int, generated: int) -> tuple[float, float]:

@@ -21,7 +21,14 @@ from birdbone.gguf.pretokenizer import is_byte_level, split_name, split_steps
 from birdbone.model.generation import OTHER_ENDS, end_tokens, sampling_keys
 
 SPACE = "\u2581"
-SPECIAL = {"bos": "bos", "eos": "eos", "unk": "unknown", "sep": "seperator", "pad": "padding", "mask": "mask"}
+SPECIAL = {
+    "bos": "bos",
+    "eos": "eos",
+    "unk": "unknown",
+    "sep": "seperator",
+    "pad": "padding",
+    "mask": "mask",
+}
 UNUSED_SCORE, ADDED_SCORE = -10_000.0, -1_000.0
 PROBES = (
     "Hello, world!",
@@ -60,7 +67,9 @@ class Vocabulary:
         if self.merges:
             writer.add_token_merges(self.merges)
         for key, value in self.keys.items():
-            add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32}[type(value)]
+            add = {str: writer.add_string, bool: writer.add_bool, int: writer.add_uint32}[
+                type(value)
+            ]
             add(f"tokenizer.{key}", value)
         for key, value in self.sampling.items():
             (writer.add_int32 if isinstance(value, int) else writer.add_float32)(key, value)
@@ -93,9 +102,14 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         return Vocabulary(keys, tokens, types, None, merges, proven, backend, ends, sampling)
     if not model.get("byte_fallback"):
         raise ExportError(
-            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no GGUF form"
+            f"{folder}: a BPE tokenizer that is neither byte-level nor has byte fallback has no "
+            "GGUF form"
         )
-    keys |= {"ggml.model": "llama", "ggml.pre": "default", "ggml.add_space_prefix": _adds_space(data)}
+    keys |= {
+        "ggml.model": "llama",
+        "ggml.pre": "default",
+        "ggml.add_space_prefix": _adds_space(data),
+    }
     types = [_piece_type(t, k, model.get("unk_token")) for t, k in zip(tokens, types, strict=True)]
     scores = _scores(tokens, types, model["merges"])
     return Vocabulary(keys, tokens, types, scores, None, False, backend, ends, sampling)
@@ -103,20 +117,30 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
 
 def _load(folder: Path) -> PreTrainedTokenizerFast:
     if not (Path(folder) / "tokenizer.json").is_file():
-        raise ExportError(f"{folder} has no tokenizer.json: save the tokenizer there with save_pretrained")
+        raise ExportError(
+            f"{folder} has no tokenizer.json: save the tokenizer there with save_pretrained"
+        )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
     except Exception as error:
         raise ExportError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
-        raise ExportError(f"{folder}: only tokenizers of the tokenizers library can be written to GGUF")
+        raise ExportError(
+            f"{folder}: only tokenizers of the tokenizers library can be written to GGUF"
+        )
     return tokenizer
 
 
-def _tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int) -> tuple[list[str], list[int]]:
+def _tokens(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: int
+) -> tuple[list[str], list[int]]:
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     if max(by_id) >= size:
-        raise ExportError(f"{folder}: the tokenizer has {max(by_id) + 1} tokens, the embedding {size}")
+        raise ExportError(
+            f"{folder}: the tokenizer has {max(by_id) + 1} tokens, the embedding {size}"
+        )
     tokens = [by_id.get(i, f"[PAD{i}]") for i in range(size)]
     types = [int(TokenType.NORMAL if i in by_id else TokenType.UNUSED) for i in range(size)]
     for added in data["added_tokens"]:
@@ -132,12 +156,18 @@ def _tokens(folder: Path, tokenizer: PreTrainedTokenizerFast, data: dict, size: 
 
 def _looks_special(token: str) -> bool:
     marks = (("<|", "|>"), ("<unused", ">"))
-    return token in ("<pad>", "<mask>") or any(token.startswith(a) and token.endswith(b) for a, b in marks)
+    return token in ("<pad>", "<mask>") or any(
+        token.startswith(a) and token.endswith(b) for a, b in marks
+    )
 
 
-def _special(folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenizer) -> dict[str, Any]:
+def _special(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, backend: Tokenizer
+) -> dict[str, Any]:
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in SPECIAL}
-    keys: dict[str, Any] = {f"ggml.{SPECIAL[n]}_token_id": int(i) for n, i in ids.items() if i is not None}
+    keys: dict[str, Any] = {
+        f"ggml.{SPECIAL[n]}_token_id": int(i) for n, i in ids.items() if i is not None
+    }
     bare = backend.encode("a", add_special_tokens=False).ids
     full = backend.encode("a").ids
     at = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), None)
@@ -166,7 +196,9 @@ def _adds_space(data: dict) -> bool:
     normalizers = normalizer.get("normalizers", [normalizer])
     if any(n.get("type") == "Prepend" for n in normalizers):
         return True
-    return any(s["type"] == "Metaspace" and s.get("prepend_scheme") != "never" for s in split_steps(data))
+    return any(
+        s["type"] == "Metaspace" and s.get("prepend_scheme") != "never" for s in split_steps(data)
+    )
 
 
 def _piece_type(token: str, kind: int, unknown: str | None) -> int:
@@ -180,11 +212,16 @@ def _scores(tokens: list[str], types: list[int], merges: list) -> list[float]:
     """SentencePiece's scores: the earlier a piece is first merged, the higher."""
     rank: dict[str, int] = {}
     for merge in merges:
-        rank.setdefault("".join(merge if isinstance(merge, list) else merge.split(" ")), len(rank) + 1)
+        rank.setdefault(
+            "".join(merge if isinstance(merge, list) else merge.split(" ")), len(rank) + 1
+        )
     fixed = {
         int(TokenType.UNUSED): UNUSED_SCORE,
         int(TokenType.CONTROL): ADDED_SCORE,
         int(TokenType.USER_DEFINED): ADDED_SCORE,
     }
     last = len(rank) + 1
-    return [fixed.get(kind, -float(rank.get(token, last))) for token, kind in zip(tokens, types, strict=True)]
+    return [
+        fixed.get(kind, -float(rank.get(token, last)))
+        for token, kind in zip(tokens, types, strict=True)
+    ]

@@ -74,10 +74,11 @@ def write_gguf(
 
 
 def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]:
-    """The model's GGUF keys and its tokenizer's kind. Raises ExportError where ``write_gguf`` will, and where
-    llama.cpp has no place for a tensor, by a file whose tensors take no room.
+    """The model's GGUF keys and its tokenizer's kind. Raises ExportError where ``write_gguf`` will,
+    and where llama.cpp has no place for a tensor, by a file whose tensors take no room.
 
-    Says in the log what the file cannot hold: positions past a window that llama.cpp does not know, further end tokens.
+    Says in the log what the file cannot hold: positions past a window that llama.cpp does not know,
+    further end tokens.
     """
     plan = FilePlan(checkpoint, {}, {}, "F16")
     vocabulary = read_vocabulary(tokenizer_folder, plan.vocabulary)
@@ -86,8 +87,14 @@ def check_form(checkpoint: Checkpoint, tokenizer_folder: Path) -> dict[str, Any]
         _write(path, plan, vocabulary, {}, hollow=True)
         _check_tokenizer(path, vocabulary)
         told = len(OTHER_ENDS) + 1
-        if len(vocabulary.ends) > told and (lost := set(vocabulary.ends) - llamacpp.end_tokens(path)):
-            log.warning("the GGUF file will not stop at tokens %s: it has keys for %d end tokens", sorted(lost), told)
+        if len(vocabulary.ends) > told and (
+            lost := set(vocabulary.ends) - llamacpp.end_tokens(path)
+        ):
+            log.warning(
+                "the GGUF file will not stop at tokens %s: it has keys for %d end tokens",
+                sorted(lost),
+                told,
+            )
     if said := shorter_context(plan.family.gguf, plan.config):
         log.warning(said)
     return {"architecture": plan.arch, "tokenizer": vocabulary.keys["ggml.pre"], **plan.keys()}
@@ -113,7 +120,11 @@ def write_plan(
 
 
 def _write(
-    path: Path, plan: Contents, vocabulary: Vocabulary, metadata: Mapping[str, str], hollow: bool = False
+    path: Path,
+    plan: Contents,
+    vocabulary: Vocabulary,
+    metadata: Mapping[str, str],
+    hollow: bool = False,
 ) -> dict[str, str]:
     """hollow: zeros that the disk does not hold in place of the tensors."""
     names = plan.names()
@@ -132,7 +143,9 @@ def _write(
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         if hollow:
-            size = sum(writer.ggml_pad(t.nbytes, writer.data_alignment) for t in writer.tensors[0].values())
+            size = sum(
+                writer.ggml_pad(t.nbytes, writer.data_alignment) for t in writer.tensors[0].values()
+            )
             file = writer.fout[0]
             file.truncate(writer.ggml_pad(file.tell(), writer.data_alignment) + size)
             return asked
@@ -152,11 +165,17 @@ def _add_tensor(writer: GGUFWriter, name: str, shape: tuple[int, ...], kind: str
         return
     bytes_shape = (*shape[:-1], GRIDS[kind].row_bytes(shape[-1]))
     writer.add_tensor_info(
-        name, bytes_shape, np.dtype(np.uint8), math.prod(bytes_shape), GGMLQuantizationType(GRIDS[kind].ggml_type)
+        name,
+        bytes_shape,
+        np.dtype(np.uint8),
+        math.prod(bytes_shape),
+        GGMLQuantizationType(GRIDS[kind].ggml_type),
     )
 
 
-def _add_keys(writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadata: Mapping[str, str]) -> None:
+def _add_keys(
+    writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadata: Mapping[str, str]
+) -> None:
     sizes: dict[str, int] = {}
     for name, parts in plan.names().items():
         count = math.prod(plan.dimensions(parts))
@@ -167,7 +186,12 @@ def _add_keys(writer: GGUFWriter, plan: Contents, asked: dict[str, str], metadat
     writer.add_uint32("general.file_type", llamacpp.FILE_TYPES[max(sizes, key=sizes.__getitem__)])
     if GRIDS.keys() & sizes.keys():
         writer.add_uint32("general.quantization_version", QUANTIZATION_VERSION)
-    add = {str: writer.add_string, int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}
+    add = {
+        str: writer.add_string,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        list: writer.add_array,
+    }
     add[bool] = writer.add_bool
     for key, value in plan.keys().items():
         add[type(value)](f"{plan.arch}.{key}", value)

@@ -28,7 +28,11 @@ class _Recorder(nn.Module):
         self.block, self.calls = block, []
 
     def __getattr__(self, name: str):
-        return super().__getattr__(name) if name in ("block", "calls", "_modules") else getattr(self.block, name)
+        return (
+            super().__getattr__(name)
+            if name in ("block", "calls", "_modules")
+            else getattr(self.block, name)
+        )
 
     def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
         self.calls.append((hidden_states, args, kwargs))
@@ -54,7 +58,9 @@ def walk(
     blocks = blocks_of(network, layout)
     for layer in track(range(len(blocks)), label, unit="block"):
         calls = [a[layer] for a in arguments]
-        run = _run_block(network, blocks[layer], layout.blocks[layer], hidden, calls, moves=not settle)
+        run = _run_block(
+            network, blocks[layer], layout.blocks[layer], hidden, calls, moves=not settle
+        )
         yield layer, run
         for _ in run:
             pass
@@ -64,7 +70,9 @@ def walk(
 
 
 @torch.no_grad()
-def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) -> tuple[list[Tensor], list[list]]:
+def block_inputs(
+    network: nn.Module, layout: Layout, batches: Sequence[Tensor]
+) -> tuple[list[Tensor], list[list]]:
     """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's
     other arguments.
     """
@@ -114,7 +122,10 @@ def _run_block(
 ) -> Iterator[Batch]:
     for i, call in enumerate(arguments):
         seen: Batch = {}
-        handles = [network.get_submodule(name).register_forward_pre_hook(_note(seen, name)) for name in block.inputs]
+        handles = [
+            network.get_submodule(name).register_forward_pre_hook(_note(seen, name))
+            for name in block.inputs
+        ]
         try:
             with torch.no_grad():
                 out = block_output(module, hidden[i], call)

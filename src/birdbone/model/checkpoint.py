@@ -37,9 +37,13 @@ class Checkpoint:
     masks: Masks = field(default_factory=Masks)
     source: Path | None = None
 
-    def evolve(self, weights: dict[str, Tensor] | None = None, masks: Masks | None = None) -> Checkpoint:
+    def evolve(
+        self, weights: dict[str, Tensor] | None = None, masks: Masks | None = None
+    ) -> Checkpoint:
         """A new state with these weights and masks laid over the present ones."""
-        return Checkpoint(self.config, {**self.weights, **(weights or {})}, self.masks | (masks or Masks()))
+        return Checkpoint(
+            self.config, {**self.weights, **(weights or {})}, self.masks | (masks or Masks())
+        )
 
     @cached_property
     def layout(self) -> Layout:
@@ -76,7 +80,9 @@ class Checkpoint:
     def count(self, unit: str, layer: int) -> int:
         """Nodes of a unit that are left in a layer."""
         axes = self.layout.blocks[layer].axes_of(unit)
-        present = (axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights)
+        present = (
+            axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights
+        )
         return next(present, 0)
 
     def counts(self, unit: str) -> list[int]:

@@ -21,7 +21,9 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"parameter device: {device} was asked for, but this torch sees no CUDA device")
+        raise ConfigError(
+            f"parameter device: {device} was asked for, but this torch sees no CUDA device"
+        )
     return device
 
 

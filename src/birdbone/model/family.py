@@ -1,4 +1,6 @@
-"""Model families as data, a file each in ``families/``: both halves, PyTorch's names and llama.cpp's."""
+"""Model families as data, a file each in ``families/``: both halves, PyTorch's names and
+llama.cpp's.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,9 @@ class Switch(_Part):
 class Attention(_Part):
     """Attention: modules of a block, and the configuration's keys of its heads.
 
-    fixed: no head can go. gated: behind each head's query rows stand as many of its gate. per_layer: the key of
-    what single layers have of their own. reusing: the key of how many last layers have no keys and values of their
-    own. values_are_keys: there is no value module.
+    fixed: no head can go. gated: behind each head's query rows stand as many of its gate.
+    per_layer: the key of what single layers have of their own. reusing: the key of how many last
+    layers have no keys and values of their own. values_are_keys: there is no value module.
     """
 
     query: str
@@ -62,7 +64,9 @@ class Attention(_Part):
 
 
 class LinearAttention(_Part):
-    """What layers of one kind have in place of attention: matrices on its norm, and its outgoing one."""
+    """What layers of one kind have in place of attention: matrices on its norm, and its outgoing
+    one.
+    """
 
     kind: str
     inputs: tuple[str, ...]
@@ -70,23 +74,29 @@ class LinearAttention(_Part):
 
 
 class Side(_Part):
-    """Further matrices of a block, each on an input of its own; the configuration's key that is 0 without them."""
+    """Further matrices of a block, each on an input of its own; the configuration's key that is 0
+    without them.
+    """
 
     key: str
     linears: tuple[str, ...]
 
 
 class Kinds(_Part):
-    """Layers of several kinds: the configuration's key that lists them, and those that must be among them."""
+    """Layers of several kinds: the configuration's key that lists them, and those that must be
+    among them.
+    """
 
     key: str
     needed: tuple[str, ...]
 
 
 class Norms(_Part):
-    """Norms of a block: those whose output attention and network read (None: there is none), and all others.
+    """Norms of a block: those whose output attention and network read (None: there is none), and
+    all others.
 
-    offset: what is added to the weights of every norm named here, of the head norms and of the final one.
+    offset: what is added to the weights of every norm named here, of the head norms and of the
+    final one.
     """
 
     attention: str | None = None
@@ -96,7 +106,9 @@ class Norms(_Part):
 
 
 class HeadNorms(_Part):
-    """Norms of query and key: over each head, or over all heads at once. value: of the values too, without weights."""
+    """Norms of query and key: over each head, or over all heads at once. value: of the values too,
+    without weights.
+    """
 
     query: str
     key: str
@@ -112,24 +124,29 @@ class Activation(_Part):
 
 
 class Unrotated(_Part):
-    """Layers without rotary positions: the configuration's key (0 in its list: none), and which llama.cpp takes."""
+    """Layers without rotary positions: the configuration's key (0 in its list: none), and which
+    llama.cpp takes.
+    """
 
     key: str
     every: int
 
 
 class Sections(_Part):
-    """How many rotary pairs turn by time, height and width: the configuration's key, and what holds without it."""
+    """How many rotary pairs turn by time, height and width: the configuration's key, and what holds
+    without it.
+    """
 
     key: str
     default: tuple[int, ...]
 
 
 class Tiled(_Part):
-    """Heads that llama.cpp keeps in another order: first each group's first head, then each group's second.
+    """Heads that llama.cpp keeps in another order: first each group's first head, then each group's
+    second.
 
-    heads, groups, size: keys of their counts and of a head's size. rows: parts whose last rows are heads of that
-    size; columns: the same of columns; single: parts with one entry to a head.
+    heads, groups, size: keys of their counts and of a head's size. rows: parts whose last rows are
+    heads of that size; columns: the same of columns; single: parts with one entry to a head.
     """
 
     heads: str
@@ -171,11 +188,15 @@ class GgufForm(_Part):
     tiled: Tiled | None = None
 
     def pairs(self, arch: str) -> bool:
-        """Whether an architecture, the family's own or its uneven one, wants rotary pairs side by side."""
+        """Whether an architecture, the family's own or its uneven one, wants rotary pairs side by
+        side.
+        """
         return self.paired if arch == self.arch else arch in UNEVEN_PAIRED
 
     def names(self, arch: str) -> dict[str, str]:
-        """A block's modules -> their names in an architecture, the family's own or its uneven one."""
+        """A block's modules -> their names in an architecture, the family's own or its uneven
+        one.
+        """
         return self.block if arch == self.arch else {**self.block, **self.uneven_block}
 
 
@@ -218,8 +239,13 @@ class Family(_Part):
 
 @cache
 def families() -> dict[str, Family]:
-    """Every family by ``model_type``. Raises UnsupportedArchitectureError naming a file that is not whole."""
-    described = {f.name.removesuffix(".yml"): yaml.safe_load(f.read_text()) for f in sorted(FOLDER.iterdir(), key=str)}
+    """Every family by ``model_type``. Raises UnsupportedArchitectureError naming a file that is not
+    whole.
+    """
+    described = {
+        f.name.removesuffix(".yml"): yaml.safe_load(f.read_text())
+        for f in sorted(FOLDER.iterdir(), key=str)
+    }
     by_type = {}
     for name in described:
         try:

@@ -47,7 +47,8 @@ def gguf_generation(metadata: Mapping[str, Any]) -> str | None:
     stored = {ours: metadata.get(f"general.sampling.{theirs}") for ours, theirs in SAMPLING.items()}
     sampling = {name: round(value, 6) for name, value in stored.items() if value is not None}
     return _text(
-        ({"eos_token_id": ends} if len(ends) > 1 else {}) | ({"do_sample": True, **sampling} if sampling else {})
+        ({"eos_token_id": ends} if len(ends) > 1 else {})
+        | ({"do_sample": True, **sampling} if sampling else {})
     )
 
 
@@ -100,13 +101,20 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again, or delete it") from error
+        raise ArtifactError(
+            f"{path} is not valid JSON: {error}. Download it again, or delete it"
+        ) from error
     if not isinstance(settings, dict):
         raise ArtifactError(f"{path} is not a JSON object. Download it again, or delete it")
     if not all(type(i) is int for i in _ends(settings)):
-        raise ArtifactError(f"{path}: eos_token_id is {settings['eos_token_id']!r}: give a token id or a list of them")
+        raise ArtifactError(
+            f"{path}: eos_token_id is {settings['eos_token_id']!r}: give a token id or a list of "
+            "them"
+        )
     for name in SAMPLING:
-        if not isinstance(value := settings.get(name), int | float | None) or isinstance(value, bool):
+        if not isinstance(value := settings.get(name), int | float | None) or isinstance(
+            value, bool
+        ):
             raise ArtifactError(f"{path}: {name} is {value!r}: give a number or null")
     return settings
 

@@ -1,4 +1,6 @@
-"""What a model is made of: its blocks' modules by name, and their sizes, from its configuration alone."""
+"""What a model is made of: its blocks' modules by name, and their sizes, from its configuration
+alone.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Block:
     """One decoder block: its modules by full name, its sizes in the seed.
 
-    heads, kv_heads: 0 where linear attention stands in place of attention. reuses: attention has no keys and values
-    of its own but those of an earlier layer; is_reused: a later layer may read this one's.
-    inputs: modules by the input they share, keyed by the first of each.
+    heads, kv_heads: 0 where linear attention stands in place of attention. reuses: attention has no
+    keys and values of its own but those of an earlier layer; is_reused: a later layer may read this
+    one's. inputs: modules by the input they share, keyed by the first of each.
     """
 
     layer: int
@@ -142,7 +144,9 @@ class Block:
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
-        """Every tensor that is narrower for each removed node, by name; biases whether present or not."""
+        """Every tensor that is narrower for each removed node, by name; biases whether present or
+        not.
+        """
         axes: dict[str, Axis] = {}
         for name, unit in UNITS.items():
             if not unit.count(self):
@@ -222,7 +226,12 @@ class Layout:
     @property
     def nodes(self) -> list[Nodes]:
         """Every layer's nodes, unit by unit."""
-        return [Nodes(unit, block.layer) for unit in self.units for block in self.blocks if unit in block.units]
+        return [
+            Nodes(unit, block.layer)
+            for unit in self.units
+            for block in self.blocks
+            if unit in block.units
+        ]
 
     @property
     def kinds(self) -> list[str | None]:
@@ -238,7 +247,9 @@ class Layout:
 
     @cached_property
     def fused(self) -> dict[str, dict[str, int]]:
-        """Modules that the stock class keeps as one: its full name -> its parts and their rows, in order."""
+        """Modules that the stock class keeps as one: its full name -> its parts and their rows, in
+        order.
+        """
         return {
             block.part(stored): {block.part(part): block.rows(block.part(part)) for part in parts}
             for block in self.blocks
@@ -248,7 +259,9 @@ class Layout:
     @cached_property
     def transposed(self) -> frozenset[str]:
         """Modules whose weights the stock class keeps as [in, out]."""
-        return frozenset(block.part(name) for block in self.blocks for name in self.family.transposed)
+        return frozenset(
+            block.part(name) for block in self.blocks for name in self.family.transposed
+        )
 
     @cached_property
     def kept(self) -> frozenset[str]:
@@ -258,7 +271,9 @@ class Layout:
         return frozenset(parts | {*family.outer, *family.outer_kept})
 
     def usual(self, unit: str) -> int:
-        """How many nodes of a unit the configuration gives a layer that has none of its own number."""
+        """How many nodes of a unit the configuration gives a layer that has none of its own
+        number.
+        """
         if unit == "kv":
             return self.heads[1]
         return next(filter(None, map(UNITS[unit].count, self.blocks)))
@@ -272,15 +287,19 @@ class Layout:
 
         Where layers differ, in the one where they are most.
         """
-        return max(_weights_of_node(block.axes_of(unit), shapes) for block in self.blocks if unit in block.units)
+        return max(
+            _weights_of_node(block.axes_of(unit), shapes)
+            for block in self.blocks
+            if unit in block.units
+        )
 
     def block_parameters(self, shapes: Shapes) -> int:
         """Weights inside the blocks' linear layers, biases left out."""
         return sum(math.prod(shapes[f"{name}.weight"]) for name in self.linears)
 
     def macs_per_token(self, shapes: Shapes, masked: int) -> int:
-        """Multiply-accumulates per token in linear layers and head, less ``masked`` weights; attention's own are
-        left out.
+        """Multiply-accumulates per token in linear layers and head, less ``masked`` weights;
+        attention's own are left out.
         """
         return self.block_parameters(shapes) + math.prod(shapes[self.embedding]) - masked
 
@@ -300,9 +319,13 @@ class Layout:
 
     @property
     def heads_are_fixed(self) -> bool:
-        """Whether a folder keeps the seed's heads: a head's size hangs on them, or layers differ in theirs."""
+        """Whether a folder keeps the seed's heads: a head's size hangs on them, or layers differ in
+        theirs.
+        """
         attention = self.family.attention
-        return attention.fixed or any(attention.kv_heads in self.own(layer) for layer in range(self.layers))
+        return attention.fixed or any(
+            attention.kv_heads in self.own(layer) for layer in range(self.layers)
+        )
 
     def own(self, layer: int) -> dict[str, Any]:
         """What of the configuration a layer has of its own."""
@@ -315,7 +338,9 @@ class Layout:
         config = self.config | self.own(layer)
         kind = self.kinds[layer]
         heads = int(config[attention.heads])
-        head_size = int(config.get("head_dim") or int(config.get("hidden_size") or config["n_embd"]) // heads)
+        head_size = int(
+            config.get("head_dim") or int(config.get("hidden_size") or config["n_embd"]) // heads
+        )
         first = self.first_reusing
         reuses = layer >= first
         linear = self.family.linear_attention
@@ -330,7 +355,9 @@ class Layout:
             kv_heads=int(config.get(attention.kv_heads) or heads) if attends else 0,
             head_size=head_size,
             reuses=reuses,
-            is_reused=first < self.layers and not reuses and kind not in self.kinds[layer + 1 : first],
+            is_reused=first < self.layers
+            and not reuses
+            and kind not in self.kinds[layer + 1 : first],
             values_are_keys=bool(equal and config.get(equal.key) and kind == equal.kind),
             side=side.linears if side and config.get(side.key) else (),
         )

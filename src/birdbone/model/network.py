@@ -39,14 +39,18 @@ def hf_config(config: dict) -> AutoConfig:
 
 
 def stock_network(config: dict, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """The family's own transformers class for a checkpoint's configuration, in the attention that everything uses."""
+    """The family's own transformers class for a checkpoint's configuration, in the attention that
+    everything uses.
+    """
     stock = hf_config(config)
     stock._attn_implementation = "sdpa"
     return AutoModelForCausalLM.from_config(stock, dtype=dtype, trust_remote_code=False)
 
 
 def stock_shapes(config: dict) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor that the stock class has, head included, by its name there; nothing is allocated."""
+    """The shape of every tensor that the stock class has, head included, by its name there; nothing
+    is allocated.
+    """
     with torch.device("meta"):
         network = stock_network(config)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -61,29 +65,41 @@ def canonical_shapes(config: dict) -> dict[str, tuple[int, ...]]:
 
 
 def check_described(config: dict) -> None:
-    """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file and tensor."""
+    """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file
+    and tensor.
+    """
     layout = Layout(config)
     family = layout.family
-    present = {name.removesuffix(".weight").removesuffix(".bias"): name for name in canonical_shapes(config)}
+    present = {
+        name.removesuffix(".weight").removesuffix(".bias"): name
+        for name in canonical_shapes(config)
+    }
     described = {family.embedding, family.final_norm, family.head, *family.gguf.modules}
     for block in layout.blocks:
         described |= {*block.linears, *block.norms}
     for module in present.keys() - described - layout.kept:
         raise UnsupportedArchitectureError(
-            f"{family.file} does not say what {present[module]} is: describe it there, a norm under norms or head_norms"
+            f"{family.file} does not say what {present[module]} is: describe it there, a norm "
+            "under norms or head_norms"
         )
     for module in described - present.keys() - layout.kept:
-        raise UnsupportedArchitectureError(f"{family.file} names {module}, which {config['model_type']} does not have")
+        raise UnsupportedArchitectureError(
+            f"{family.file} names {module}, which {config['model_type']} does not have"
+        )
 
 
 def build(
-    checkpoint: Checkpoint, device: str = "cpu", dtype: torch.dtype = torch.float32, streamed: bool | None = None
+    checkpoint: Checkpoint,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    streamed: bool | None = None,
 ) -> nn.Module:
     """A network in evaluation mode with the checkpoint's weights; masked weights are zero.
 
-    Weights are shared with the checkpoint where device and dtype agree: train a copy. streamed: blocks stay
-    the checkpoint's own and visit the device one at a time (see ``streaming``); None: where the device is too small.
-    Raises SourceError when weights are missing or do not fit the architecture.
+    Weights are shared with the checkpoint where device and dtype agree: train a copy. streamed:
+    blocks stay the checkpoint's own and visit the device one at a time (see ``streaming``); None:
+    where the device is too small. Raises SourceError when weights are missing or do not fit the
+    architecture.
     """
     layout = checkpoint.layout
     with torch.device("meta"):
@@ -103,7 +119,8 @@ def build(
     missing, unexpected = network.load_state_dict(weights, strict=False, assign=True)
     if missing or unexpected:
         raise SourceError(
-            f"weights do not fit {layout.family.name}: missing {missing[:3]}, unexpected {unexpected[:3]}"
+            f"weights do not fit {layout.family.name}: missing {missing[:3]}, unexpected "
+            f"{unexpected[:3]}"
         )
     if tied:
         network.get_output_embeddings().weight = network.get_input_embeddings().weight
@@ -121,8 +138,8 @@ def weights_of(network: nn.Module, like: Checkpoint) -> dict[str, Tensor]:
 
 
 def as_checkpoint(weights: dict[str, Tensor], config: dict) -> Checkpoint:
-    """A checkpoint of canonical weights. They decide of the head: one equal to the embedding is left out, and the
-    configuration's ``tie_word_embeddings`` says what is.
+    """A checkpoint of canonical weights. They decide of the head: one equal to the embedding is
+    left out, and the configuration's ``tie_word_embeddings`` says what is.
     """
     layout = Layout(config)
     weights = _without_tied_head(weights, layout)
@@ -135,11 +152,14 @@ def same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
 
 
-def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """A transformers state dict under canonical names: split, turned to [out, in], a head of its own kept.
+def canonical(
+    state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch.float32
+) -> dict[str, Tensor]:
+    """A transformers state dict under canonical names: split, turned to [out, in], a head of its
+    own kept.
 
-    ``state`` is emptied on the way, so that two copies never stand side by side where nobody else holds the first.
-    Raises NumericalError naming the first tensor that holds NaN or infinity.
+    ``state`` is emptied on the way, so that two copies never stand side by side where nobody else
+    holds the first. Raises NumericalError naming the first tensor that holds NaN or infinity.
     """
     layout = Layout(config)
     out: dict[str, Tensor] = {}
@@ -149,7 +169,9 @@ def canonical(state: dict[str, Tensor], config: dict, dtype: torch.dtype = torch
             continue
         tensor = tensor.to(dtype)
         if not torch.isfinite(tensor).all():
-            raise NumericalError(f"tensor {name} holds NaN or infinite values: the model file is damaged")
+            raise NumericalError(
+                f"tensor {name} holds NaN or infinite values: the model file is damaged"
+            )
         module, _, suffix = name.rpartition(".")
         if module in layout.transposed and suffix == "weight":
             tensor = tensor.T
@@ -197,18 +219,24 @@ def _to_linear(network: nn.Module, layout: Layout) -> None:
         parts = layout.fused.get(name)
         if not isinstance(module, Conv1D) and parts is None:
             continue
-        columns, rows = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]
+        columns, rows = (
+            module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]
+        )
         bias = module.bias is not None
         if parts is None:
             replacement: nn.Module = nn.Linear(columns, rows, bias, device="meta")
         else:
             own = {part.rpartition(".")[2]: size for part, size in parts.items()}
-            replacement = Fused({part: nn.Linear(columns, size, bias, device="meta") for part, size in own.items()})
+            replacement = Fused(
+                {part: nn.Linear(columns, size, bias, device="meta") for part, size in own.items()}
+            )
         network.set_submodule(name, replacement)
 
 
 def _narrow(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give every tensor that nodes were cut from the shape of its weight, and tell attention its head count."""
+    """Give every tensor that nodes were cut from the shape of its weight, and tell attention its
+    head count.
+    """
     for block in checkpoint.layout.blocks:
         for name in block.axes:
             module, _, suffix = name.rpartition(".")
@@ -223,8 +251,12 @@ def _narrow(network: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def _tell_heads(network: nn.Module, block: Block, groups: int) -> None:
-    """Attention that cuts a fused projection apart does so by the configuration's heads: give it its own."""
-    if groups == block.kv_heads or not isinstance(network.get_submodule(block.query.rpartition(".")[0]), Fused):
+    """Attention that cuts a fused projection apart does so by the configuration's heads: give it
+    its own.
+    """
+    if groups == block.kv_heads or not isinstance(
+        network.get_submodule(block.query.rpartition(".")[0]), Fused
+    ):
         return
     attention = network.get_submodule(block.attention)
     heads = groups * (block.heads // block.kv_heads)

@@ -39,14 +39,18 @@ class Scores:
             for module in block.linears:
                 axis = block.axes.get(f"{module}.bias")
                 fisher = self.fisher[module]
-                left[module] = axis.cut(fisher, checkpoint.node_mask(axis.nodes)) if axis else fisher
+                left[module] = (
+                    axis.cut(fisher, checkpoint.node_mask(axis.nodes)) if axis else fisher
+                )
         return left
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
         """By the names in files: ``ffn.3.taylor``, ``fisher.<module>``, ``tokens.<module>``."""
         nodes = {f"{nodes.name}.{score}": values for (nodes, score), values in self.nodes.items()}
         fisher = {FISHER + module: values for module, values in self.fisher.items()}
-        return nodes | fisher | {TOKENS + m: values for m, values in self.tokens.items()}, self.about
+        return nodes | fisher | {
+            TOKENS + m: values for m, values in self.tokens.items()
+        }, self.about
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], about: dict) -> Scores:

@@ -6,7 +6,9 @@ from birdbone.model.checkpoint import Checkpoint
 
 
 def sizes(checkpoint: Checkpoint, seed_blocks: int) -> dict:
-    """What a verdict says of size. ``sparsity``: share of the seed's block weights that is removed."""
+    """What a verdict says of size. ``sparsity``: share of the seed's block weights that is
+    removed.
+    """
     return {
         "sparsity": 1 - checkpoint.block_parameters / seed_blocks,
         "parameters": checkpoint.parameters,

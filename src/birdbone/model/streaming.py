@@ -52,7 +52,10 @@ class _Plain(nn.Module):
 def _visiting(plain: _Plain, device: str, dtype: torch.dtype):
     def visit(*args, **kwargs):
         tensors = [*plain.named_parameters(), *plain.named_buffers()]
-        moved = {n: t.to(device, dtype if t.is_floating_point() else None, non_blocking=True) for n, t in tensors}
+        moved = {
+            n: t.to(device, dtype if t.is_floating_point() else None, non_blocking=True)
+            for n, t in tensors
+        }
         return functional_call(plain, moved, args, kwargs)
 
     def forward(*args, **kwargs):

@@ -1,8 +1,8 @@
 """The one table of the units that may go, and where their nodes lie in a tensor.
 
-A *unit* is a kind of thing a wave may remove or bring back, a *node* one of them. ``UNITS`` says for each
-unit which rows and columns of which modules belong to a node. Removing, growing, padding, scoring, change
-lists and GGUF keys all read it, so that another unit is another row of the table.
+A *unit* is a kind of thing a wave may remove or bring back, a *node* one of them. ``UNITS`` says
+for each unit which rows and columns of which modules belong to a node. Removing, growing, padding,
+scoring, change lists and GGUF keys all read it, so that another unit is another row of the table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Record = TypeVar("Record")
 
 
 class Nodes(NamedTuple):
-    """The nodes of one unit in one layer, ``ffn.3``: the key of their mask, their scores and their clusters."""
+    """The nodes of one unit in one layer, ``ffn.3``: the key of their mask, their scores and their
+    clusters.
+    """
 
     unit: str
     layer: int
@@ -55,10 +57,11 @@ def by_layer(records: Mapping[Nodes, Record]) -> dict[str, list[Record | None]]:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or columns to a node.
+    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or
+    columns to a node.
 
-    averaged: the tensor is the gain of a norm over all of them. With some gone the norm's mean is of fewer, and the
-    gain makes up for it.
+    averaged: the tensor is the gain of a norm over all of them. With some gone the norm's mean is
+    of fewer, and the gain makes up for it.
     """
 
     nodes: Nodes
@@ -87,7 +90,9 @@ class Axis:
         return whole.clone().index_copy_(self.dim, self._places(stays), tensor)
 
     def spread(self, old: Tensor, new: Tensor, grown: Tensor) -> Tensor:
-        """Both tensors in one: ``grown`` is True where a node of ``new`` stands, False where one of ``old`` does."""
+        """Both tensors in one: ``grown`` is True where a node of ``new`` stands, False where one of
+        ``old`` does.
+        """
         shape = list(old.shape)
         shape[self.dim] = len(grown) * self.entries
         out = old.new_empty(shape)
@@ -121,11 +126,12 @@ class Axis:
 class Unit:
     """A row of the table, said of any block.
 
-    count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias that are one node's.
-    columns: module -> neighbouring columns of its weight; the first is where the nodes' values can be read.
-    enters: the modules whose rows say how strongly a node is driven. gains: norms over all nodes' rows together.
-    keys: the configuration's entries that say how many nodes there are. bound: whether all nodes of a
-    block must stay, since other blocks need them. few: so few that lists call them by number.
+    count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias
+    that are one node's. columns: module -> neighbouring columns of its weight; the first is where
+    the nodes' values can be read. enters: the modules whose rows say how strongly a node is driven.
+    gains: norms over all nodes' rows together. keys: the configuration's entries that say how many
+    nodes there are. bound: whether all nodes of a block must stay, since other blocks need them.
+    few: so few that lists call them by number.
     """
 
     one: str

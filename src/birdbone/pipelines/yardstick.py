@@ -1,4 +1,6 @@
-"""What several stages take together: the seed that a state is judged against, and where to compute."""
+"""What several stages take together: the seed that a state is judged against, and where to
+compute.
+"""
 
 from __future__ import annotations
 

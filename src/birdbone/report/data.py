@@ -223,9 +223,9 @@ class ReportData:
             if ours and row
         ]
         origin = (
-            f"The baseline is a de-quantized model: the seed's weights were computed back from "
-            f"{self.baseline['format']} in {self.baseline['source']}, "
-            "so it is no better than that file."
+            "The baseline is a de-quantized model: the seed's weights were computed back from "
+            f"{self.baseline['format']} in {self.baseline['source']}, so it is no better than that "
+            "file."
             if self.baseline["dequantized"]
             else f"The baseline is {self.baseline['source']}, as published."
         )

@@ -22,7 +22,11 @@ def headline(data: ReportData) -> dict:
         "top1": _figure(data.top1),
         "canaries": _share_right(data),
         "perplexity": {row["domain"]: row["after"] for row in data.domains},
-        "waves": {str(row["wave"]): value(row["delta"]) for row in data.waves if row.get("delta") is not None},
+        "waves": {
+            str(row["wave"]): value(row["delta"])
+            for row in data.waves
+            if row.get("delta") is not None
+        },
     }
     return {name: figure for name, figure in figures.items() if figure is not None}
 

@@ -29,7 +29,11 @@ class MaskedModel(ModelFolder):
 
         manifest = read_manifest(self.filepath)
         masks = Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])).nodes
-        layers = {nodes.layer: mask.numpy() for nodes, mask in sorted(masks.items()) if nodes.unit == "ffn"}
+        layers = {
+            nodes.layer: mask.numpy()
+            for nodes, mask in sorted(masks.items())
+            if nodes.unit == "ffn"
+        }
         return _plotly(mask_heatmap(layers))
 
 
@@ -62,8 +66,12 @@ class CurveFile(TextFile):
         from birdbone.report.wave_charts import healing_curve
 
         rows = list(csv.DictReader(io.StringIO(self.load())))
-        steps = [{"step": int(r["step"]), "loss": float(r["loss"]), "kl": float(r["kl"])} for r in rows]
-        checks = [{"steps": int(r["step"]) + 1, "loss": float(r["check"])} for r in rows if r["check"]]
+        steps = [
+            {"step": int(r["step"]), "loss": float(r["loss"]), "kl": float(r["kl"])} for r in rows
+        ]
+        checks = [
+            {"steps": int(r["step"]) + 1, "loss": float(r["check"])} for r in rows if r["check"]
+        ]
         return _plotly(healing_curve(steps, checks))
 
 

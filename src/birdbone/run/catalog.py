@@ -33,7 +33,8 @@ class CatalogFiles:
         kind = self.notes(name).get("dvc", "out")
         if kind not in KINDS:
             raise ConfigError(
-                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} (got {kind!r})"
+                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} "
+                f"(got {kind!r})"
             )
         return kind
 
@@ -44,7 +45,9 @@ class CatalogFiles:
     def _entry(self, name: str) -> dict:
         entry = self._resolver.config.get(name) or self._resolver.resolve_pattern(name)
         if entry["type"] == "unknown":
-            raise ConfigError(f"dataset {name} is not in the catalog: every hand-over needs an entry")
+            raise ConfigError(
+                f"dataset {name} is not in the catalog: every hand-over needs an entry"
+            )
         return entry
 
 

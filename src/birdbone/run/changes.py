@@ -12,7 +12,15 @@ from typing import Any
 ABSENT = object()
 """The value of a key that a tree does not have; None is a value."""
 
-TYPES = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
+TYPES = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    list: "list",
+    dict: "dict",
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,17 @@ class Change:
         new_type?}``.
         """
         kind = "added" if self.old is ABSENT else "removed" if self.new is ABSENT else "changed"
-        sides = {name: value for name, value in (("old", self.old), ("new", self.new)) if value is not ABSENT}
-        return {"key": self.key, "change": kind, **sides, **{f"{n}_type": _type(v) for n, v in sides.items()}}
+        sides = {
+            name: value
+            for name, value in (("old", self.old), ("new", self.new))
+            if value is not ABSENT
+        }
+        return {
+            "key": self.key,
+            "change": kind,
+            **sides,
+            **{f"{n}_type": _type(v) for n, v in sides.items()},
+        }
 
 
 def changes(old: dict, new: dict) -> list[Change]:

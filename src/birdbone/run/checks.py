@@ -66,18 +66,25 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
             try:
                 check_source(source)
             except TextError as error:
-                raise TextError(f"parameter domains.sets.{label}: {error}, or {SEED_CHAT}") from None
+                raise TextError(
+                    f"parameter domains.sets.{label}: {error}, or {SEED_CHAT}"
+                ) from None
     if benchmarks := parameters.get("evaluate"):
         for name, about in benchmarks["files"].items():
             local_task(name, about)
         for model in benchmarks["models"]:
             locate(model, parameters["models"])
-        evaluated = [*benchmarks["tasks"], *benchmarks["files"]] if set(EVALUATES) & set(nodes) else []
+        evaluated = (
+            [*benchmarks["tasks"], *benchmarks["files"]] if set(EVALUATES) & set(nodes) else []
+        )
         check_tasks([*parameters["guard"]["tasks"], *evaluated], benchmarks["files"])
 
 
 def check_model(
-    parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: Tokenizer | None
+    parameters: dict[str, Any],
+    nodes: Collection[str],
+    config: dict[str, Any],
+    tokenizer: Tokenizer | None,
 ) -> None:
     """The model has room for what will be read, its question can be asked, and llama.cpp has a form
     for it.
@@ -88,13 +95,18 @@ def check_model(
     _check_window("text.window", parameters["text"]["window"], positions)
     if "domains.texts" in nodes:
         _check_window("domains.window", parameters["domains"]["window"], positions)
-    _check_pattern(parameters["prune_wave"]["weights"], parameters["prune_wave"]["multiple"], config)
+    _check_pattern(
+        parameters["prune_wave"]["weights"], parameters["prune_wave"]["multiple"], config
+    )
     check_settings(family_of(config).gguf, hf_config(config))
     if tokenizer is not None:
         for prompt in parameters["report"]["prompts"]:
             prompt_ids(tokenizer, prompt, positions)
         if parameters["text"]["chat"] and not tokenizer.chat_template:
-            raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
+            raise TextError(
+                "parameter text.chat: this model's tokenizer has no chat template; give plain text "
+                "instead"
+            )
         with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
             tokenizer.save_pretrained(folder)
             try:
@@ -107,8 +119,7 @@ def _check_window(name: str, window: int, positions: int) -> None:
     if window > positions:
         raise ConfigError(
             f"parameter {name}: {window} tokens, but the model has {positions} positions. Set "
-            f"{name} to {positions} "
-            "or less"
+            f"{name} to {positions} or less"
         )
 
 
@@ -120,5 +131,6 @@ def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any
     widths = {shapes[f"{module}.weight"][1] for module in Layout(config).linears}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
-            f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"
+            f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of "
+            f"{odd[0]} columns"
         )

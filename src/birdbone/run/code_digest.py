@@ -71,9 +71,15 @@ def _dependencies(path: Path, _modified: int, root: Path, package: str) -> tuple
         if isinstance(node, ast.Import):
             modules += [_file(alias.name, root, package) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = resolve_name("." * node.level + (node.module or ""), here) if node.level else node.module
+            base = (
+                resolve_name("." * node.level + (node.module or ""), here)
+                if node.level
+                else node.module
+            )
             for alias in node.names:
-                modules.append(_file(f"{base}.{alias.name}", root, package) or _file(base, root, package))
+                modules.append(
+                    _file(f"{base}.{alias.name}", root, package) or _file(base, root, package)
+                )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.append(node.value)
     return (*(file for file in modules if file is not None), *_data(strings, root, package))

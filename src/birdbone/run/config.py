@@ -50,7 +50,11 @@ class ProfileLoader(OmegaConfigLoader):
     """
 
     def __init__(
-        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict | None = None,
+        **kwargs,
     ) -> None:
         conf = Path(conf_source)
         if env and not (conf / env).is_dir():
@@ -61,7 +65,9 @@ class ProfileLoader(OmegaConfigLoader):
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
         super().__init__(conf_source, env, runtime_params, **kwargs)
 
-    def _initialise_filesystem_and_protocol(self, conf_source: str) -> tuple[AbstractFileSystem, str]:
+    def _initialise_filesystem_and_protocol(
+        self, conf_source: str
+    ) -> tuple[AbstractFileSystem, str]:
         files, protocol = super()._initialise_filesystem_and_protocol(conf_source)
         return (ConfFiles(Path(conf_source)) if protocol == "file" else files), protocol
 
@@ -70,16 +76,28 @@ class ProfileLoader(OmegaConfigLoader):
         try:
             return self._with_model_name(self["parameters"])
         except MissingConfigException as error:
-            raise ConfigError(f"no parameters: {self.conf_source}/base/parameters*.yml is missing") from error
+            raise ConfigError(
+                f"no parameters: {self.conf_source}/base/parameters*.yml is missing"
+            ) from error
         except (YAMLError, ValueError, OmegaConfBaseException) as error:
-            raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
+            raise ConfigError(
+                f"the parameters in {self.conf_source} cannot be read: {error}"
+            ) from error
 
     def _with_model_name(self, tree: dict) -> dict:
         """A ``model`` of an adapter alone is laid over the model below: runtime parameters,
         profile, base.
         """
-        model, overrides, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
-        if not isinstance(model, dict) or "name" in model or ("model" not in overrides and env == self.base_env):
+        model, overrides, env = (
+            tree.get("model"),
+            self.runtime_params,
+            self.env or self.default_run_env,
+        )
+        if (
+            not isinstance(model, dict)
+            or "name" in model
+            or ("model" not in overrides and env == self.base_env)
+        ):
             return tree
         if "model" in overrides:
             overrides = {key: value for key, value in overrides.items() if key != "model"}
@@ -87,7 +105,10 @@ class ProfileLoader(OmegaConfigLoader):
             env = self.base_env
         ends = {"base_env": self.base_env, "default_run_env": self.default_run_env}
         below = ProfileLoader(self.conf_source, env, overrides, **ends).tree()["model"]
-        return {**tree, "model": {**(below if isinstance(below, dict) else {"name": below}), **model}}
+        return {
+            **tree,
+            "model": {**(below if isinstance(below, dict) else {"name": below}), **model},
+        }
 
 
 class ConfigLoader(ProfileLoader):
@@ -98,11 +119,17 @@ class ConfigLoader(ProfileLoader):
     """
 
     def __init__(
-        self, conf_source: str | Path, env: str | None = None, runtime_params: dict | None = None, **kwargs
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(conf_source, env, runtime_params, **kwargs)
         self.checked = self.check(self.tree())
-        self["parameters"] = self.checked if isinstance(self.checked, dict) else self.checked.values()
+        self["parameters"] = (
+            self.checked if isinstance(self.checked, dict) else self.checked.values()
+        )
 
         global _latest
         _latest = self
@@ -173,6 +200,8 @@ def project_root() -> Path:
     """
     root = find_kedro_project(Path.cwd())
     if root is None:
-        raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")
+        raise ConfigError(
+            "not inside a birdbone project: change to the folder with pyproject.toml and conf/"
+        )
     bootstrap_project(root)
     return root

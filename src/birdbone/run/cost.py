@@ -1,8 +1,10 @@
-"""What a node costs: the one cost model. Its rows stand beside the stages, in ``pipelines/<stage>/cost.py``.
+"""What a node costs: the one cost model. Its rows stand beside the stages, in
+``pipelines/<stage>/cost.py``.
 
-A row gives a node's work in tokens passed forward once through the whole model, which is what nearly all of a run's
-time goes into, and in seconds for what no model changes. The factors are processor time of one thread on random
-llama models of 33 and 134 million weights; ``python benchmarks/plan.py`` compares the rows with the timings of a run.
+A row gives a node's work in tokens passed forward once through the whole model, which is what
+nearly all of a run's time goes into, and in seconds for what no model changes. The factors are
+processor time of one thread on random llama models of 33 and 134 million weights; ``python
+benchmarks/plan.py`` compares the rows with the timings of a run.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ CANARIES = 5500
 
 @dataclass(frozen=True)
 class Work:
-    """tokens: passed forward on the run's device. host_tokens: the same where the device is always the processor
-    (llama.cpp, NumPy). seconds: of work whose time the model's size does not change.
+    """tokens: passed forward on the run's device. host_tokens: the same where the device is always
+    the processor (llama.cpp, NumPy). seconds: of work whose time the model's size does not change.
     """
 
     tokens: float = 0
@@ -36,8 +38,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Speed:
-    """Floating point operations a second of an idle machine, in forward passes: of the run's device, and its
-    processor."""
+    """Floating point operations a second of an idle machine, in forward passes: of the run's
+    device, and its processor.
+    """
 
     device: float
     host: float

@@ -132,7 +132,10 @@ def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
     with chdir(root):
         named = [inside(root, thing) for key, thing in things(tree).items() if reads(names, key)]
     own = tuple(f"{place}/" for place in where.values())
-    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(own))]
+    return [
+        f"{where['data']}/{SOURCES}",
+        *(path for path in named if path and not f"{path}/".startswith(own)),
+    ]
 
 
 def _command(node: Node) -> str:
@@ -143,7 +146,8 @@ def _command(node: Node) -> str:
     pipeline = node.name.partition(".")[0]
     registered = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
     # `exec`: no shell between `dvc repro` and its child, which then dies with it.
-    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if registered else ''} --nodes={node.name}"
+    chosen = f" --pipelines={pipeline}" if registered else ""
+    return f"exec kedro run --env={PROFILE}{chosen} --nodes={node.name}"
 
 
 def _out(path: str, kind: str) -> str | dict:
@@ -152,33 +156,45 @@ def _out(path: str, kind: str) -> str | dict:
 
 def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     """DVC's ``params:``, each key under the file of the base profile that holds it."""
-    files = {p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))}
+    files = {
+        p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))
+    }
     if "parameters" in names:
         return [{p.relative_to(root).as_posix(): None} for p in files]
-    keys_by_file: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
         file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
-            raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
-        keys_by_file.setdefault(file.relative_to(root).as_posix(), []).append(key)
-    return [{file: keys} for file, keys in sorted(keys_by_file.items())]
+            raise ConfigError(
+                f"parameter {key} is read by a node but is in no {folder}/parameters*.yml"
+            )
+        keys_of.setdefault(file.relative_to(root).as_posix(), []).append(key)
+    return [{file: keys} for file, keys in sorted(keys_of.items())]
 
 
 def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
     """Metrics files of registered pipelines that are not among ``nodes``."""
-    others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(nodes)
+    others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(
+        nodes
+    )
     names = {name for node in others for name in node.outputs}
     return sorted(catalog.path(n) for n in names if catalog.kind(n) == "metric")
 
 
 def _plots(nodes: list[Node], catalog: CatalogFiles) -> list[dict]:
-    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``, ``wave_2.curve``."""
+    """One chart per kind of curve, the waves' curves together: ``wave_1.curve``,
+    ``wave_2.curve``.
+    """
     charts: dict[str, dict] = {}
-    names = sorted((n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path)
+    names = sorted(
+        (n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path
+    )
     for name in names:
         notes = catalog.notes(name)
         if not {"x", "y"} <= notes.keys():
-            raise ConfigError(f"catalog entry {name}: a plot needs metadata.birdbone.x and .y (column names)")
+            raise ConfigError(
+                f"catalog entry {name}: a plot needs metadata.birdbone.x and .y (column names)"
+            )
         chart = charts.setdefault(name.rpartition(".")[2], {"x": notes["x"], "y": {}})
         chart["y"][catalog.path(name)] = notes["y"]
     return [{name: chart} for name, chart in sorted(charts.items())]
@@ -199,8 +215,8 @@ def _forget(lock: Path, stages: dict[str, dict]) -> None:
         return
     content = yaml.safe_load(lock.read_text())
     for name, entry in list(content.get("stages", {}).items()):
-        dependencies = {dep["path"] for dep in entry.get("deps", [])}
-        if name not in stages or dependencies - set(stages[name]["deps"]):
+        recorded = {dep["path"] for dep in entry.get("deps", [])}
+        if name not in stages or recorded - set(stages[name]["deps"]):
             del content["stages"][name]
     write_file(lock, yaml.safe_dump(content, sort_keys=False))
 

@@ -69,7 +69,8 @@ class RunHooks:
     def after_pipeline_run(self, pipeline: Pipeline) -> None:
         seconds = time.perf_counter() - self._start
         log.info(
-            "%d nodes run, %d kept, %d min %02d s, %.0f %% of it loading, saving and verifying; results in %s",
+            "%d nodes run, %d kept, %d min %02d s, %.0f %% of it loading, saving and verifying; "
+            "results in %s",
             self._ran,
             len(pipeline.nodes) - self._ran,
             *divmod(round(seconds), 60),

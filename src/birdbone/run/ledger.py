@@ -127,14 +127,20 @@ class Ledger:
         names = [n.removeprefix("params:") for n in node.inputs if n.startswith("params:")]
         if not any(reads(names, key) for key in NAMING):
             return {}
-        named = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
+        named = {
+            k: thing
+            for k, thing in things(self.catalog.load("parameters")).items()
+            if reads(names, k)
+        }
         return digests(named, self.state.parent / "outside.json")
 
     def _fetched(self, node: Node, outside: dict[str, dict]) -> dict[str, dict]:
         """The same with the revisions of the hub's models that were not known before they were
         fetched.
         """
-        unknown = [key for key, row in outside.items() if row["sha256"] is None and "revision" not in row]
+        unknown = [
+            key for key, row in outside.items() if row["sha256"] is None and "revision" not in row
+        ]
         now = self._outside(node) if unknown else {}
         return {**outside, **{key: now[key] for key in unknown if "revision" in now.get(key, {})}}
 
@@ -176,7 +182,11 @@ def dataset_digest(dataset: object) -> str | None:
         return file_digest(path)
     if not path.is_dir():
         return None
-    files = {p.relative_to(path).as_posix(): file_digest(p) for p in sorted(path.rglob("*")) if p.is_file()}
+    files = {
+        p.relative_to(path).as_posix(): file_digest(p)
+        for p in sorted(path.rglob("*"))
+        if p.is_file()
+    }
     return hashlib.sha256(canonical_json(files).encode()).hexdigest()
 
 

@@ -35,7 +35,9 @@ def others_share(busy: float, total: float, own: float) -> float | None:
 
 
 def machine_ticks() -> tuple[int, int] | None:
-    """(busy, all) ticks of all processors since the start of the system; None where it does not say (not Linux)."""
+    """(busy, all) ticks of all processors since the start of the system; None where it does not say
+    (not Linux).
+    """
     try:
         first = STAT.read_text().splitlines()[0]
     except OSError:

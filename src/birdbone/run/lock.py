@@ -20,7 +20,9 @@ def take_lock(state: Path) -> TextIO:
         state.mkdir(parents=True, exist_ok=True)
         file = (state / "lock").open("a+")
     except OSError as error:
-        raise RunLockedError(f"{state} cannot be written ({error.strerror}): a run keeps its books there") from error
+        raise RunLockedError(
+            f"{state} cannot be written ({error.strerror}): a run keeps its books there"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

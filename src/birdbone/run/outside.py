@@ -54,7 +54,9 @@ def reads(parameters: list[str], key: str) -> bool:
     """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this
     key.
     """
-    return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters)
+    return any(
+        f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters
+    )
 
 
 def things(tree: dict) -> dict[str, Thing]:
@@ -66,7 +68,9 @@ def things(tree: dict) -> dict[str, Thing]:
     named: dict[str, Thing | None] = {}
     presets = tree.get("models") or {}
     if model := tree.get("model"):
-        name, adapter = (model.get("name"), model.get("adapter")) if isinstance(model, dict) else (model, None)
+        name, adapter = (
+            (model.get("name"), model.get("adapter")) if isinstance(model, dict) else (model, None)
+        )
         named["model"] = _model(name, presets)
         named["model.adapter"] = _files(adapter, _model_files)
     text = tree.get("text") or {}
@@ -76,9 +80,12 @@ def things(tree: dict) -> dict[str, Thing]:
     evaluate = tree.get("evaluate") or {}
     for task, about in (evaluate.get("files") or {}).items():
         named |= {
-            f"evaluate.files.{task}.{part}": _files(about.get(part), _text_files) for part in ("test", "examples")
+            f"evaluate.files.{task}.{part}": _files(about.get(part), _text_files)
+            for part in ("test", "examples")
         }
-    named |= {f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()}
+    named |= {
+        f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()
+    }
     sets = (tree.get("domains") or {}).get("sets") or {}
     named |= {f"domains.sets.{label}": _text(source) for label, source in sets.items()}
     return {key: thing for key, thing in named.items() if thing}
@@ -91,18 +98,26 @@ def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
     cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be
     read.
     """
-    cached = _read(cache)
-    hashes = {path: _hash(path, cached) for thing in named.values() for _, path in thing.files}
+    remembered = _read(cache)
+    hashes = {path: _hash(path, remembered) for thing in named.values() for _, path in thing.files}
     if seen := {key: row for _, key, row in hashes.values() if row}:
-        if any(cached.get(key) != row for key, row in seen.items()):
-            write_file(cache, json.dumps({**cached, **seen}, indent=1) + "\n")
+        if any(remembered.get(key) != row for key, row in seen.items()):
+            write_file(cache, json.dumps({**remembered, **seen}, indent=1) + "\n")
     rows = {}
     for key, thing in named.items():
         parts = {name: hashes[path][0] for name, path in thing.files}
         folder = len(parts) != 1 or (thing.path is not None and thing.path.is_dir())
-        digest = sha256(canonical_json(parts).encode()).hexdigest() if folder else next(iter(parts.values()))
+        digest = (
+            sha256(canonical_json(parts).encode()).hexdigest()
+            if folder
+            else next(iter(parts.values()))
+        )
         size = sum(path.stat().st_size for _, path in thing.files)
-        rows[key] = {"name": thing.name, "bytes": size if parts else None, "sha256": digest if parts else None}
+        rows[key] = {
+            "name": thing.name,
+            "bytes": size if parts else None,
+            "sha256": digest if parts else None,
+        }
         if thing.revision:
             rows[key]["revision"] = thing.revision
     return rows
@@ -213,13 +228,13 @@ def _text_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _hash(path: Path, cached: dict) -> tuple[str, str, list | None]:
+def _hash(path: Path, remembered: dict) -> tuple[str, str, list | None]:
     """(SHA-256, the cache's key, its row where that can be trusted later)."""
     key = str(path.absolute())
     try:
         about = path.stat()
         state = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-        row = cached.get(key)
+        row = remembered.get(key)
         if isinstance(row, list) and row[:-1] == state:
             return row[-1], key, row
         digest = file_digest(path)

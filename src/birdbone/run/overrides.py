@@ -16,7 +16,7 @@ import click
 
 from birdbone.errors import ConfigError
 
-HELP = """Parameters laid over those of conf/: name=value, more after commas. May be given more than once.
+HELP = """Parameters laid over those of conf/: name=value, more after commas. May be repeated.
 
 \b
 model=gpt2,text.window=64        numbers and text
@@ -77,11 +77,12 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         if not equals:
             raise ConfigError(
                 f"{name.strip()!r} has no `=`: give name=value, as in waves=3. A value with a "
-                "comma in it stands in "
-                "quotes"
+                "comma in it stands in quotes"
             )
         if not name.strip():
-            raise ConfigError(f"{text[place:]!r} has no name before its `=`: give name=value, as in waves=3")
+            raise ConfigError(
+                f"{text[place:]!r} has no name before its `=`: give name=value, as in waves=3"
+            )
         start = place + len(name) + 1
         place = _end(text, start)
         yield name.strip(), text[start:place].strip()
@@ -103,7 +104,9 @@ def _end(text: str, start: int) -> int:
         closed = _closed(text, start)
         if not text[closed : _comma(text, closed)].strip():
             return _comma(text, closed)
-    return _comma(text, start)  # plain, also where it only begins like a list: a folder called "[old] texts"
+    return _comma(
+        text, start
+    )  # plain, also where it only begins like a list: a folder called "[old] texts"
 
 
 def _closed(text: str, start: int) -> int:
@@ -141,7 +144,9 @@ def _value(name: str, text: str) -> Any:
     except YAMLError as error:
         if plain:
             return text
-        raise ConfigError(f"{name}={text} cannot be read: {getattr(error, 'problem', error)}") from None
+        raise ConfigError(
+            f"{name}={text} cannot be read: {getattr(error, 'problem', error)}"
+        ) from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{name}={text} cannot be read: {str(error).splitlines()[0]}") from None
     return text if plain and isinstance(value, (str, list, dict)) else value

@@ -43,8 +43,7 @@ def unrecordable(root: Path) -> str | None:
     except SCMError:
         return (
             f"{root} is no git repository, and DVC needs one: git init && git add -A && git commit "
-            "-m begin, then "
-            "birdbone record"
+            "-m begin, then birdbone record"
         )
     except NotDvcRepoError:
         return f"DVC is not set up in {root}: dvc init, then birdbone record"
@@ -54,8 +53,8 @@ def unrecordable(root: Path) -> str | None:
         if (real := (root / place).resolve()) != root.resolve() / place:
             return (
                 f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the "
-                "project: move the whole "
-                "project there, or mount that disk at this place (mount --bind)"
+                "project: move the whole project there, or mount that disk at this place (mount "
+                "--bind)"
             )
     return None
 
@@ -74,12 +73,16 @@ def record(root: Path, target: str | None = None) -> None:
     refresh_base(root)
     try:
         with Repo(str(root)) as repo:
-            stages = _by_name(info.stage for info in repo.stage.collect_granular(target, with_deps=True))
+            stages = _by_name(
+                info.stage for info in repo.stage.collect_granular(target, with_deps=True)
+            )
             if problem := refusal(unlike_base(root, stages)):
                 raise ConfigError(problem)
             repo.commit(target, with_deps=target is not None, force=True)
     except DvcException as error:
-        raise ConfigError(f"DVC cannot record the run ({error}): finish it, kedro run --env={PROFILE}") from error
+        raise ConfigError(
+            f"DVC cannot record the run ({error}): finish it, kedro run --env={PROFILE}"
+        ) from error
 
 
 def unlike_base(root: Path, stages: dict) -> list[str]:
@@ -88,19 +91,22 @@ def unlike_base(root: Path, stages: dict) -> list[str]:
 
     A result that the ledger does not know passes where ``dvc.lock`` has it.
     """
-    nodes_by_line: dict[str, list[str]] = {}
+    nodes_of: dict[str, list[str]] = {}
     with base_ledger(root) as (ledger, nodes):
         for node in (n for n in nodes if stage_name(n) in stages and ledger.records(n)):
-            now, records = ledger.decides(node), made_by(ledger, node)
-            if not records and any(out.workspace_status() for out in stages[stage_name(node)].outs):
-                lines = ["its results are not what its last run made: it was stopped, or they were changed"]
-            elif records and now:
-                lines = min((list(_differences(record, now, ledger)) for record in records), key=len)
+            now, makers = ledger.decides(node), made_by(ledger, node)
+            if not makers and any(out.workspace_status() for out in stages[stage_name(node)].outs):
+                lines = [
+                    "its results are not what its last run made: it was stopped, or they were "
+                    "changed"
+                ]
+            elif makers and now:
+                lines = min((list(_differences(record, now, ledger)) for record in makers), key=len)
             else:
                 lines = []
             for line in lines:
-                nodes_by_line.setdefault(line, []).append(node.name)
-    return [f"{line} ({_some(names)})" for line, names in nodes_by_line.items()]
+                nodes_of.setdefault(line, []).append(node.name)
+    return [f"{line} ({_some(names)})" for line, names in nodes_of.items()]
 
 
 def unlike_lock(root: Path) -> list[str]:
@@ -119,11 +125,15 @@ def unlike_lock(root: Path) -> list[str]:
         with base_ledger(root) as (ledger, nodes), Repo(str(root)) as repo:
             stages = _by_name(repo.index.stages)
             for node in (n for n in nodes if stage_name(n) in stages.keys() & locked.keys()):
-                name, records = stage_name(node), made_by(ledger, node)
-                if not records or any(out.workspace_status() for out in stages[name].outs):
+                name, makers = stage_name(node), made_by(ledger, node)
+                if not makers or any(out.workspace_status() for out in stages[name].outs):
                     continue
-                recorded = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
-                unlike = min((list(_unlike(record, recorded)) for record in records), key=len)
+                locked_values = {
+                    k: v
+                    for file in locked[name].get("params", {}).values()
+                    for k, v in file.items()
+                }
+                unlike = min((list(_unlike(record, locked_values)) for record in makers), key=len)
                 lines += [f"{name}: {line}" for line in unlike]
     except DvcException:
         return []
@@ -137,13 +147,13 @@ def refusal(lines: list[str]) -> str | None:
     left = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     return "\n  ".join(
         [
-            "the results are not those of one run as conf/base says, so that DVC would record what was not used:",
+            "the results are not those of one run as conf/base says, so that DVC would record what "
+            "was not used:",
             *lines[:SHOWN],
             *left,
             "Run it as conf/base says (kedro run --env=base); or write the values used into "
-            "conf/base/parameters*.yml; "
-            "or keep them in a profile of your own (conf/NAME, kedro run --env=NAME), which writes "
-            "apart",
+            "conf/base/parameters*.yml; or keep them in a profile of your own (conf/NAME, kedro "
+            "run --env=NAME), which writes apart",
         ]
     )
 
@@ -160,7 +170,11 @@ def base_ledger(root: Path) -> Iterator[tuple[Ledger, list[Node]]]:
 def made_by(ledger: Ledger, node: Node) -> list[dict]:
     """The records of this node that made what is on disk now."""
     now = {name: ledger.digest(name) for name in node.outputs}
-    return [record for record in ledger.records(node) if record["outputs"] == now and None not in now.values()]
+    return [
+        record
+        for record in ledger.records(node)
+        if record["outputs"] == now and None not in now.values()
+    ]
 
 
 def _by_name(stages: Iterable) -> dict:
@@ -172,7 +186,7 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
     for change in changes(_tree(record["parameters"]), _tree(now["parameters"])):
         yield f"{change.key}: used {_shown(change.old)}, conf/base says {_shown(change.new)}"
     for key in sorted({*record["outside"], *now["outside"]}):
-        then, today = (outside["outside"].get(key, {}) for outside in (record, now))
+        then, today = (state["outside"].get(key, {}) for state in (record, now))
         if then.get("name") == today.get("name") and then.get("sha256") != today.get("sha256"):
             yield f"{key}: its files have changed since"
     if record["code"] != now["code"]:
@@ -182,12 +196,12 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
             yield f"made from another {name} than there is"
 
 
-def _unlike(record: dict, recorded: dict) -> Iterator[str]:
+def _unlike(record: dict, locked: dict) -> Iterator[str]:
     """Where a lock's parameters (key -> value) are not those used. What the files only refer to is
     left out.
     """
     used = _tree(record["parameters"])
-    for key, value in recorded.items():
+    for key, value in locked.items():
         mine = used
         for part in key.split("."):
             mine = mine.get(part, ABSENT) if isinstance(mine, dict) else ABSENT
@@ -195,7 +209,8 @@ def _unlike(record: dict, recorded: dict) -> Iterator[str]:
             continue
         for change in changes({key: _plain(mine)}, {key: _plain(value)}):
             if not _same(change.old, change.new):
-                yield f"{change.key}: run with {_shown(change.old)}, dvc.lock says {_shown(change.new)}"
+                then, locked = _shown(change.old), _shown(change.new)
+                yield f"{change.key}: run with {then}, dvc.lock says {locked}"
 
 
 def _tree(parameters: dict) -> dict:
@@ -220,13 +235,13 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _same(used: object, recorded: object) -> bool:
+def _same(used: object, locked: object) -> bool:
     """Equal, or equal once the text of a file is read as a value (``"false"`` was used as
     false).
     """
-    if isinstance(recorded, str) and not isinstance(used, str):
-        return used == _plain(yaml.safe_load(recorded))
-    return used == recorded
+    if isinstance(locked, str) and not isinstance(used, str):
+        return used == _plain(yaml.safe_load(locked))
+    return used == locked
 
 
 def _shown(value: object) -> str:

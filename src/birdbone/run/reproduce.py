@@ -44,14 +44,18 @@ def command(loader: ProfileLoader) -> str:
     ``--params``.
     """
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
-    profile = ProfileLoader(loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env)
+    profile = ProfileLoader(
+        loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env
+    )
     different = [
         change
         for change in changes(profile.tree(), loader.tree())
         if change.new is not ABSENT and change.new != change.old  # 3 is 3.0, checked
     ]
     params = ",".join(f"{change.key}={_spelled(change.new)}" for change in different)
-    return f"kedro run --env={shlex.quote(env)}" + (f" --params={shlex.quote(params)}" if params else "")
+    return f"kedro run --env={shlex.quote(env)}" + (
+        f" --params={shlex.quote(params)}" if params else ""
+    )
 
 
 def _spelled(value: object) -> str:

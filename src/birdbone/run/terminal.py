@@ -42,7 +42,9 @@ class TerminalHooks:
         for number in range(1, latest["wave"] + 1):
             wave = f"wave_{number}"
             report = latest if number == latest["wave"] else catalog.load(f"{wave}.report")
-            spent = sum(timing.seconds for name, timing in timings.items() if name.startswith(f"{wave}."))
+            spent = sum(
+                timing.seconds for name, timing in timings.items() if name.startswith(f"{wave}.")
+            )
             rows.append({**wave_row(report), "seconds": spent})
         print(wave_table(rows, color=sys.stdout.isatty()), flush=True)
 

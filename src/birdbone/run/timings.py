@@ -14,9 +14,9 @@ FILE = "timings.json"
 
 @dataclass(frozen=True)
 class Timing:
-    """seconds: loading and saving included. others: share of the machine's processor time that other processes took
-    meanwhile, None where unknown. ended: the day, as ISO says it. resumed: whether an earlier, killed attempt had done
-    a part of it.
+    """seconds: loading and saving included. others: share of the machine's processor time that
+    other processes took meanwhile, None where unknown. ended: the day, as ISO says it. resumed:
+    whether an earlier, killed attempt had done a part of it.
     """
 
     seconds: float
@@ -33,11 +33,20 @@ class Timing:
 def read_timings(state: Path) -> dict[str, Timing]:
     """Node name -> its last timing, from the state folder of a profile."""
     path = state / FILE
-    return {name: Timing(**row) for name, row in json.loads(path.read_text()).items()} if path.is_file() else {}
+    return (
+        {name: Timing(**row) for name, row in json.loads(path.read_text()).items()}
+        if path.is_file()
+        else {}
+    )
 
 
 def add_timing(state: Path, node: str, seconds: float, others: float | None, resumed: bool) -> None:
     """Note that ``node`` ended just now."""
     share = None if others is None else round(others, 3)
-    timings = read_timings(state) | {node: Timing(round(seconds, 2), share, str(date.today()), resumed)}
-    write_file(state / FILE, json.dumps({name: asdict(row) for name, row in timings.items()}, indent=1) + "\n")
+    timings = read_timings(state) | {
+        node: Timing(round(seconds, 2), share, str(date.today()), resumed)
+    }
+    write_file(
+        state / FILE,
+        json.dumps({name: asdict(row) for name, row in timings.items()}, indent=1) + "\n",
+    )

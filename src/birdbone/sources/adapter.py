@@ -16,7 +16,19 @@ from birdbone.model.network import as_checkpoint, canonical, stock_network, stoc
 from birdbone.sources.files import PICKLES, json_object, read, refusal, tensors_of, whole
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MERGED = ("LORA", "LOHA", "LOKR", "ADALORA", "IA3", "OFT", "BOFT", "VERA", "HRA", "FOURIERFT", "RANDLORA")
+MERGED = (
+    "LORA",
+    "LOHA",
+    "LOKR",
+    "ADALORA",
+    "IA3",
+    "OFT",
+    "BOFT",
+    "VERA",
+    "HRA",
+    "FOURIERFT",
+    "RANDLORA",
+)
 """Kinds that peft merges into the weights."""
 EXACT = 1e-3
 """How far merged logits may lie from unmerged ones, in shares of their spread."""
@@ -30,18 +42,20 @@ def is_adapter(folder: Path) -> bool:
 
 def ways_out(folder: Path, alone: bool) -> str:
     """What to do with a folder that holds an adapter: the message of an error."""
-    base = json_object(folder / CONFIG).get("base_model_name_or_path") or "which its adapter_config.json does not name"
+    base = (
+        json_object(folder / CONFIG).get("base_model_name_or_path")
+        or "which its adapter_config.json does not name"
+    )
     if alone:
         return (
             f"model folder {folder} holds only an adapter, of the base model {base}. Give "
-            "model.name: the base model, "
-            f"and model.adapter: {folder}, which merges it first; or merge it yourself (peft's "
-            "merge_and_unload)"
+            f"model.name: the base model, and model.adapter: {folder}, which merges it first; or "
+            "merge it yourself (peft's merge_and_unload)"
         )
     return (
         f"model folder {folder} holds a model and an adapter beside it (of {base}). Give "
-        f"model.name: {folder} and "
-        f"model.adapter: {folder}, which merges it first; or remove {CONFIG} to leave it out"
+        f"model.name: {folder} and model.adapter: {folder}, which merges it first; or remove "
+        f"{CONFIG} to leave it out"
     )
 
 
@@ -55,7 +69,8 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     kind = config.get("peft_type")
     if kind not in MERGED:
         raise SourceError(
-            f"{folder / CONFIG}: an adapter of the kind {kind!r} cannot be merged into weights; {', '.join(MERGED)} can"
+            f"{folder / CONFIG}: an adapter of the kind {kind!r} cannot be merged into weights; "
+            f"{', '.join(MERGED)} can"
         )
     if not (folder / WEIGHTS).is_file():
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
@@ -78,9 +93,13 @@ def merged(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     NumericalError where merged weights do not compute what the adapter does.
     """
     config = check_adapter(folder)
-    tensors = {name: tensor.float() for name, tensor in read(tensors_of([folder / WEIGHTS])).items()}
+    tensors = {
+        name: tensor.float() for name, tensor in read(tensors_of([folder / WEIGHTS])).items()
+    }
     if bad := sorted(n for n, t in tensors.items() if not torch.isfinite(t).all()):
-        raise NumericalError(f"{folder / WEIGHTS}: tensor {bad[0]} holds NaN or infinite values: it is damaged")
+        raise NumericalError(
+            f"{folder / WEIGHTS}: tensor {bad[0]} holds NaN or infinite values: it is damaged"
+        )
     network = _stock(checkpoint, _rows(checkpoint, tensors))
     adapted = _adapted(network, config, tensors, folder)
     probe = torch.arange(PROBE)[None] % network.get_input_embeddings().num_embeddings
@@ -115,7 +134,9 @@ def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> int:
     were added.
     """
     outer = (checkpoint.layout.embedding, checkpoint.layout.head)
-    return max((tensor.shape[0] for name, tensor in tensors.items() if name.endswith(outer)), default=0)
+    return max(
+        (tensor.shape[0] for name, tensor in tensors.items() if name.endswith(outer)), default=0
+    )
 
 
 def _adapted(network: nn.Module, config: dict[str, Any], tensors: dict[str, Tensor], folder: Path):
@@ -131,18 +152,24 @@ def _adapted(network: nn.Module, config: dict[str, Any], tensors: dict[str, Tens
                 if name in expected and expected[name].shape != tensor.shape:
                     raise SourceError(
                         f"adapter {folder} does not fit the model: tensor {name} is of shape "
-                        f"{list(tensor.shape)}, "
-                        f"the model asks for {list(expected[name].shape)}"
+                        f"{list(tensor.shape)}, the model asks for {list(expected[name].shape)}"
                     )
             outcome = set_peft_model_state_dict(adapted, tensors)
     except SourceError:
         raise
     except Exception as error:  # peft raises many kinds
-        raise SourceError(f"adapter {folder} does not fit the model: {' '.join(str(error).split())[:300]}") from error
+        raise SourceError(
+            f"adapter {folder} does not fit the model: {' '.join(str(error).split())[:300]}"
+        ) from error
     if lost := sorted(outcome.unexpected_keys):
-        raise SourceError(f"adapter {folder} does not fit the model, which has no place for its tensor {lost[0]}")
+        raise SourceError(
+            f"adapter {folder} does not fit the model, which has no place for its tensor {lost[0]}"
+        )
     if missing := sorted(expected.keys() - tensors.keys()):
-        raise ArtifactError(f"{folder / WEIGHTS} lacks {len(missing)} tensors, such as {missing[0]}. Download it again")
+        raise ArtifactError(
+            f"{folder / WEIGHTS} lacks {len(missing)} tensors, such as {missing[0]}. Download it "
+            "again"
+        )
     return adapted.eval()
 
 

@@ -43,7 +43,8 @@ def whole(path: Path) -> Path:
         raise ArtifactError(f"{path} is truncated or corrupted: it is empty. Download it again")
     if start.startswith(POINTERS):
         raise ArtifactError(
-            f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` there, or download it again"
+            f"{path} is a pointer of git-lfs, not the file itself: run `git lfs pull` there, or "
+            "download it again"
         )
     return path
 
@@ -55,7 +56,9 @@ def json_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again") from error
     if not isinstance(value, dict):
-        raise ArtifactError(f"{path} is not a JSON object{'' if value else ': it is empty'}. Download it again")
+        raise ArtifactError(
+            f"{path} is not a JSON object{'' if value else ': it is empty'}. Download it again"
+        )
     return value
 
 
@@ -63,8 +66,7 @@ def refusal(path: Path) -> str:
     """Why a pickle is not opened, and what to do."""
     return (
         f"{path} is a pickle: opening it could run code, so birdbone never does. Convert it to "
-        "safetensors "
-        "(load it where you trust it and call save_pretrained)"
+        "safetensors (load it where you trust it and call save_pretrained)"
     )
 
 
@@ -77,15 +79,18 @@ def weight_files(folder: Path) -> list[Path]:
         raise SourceError(_nothing(folder))
     indexed = _indexed(folder / INDEX) if (folder / INDEX).is_file() else set()
     if lost := sorted(indexed - present):
-        raise ArtifactError(f"{folder / INDEX} names shards that are missing: {', '.join(lost)}. Download them again")
+        raise ArtifactError(
+            f"{folder / INDEX} names shards that are missing: {', '.join(lost)}. Download them "
+            "again"
+        )
     shards = {name for name in present if name.startswith("model-")}
     named = indexed or {WEIGHTS} & present
     if not named:
         raise SourceError(
             f"model folder {folder} has {min(shards)} but no {INDEX}: download it again"
             if shards
-            else f"model folder {folder} has no {WEIGHTS}, only {min(present)}: transformers' name for a model's "
-            f"weights is {WEIGHTS}"
+            else f"model folder {folder} has no {WEIGHTS}, only {min(present)}: transformers' name "
+            f"for a model's weights is {WEIGHTS}"
         )
     if beside := sorted((shards | ({WEIGHTS} & present)) - named):
         raise SourceError(
@@ -94,7 +99,9 @@ def weight_files(folder: Path) -> list[Path]:
             "model"
         )
     if others := sorted(present - named):
-        log.warning("%s: not read: %s; the model is %s", folder, ", ".join(others), ", ".join(sorted(named)))
+        log.warning(
+            "%s: not read: %s; the model is %s", folder, ", ".join(others), ", ".join(sorted(named))
+        )
     return [whole(folder / name) for name in sorted(named)]
 
 
@@ -108,11 +115,16 @@ def tensors_of(files: list[Path]) -> dict[str, Stored]:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118 - no dict
                     if name in stored:
-                        raise ArtifactError(f"tensor {name} is in {stored[name].file} and in {path}: which one counts?")
+                        raise ArtifactError(
+                            f"tensor {name} is in {stored[name].file} and in {path}: which one "
+                            "counts?"
+                        )
                     part = file.get_slice(name)
                     stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
         except (SafetensorError, OSError) as error:
-            raise ArtifactError(f"{path} is truncated or corrupted ({error}). Download it again") from error
+            raise ArtifactError(
+                f"{path} is truncated or corrupted ({error}). Download it again"
+            ) from error
     return stored
 
 
@@ -133,7 +145,11 @@ def read(tensors: dict[str, Stored]) -> dict[str, Tensor]:
 
 def _indexed(index: Path) -> set[str]:
     named = json_object(index).get("weight_map")
-    if not isinstance(named, dict) or not named or not all(isinstance(n, str) for n in named.values()):
+    if (
+        not isinstance(named, dict)
+        or not named
+        or not all(isinstance(n, str) for n in named.values())
+    ):
         raise ArtifactError(f"{index} has no weight_map. Download it again")
     if outside := sorted(n for n in set(named.values()) if Path(n).name != n):
         raise ArtifactError(f"{index} names a file outside its folder: {outside[0]}")

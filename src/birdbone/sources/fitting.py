@@ -31,22 +31,27 @@ def check_format(origin: object, dtypes: Mapping[str, str], quantization: dict[s
     method = method_of(quantization)
     if method not in (None, FP8):
         name = _data()["methods"].get(method, method)
-        raise SourceError(f"model {origin} is quantized already ({name}, says its quantization_config). {INSTEAD}")
+        raise SourceError(
+            f"model {origin} is quantized already ({name}, says its quantization_config). {INSTEAD}"
+        )
     read = (*FLOATS, *FLOATS_8) if method == FP8 else FLOATS
     if method is None:
         for name, dtype in sorted(dtypes.items()):
             if dtype in FLOATS_8:
                 raise SourceError(
                     f"model {origin} is FP8 ({name} is {dtype}), but its config.json has no "
-                    "quantization_config that "
-                    f"says how. {INSTEAD}, or its config.json as published"
+                    f"quantization_config that says how. {INSTEAD}, or its config.json as published"
                 )
             if pattern_format := _first("quantized", "format", name):
-                raise SourceError(f"model {origin} is quantized already ({pattern_format}: it has {name}). {INSTEAD}")
+                raise SourceError(
+                    f"model {origin} is quantized already ({pattern_format}: it has {name}). "
+                    f"{INSTEAD}"
+                )
     for name, dtype in sorted(dtypes.items()):
         if dtype not in read and not ignorable(name):
             raise SourceError(
-                f"model {origin} is quantized already, in a format not known here ({name} is {dtype}). {INSTEAD}"
+                f"model {origin} is quantized already, in a format not known here ({name} is "
+                f"{dtype}). {INSTEAD}"
             )
 
 
@@ -59,7 +64,9 @@ def method_of(quantization: dict[str, Any]) -> str | None:
         return f"{name} {_bits(quantization)}".strip() if name == "bitsandbytes" else name
     if {"load_in_4bit", "load_in_8bit"} & quantization.keys():
         return f"bitsandbytes {_bits(quantization)}".strip()
-    return str(quantization.get("quant_algo") or quantization.get("format") or "an unnamed format").lower()
+    return str(
+        quantization.get("quant_algo") or quantization.get("format") or "an unnamed format"
+    ).lower()
 
 
 def check_fit(
@@ -80,22 +87,20 @@ def check_fit(
     if left:
         raise SourceError(
             f"model {origin} holds {len(left)} tensors that its configuration has no place for, "
-            "such as "
-            f"{_some(left)}: {_hint(left, expected)}. They would be lost, and the model would be "
-            "another one"
+            f"such as {_some(left)}: {_hint(left, expected)}. They would be lost, and the model "
+            "would be another one"
         )
     if missing:
         raise ArtifactError(
             f"model {origin} lacks {len(missing)} tensors of its configuration, such as "
-            f"{_some(missing)}: it is "
-            f"incomplete, download it again{_head_hint(missing)}"
+            f"{_some(missing)}: it is incomplete, download it again{_head_hint(missing)}"
         )
     for name in expected:
         if name in shapes and shapes[name] != expected[name]:
             raise SourceError(
                 f"model {origin}: tensor {name} is of shape {list(shapes[name])}, its "
-                "configuration asks for "
-                f"{list(expected[name])}: the file and its configuration are not of the same model"
+                f"configuration asks for {list(expected[name])}: the file and its configuration "
+                "are not of the same model"
             )
 
 
@@ -103,7 +108,10 @@ def _hint(left: list[str], expected: Mapping[str, tuple[int, ...]]) -> str:
     blocks = [number for name in left if (number := _block(name)) is not None]
     layers = {number for name in expected if (number := _block(name)) is not None}
     if blocks and set(blocks) - layers and len(layers) == max(layers, default=-1) + 1:
-        return f"they are of layer {max(blocks)}, the number of layers (num_hidden_layers) is likely wrong"
+        return (
+            f"they are of layer {max(blocks)}, the number of layers (num_hidden_layers) is likely "
+            "wrong"
+        )
     hints = [hint for name in left if (hint := _first("hints", "says", name))]
     return hints[0] if hints else "the configuration is likely another model's"
 
@@ -115,7 +123,9 @@ def _block(name: str) -> int | None:
 
 def _head_hint(missing: list[str]) -> str:
     return (
-        " (or set tie_word_embeddings to true, if it has no head of its own)" if missing == ["lm_head.weight"] else ""
+        " (or set tie_word_embeddings to true, if it has no head of its own)"
+        if missing == ["lm_head.weight"]
+        else ""
     )
 
 

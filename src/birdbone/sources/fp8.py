@@ -28,7 +28,10 @@ def scale_names(tensors: dict[str, Stored]) -> dict[str, str]:
             continue
         scale = next((name + end for end in SCALES if name + end in tensors), None)
         if scale is None:
-            raise ArtifactError(f"{stored.file}: tensor {name} is FP8 and has no {name}_scale_inv. Download it again")
+            raise ArtifactError(
+                f"{stored.file}: tensor {name} is FP8 and has no {name}_scale_inv. Download it "
+                "again"
+            )
         scales[name] = scale
     return scales
 
@@ -51,14 +54,20 @@ def dequantized(name: str, weight: Tensor, scale: Tensor, quantization: dict[str
     if scale.numel() == weight.shape[0] and scale.dim() <= 2:
         return weight * scale.reshape(-1, 1)
     block = quantization.get("weight_block_size")
-    if not (isinstance(block, list | tuple) and len(block) == 2 and all(isinstance(b, int) and b > 0 for b in block)):
+    if not (
+        isinstance(block, list | tuple)
+        and len(block) == 2
+        and all(isinstance(b, int) and b > 0 for b in block)
+    ):
         raise ArtifactError(
             f"tensor {name} has a scale of shape {list(scale.shape)}, but config.json's "
             f"quantization_config.weight_block_size is {block}"
         )
     expected = [-(-size // b) for size, b in zip(weight.shape, block, strict=True)]
     if list(scale.shape) != expected:
-        raise ArtifactError(f"tensor {name} has a scale of shape {list(scale.shape)}, its blocks need {expected}")
+        raise ArtifactError(
+            f"tensor {name} has a scale of shape {list(scale.shape)}, its blocks need {expected}"
+        )
     for dim, size in enumerate(block):
         scale = scale.repeat_interleave(size, dim).narrow(dim, 0, weight.shape[dim])
     return weight * scale

@@ -1,6 +1,8 @@
-"""A GGUF file as a configuration and canonical weights: what ``plan`` and llama.cpp's converter write, turned back.
+"""A GGUF file as a configuration and canonical weights: what ``plan`` and llama.cpp's converter
+write, turned back.
 
-Raises SourceError for what the file says that is not computed here, ArtifactError for what it lacks.
+Raises SourceError for what the file says that is not computed here, ArtifactError for what it
+lacks.
 """
 
 from __future__ import annotations
@@ -33,7 +35,13 @@ LLAMA3_CONTEXTS = [2**power for power in range(5, 21)]
 TOKENS = {"bos": "bos", "eos": "eos", "unknown": "unk", "padding": "pad"}
 LISTED = ("feed_forward_length", "attention.head_count", "attention.head_count_kv")
 """Keys that may be listed by layer."""
-NOT_COMPUTED = ("expert_count", "logit_scale", "residual_scale", "embedding_scale", "attention.scale") + (
+NOT_COMPUTED = (
+    "expert_count",
+    "logit_scale",
+    "residual_scale",
+    "embedding_scale",
+    "attention.scale",
+) + (
     "attention.clamp_kqv",
     "attention.max_alibi_bias",
     "attn_logit_softcapping",
@@ -53,18 +61,27 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
 
     for key in NOT_COMPUTED:
         if own(key) and key not in family.gguf.floats:
-            raise SourceError(f"{path}: {architecture}.{key} is {own(key)}, which is not computed for a {architecture}")
+            raise SourceError(
+                f"{path}: {architecture}.{key} is {own(key)}, which is not computed for a "
+                f"{architecture}"
+            )
     config = {"model_type": family.model_types[0]}
     for key, name in {**family.gguf.sizes, **family.gguf.floats}.items():
         value = own(key, own("attention.head_count") if key == "attention.head_count_kv" else None)
         if isinstance(value, list) and key in LISTED:
             value = _usual(path, header, family, key, value)
         if type(value) is not (int if key in family.gguf.sizes else float):
-            said = f"has {architecture}.{key} as {value!r}"[:120] if value else f"lacks the key {architecture}.{key}"
+            said = (
+                f"has {architecture}.{key} as {value!r}"[:120]
+                if value
+                else f"lacks the key {architecture}.{key}"
+            )
             raise ArtifactError(f"{path} {said}: one number is asked for. Fetch or write it again")
         config[name] = value
     config |= {
-        f"{name}_token_id": keys[k] for t, name in TOKENS.items() if (k := f"tokenizer.ggml.{t}_token_id") in keys
+        f"{name}_token_id": keys[k]
+        for t, name in TOKENS.items()
+        if (k := f"tokenizer.ggml.{t}_token_id") in keys
     }
     embedding = header.tensors.get("token_embd.weight")
     if embedding is None:
@@ -86,24 +103,32 @@ def raw_config(path: Path, header: Header) -> dict[str, Any]:
 
 
 def family_by_name(path: Path, header: Header) -> Family:
-    """The family of a file's ``general.architecture``. Raises UnsupportedArchitectureError naming those known."""
-    name, known = header.metadata.get("general.architecture"), {f.gguf.arch: f for f in families().values()}
+    """The family of a file's ``general.architecture``. Raises UnsupportedArchitectureError naming
+    those known.
+    """
+    name, known = (
+        header.metadata.get("general.architecture"),
+        {f.gguf.arch: f for f in families().values()},
+    )
     if header.metadata.get("general.type", "model") != "model":
         kind = header.metadata["general.type"]
-        raise SourceError(f"{path} is no model but a GGUF of the type {kind!r}: give the model it belongs to")
+        raise SourceError(
+            f"{path} is no model but a GGUF of the type {kind!r}: give the model it belongs to"
+        )
     if header.metadata.get("split.count", 1) > 1:
         raise SourceError(
-            f"{path} is one of {header.metadata['split.count']} parts: join them first (llama-gguf-split --merge) and "
-            "give the whole"
+            f"{path} is one of {header.metadata['split.count']} parts: join them first "
+            "(llama-gguf-split --merge) and give the whole"
         )
     if name == "deci":
         raise SourceError(
-            f"{path}: a GGUF file of uneven widths (deci) is no seed; give the model's folder with config.json and "
-            "*.safetensors instead"
+            f"{path}: a GGUF file of uneven widths (deci) is no seed; give the model's folder with "
+            "config.json and *.safetensors instead"
         )
     if name not in known:
         raise UnsupportedArchitectureError(
-            f"{path}: general.architecture {name!r} is not supported (known: {', '.join(sorted(known))})"
+            f"{path}: general.architecture {name!r} is not supported (known: "
+            f"{', '.join(sorted(known))})"
         )
     return known[name]
 
@@ -114,14 +139,23 @@ def check_tensors(path: Path, header: Header, config: dict[str, Any]) -> None:
     form = Layout(config).family.gguf
     used = {FACTORS} if {"llama3", "proportional"} & set(form.rope_types) else set()
     found = {name: info.shape for name, info in header.tensors.items() if name not in used}
-    check_fit(path, expected, found, ("output.weight", "token_embd.weight") if config["tie_word_embeddings"] else None)
+    check_fit(
+        path,
+        expected,
+        found,
+        ("output.weight", "token_embd.weight") if config["tie_word_embeddings"] else None,
+    )
     for name, info in header.tensors.items():
         if info.type[0] == "I" and info.type[1:].isdigit():
-            raise SourceError(f"{path}: tensor {name} is of integers ({info.type}), which is no weight")
+            raise SourceError(
+                f"{path}: tensor {name} is of integers ({info.type}), which is no weight"
+            )
 
 
 def weights(path: Path, header: Header, config: dict[str, Any]) -> dict[str, Tensor]:
-    """Every weight by its canonical name, float32, [out, in]. Raises NumericalError for NaN or infinity."""
+    """Every weight by its canonical name, float32, [out, in]. Raises NumericalError for NaN or
+    infinity.
+    """
     data = np.memmap(path, np.uint8, "r")
     layout = Layout(config)
     shapes = canonical_shapes(config)
@@ -131,7 +165,9 @@ def weights(path: Path, header: Header, config: dict[str, Any]) -> dict[str, Ten
             continue  # a tied head
         tensor = _read(path, header, name, data)
         if not torch.isfinite(tensor).all():
-            raise NumericalError(f"{path}: tensor {name} holds NaN or infinite values: the file is damaged")
+            raise NumericalError(
+                f"{path}: tensor {name} holds NaN or infinite values: the file is damaged"
+            )
         for part, rows in zip(parts, tensor.split(list(parts.values())), strict=True):
             numbers = from_file(layout, layout.family.gguf.arch, part, rows.reshape(shapes[part]))
             tensors[part] = numbers.contiguous().clone()
@@ -139,7 +175,9 @@ def weights(path: Path, header: Header, config: dict[str, Any]) -> dict[str, Ten
 
 
 def _places(config: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], tuple[int, ...]]]:
-    """(GGUF name, the canonical weights it joins with the rows of each, its shape) of every tensor of a model."""
+    """(GGUF name, the canonical weights it joins with the rows of each, its shape) of every tensor
+    of a model.
+    """
     shapes = canonical_shapes(config)
     names = tensor_names(Layout(config), shapes)
     for name, parts in names.items():
@@ -157,29 +195,47 @@ def _read(path: Path, header: Header, name: str, data: np.ndarray) -> Tensor:
     try:
         return torch.from_numpy(np.array(dequantize(rows, kind), np.float32))
     except NotImplementedError as error:
-        raise SourceError(f"{path}: tensor {name} is of the type {info.type}, which cannot be read here") from error
+        raise SourceError(
+            f"{path}: tensor {name} is of the type {info.type}, which cannot be read here"
+        ) from error
 
 
 def _biases(family: Family, header: Header) -> list[str]:
     """The configuration's switches for biases that the file has and the family can leave out."""
     stock = CONFIG_MAPPING[family.model_types[0]]
-    found = {name.split(".")[2] for name in header.tensors if name.startswith("blk.") and name.endswith(".bias")}
+    found = {
+        name.split(".")[2]
+        for name in header.tensors
+        if name.startswith("blk.") and name.endswith(".bias")
+    }
     kinds = {"attention_bias": "attn_", "mlp_bias": "ffn_"}
-    return [flag for flag, start in kinds.items() if hasattr(stock, flag) and any(n.startswith(start) for n in found)]
+    return [
+        flag
+        for flag, start in kinds.items()
+        if hasattr(stock, flag) and any(n.startswith(start) for n in found)
+    ]
 
 
-def _positions(path: Path, architecture: str, family: Family, own, header: Header) -> dict[str, Any]:
+def _positions(
+    path: Path, architecture: str, family: Family, own, header: Header
+) -> dict[str, Any]:
     size = own("attention.key_length", own("rope.dimension_count"))
     if size is None:
         size = own("embedding_length") // max(own("attention.head_count"), 1)
     partial = family.gguf.partial_rotary
     for key in ("attention.value_length", *(() if partial else ("rope.dimension_count",))):
         if own(key, size) != size:
-            raise SourceError(f"{path}: {architecture}.{key} is {own(key)}, heads are of {size}: not computed here")
+            raise SourceError(
+                f"{path}: {architecture}.{key} is {own(key)}, heads are of {size}: not computed "
+                "here"
+            )
     rope = {"rope_type": "default", "rope_theta": own("rope.freq_base", ROPE_THETA)}
     kind = own("rope.scaling.type", "linear" if own("rope.scale_linear") else "none")
     if kind not in ("none", "linear"):
-        raise SourceError(f"{path}: {architecture}.rope.scaling.type is {kind!r}; none and linear are computed here")
+        raise SourceError(
+            f"{path}: {architecture}.rope.scaling.type is {kind!r}; none and linear are computed "
+            "here"
+        )
     factor = own("rope.scaling.factor", own("rope.scale_linear", 1.0))
     if kind == "linear" and factor != 1:
         rope |= {"rope_type": "linear", "factor": factor}
@@ -192,7 +248,11 @@ def _positions(path: Path, architecture: str, family: Family, own, header: Heade
     if not family.gguf.windowed:
         rope = _llama3(path, header, rope, size) if FACTORS in header.tensors else rope
         odd = size != own("embedding_length") // max(own("attention.head_count"), 1)
-        named = {"head_dim": size} if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim") else {}
+        named = (
+            {"head_dim": size}
+            if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim")
+            else {}
+        )
         return {"rope_parameters": rope, **named}
     if family.gguf.window_sizes:
         return {"head_dim": own("attention.key_length_swa"), **_windows(own, rope)}
@@ -206,19 +266,24 @@ def _proportional(path: Path, header: Header) -> dict[str, Any]:
     divisors = _read(path, header, FACTORS, np.memmap(path, np.uint8, "r"))
     turned = int((divisors == 1).sum())
     if not torch.equal(divisors, torch.where(torch.arange(len(divisors)) < turned, 1.0, STANDS)):
-        raise SourceError(f"{path}: the divisors of frequencies in {FACTORS} do not leave out the last pairs alone")
+        raise SourceError(
+            f"{path}: the divisors of frequencies in {FACTORS} do not leave out the last pairs "
+            "alone"
+        )
     return {"rope_type": "proportional", "partial_rotary_factor": turned / len(divisors)}
 
 
 def _usual(path: Path, header: Header, family: Family, key: str, values: list[int]) -> int:
-    """The configuration's number of what a file lists by layer. Raises SourceError where no configuration of the
-    family says that.
+    """The configuration's number of what a file lists by layer. Raises SourceError where no
+    configuration of the family says that.
     """
     keys = header.metadata
     architecture = keys["general.architecture"]
     usual = values[0]
     expected = [usual] * len(values)
-    first = keys[f"{architecture}.block_count"] - keys.get(f"{architecture}.attention.shared_kv_layers", 0)
+    first = keys[f"{architecture}.block_count"] - keys.get(
+        f"{architecture}.attention.shared_kv_layers", 0
+    )
     if key == "feed_forward_length" and family.ffn.doubled and values[-1] != usual:
         expected[first:] = [2 * usual] * len(expected[first:])
     if key == "attention.head_count_kv" and family.attention.values_are_keys:
@@ -228,14 +293,16 @@ def _usual(path: Path, header: Header, family: Family, key: str, values: list[in
         expected = [by_kind[sliding] for sliding in slides[: len(values)]]
     if values != expected:
         raise SourceError(
-            f"{path}: {architecture}.{key} differs from layer to layer: a GGUF file of uneven widths is no seed; give "
-            "the model's folder with config.json and *.safetensors instead"
+            f"{path}: {architecture}.{key} differs from layer to layer: a GGUF file of uneven "
+            "widths is no seed; give the model's folder with config.json and *.safetensors instead"
         )
     return usual
 
 
 def _layers_apart(family: Family, header: Header, own) -> dict[str, Any]:
-    """What the full layers have of their own: their heads' size and number, values that are the keys."""
+    """What the full layers have of their own: their heads' size and number, values that are the
+    keys.
+    """
     kinds = _windows(own, {})["layer_types"]
     groups = own("attention.head_count_kv")
     full = [layer for layer, kind in enumerate(kinds) if kind == "full_attention"]
@@ -258,7 +325,10 @@ def _recurrent(family: Family, own) -> dict[str, Any]:
     """The kinds of layers: those that the file calls recurrent have linear attention."""
     layers, every = own("block_count"), own("full_attention_interval", ATTENTION_PERIOD)
     recurrent = own(family.gguf.recurrent, [(layer + 1) % every != 0 for layer in range(layers)])
-    kinds = [family.linear_attention.kind if linear else "full_attention" for linear in recurrent[:layers]]
+    kinds = [
+        family.linear_attention.kind if linear else "full_attention"
+        for linear in recurrent[:layers]
+    ]
     return {family.kinds.key: kinds}
 
 
@@ -267,9 +337,15 @@ def _windows(own, rope: dict[str, Any]) -> dict[str, Any]:
     pattern = own("attention.sliding_window_pattern", WINDOW_PERIOD)
     if not isinstance(pattern, list):
         pattern = [bool(pattern) and (layer + 1) % pattern != 0 for layer in range(layers)]
-    kinds = ["sliding_attention" if window and slides else "full_attention" for slides in pattern[:layers]]
+    kinds = [
+        "sliding_attention" if window and slides else "full_attention"
+        for slides in pattern[:layers]
+    ]
     local = {"rope_type": "default", "rope_theta": own("rope.freq_base_swa", ROPE_THETA)}
-    found = {"layer_types": kinds, "rope_parameters": {"full_attention": rope, "sliding_attention": local}}
+    found = {
+        "layer_types": kinds,
+        "rope_parameters": {"full_attention": rope, "sliding_attention": local},
+    }
     found["final_logit_softcapping"] = own("final_logit_softcapping")
     return found | ({"sliding_window": window} if window else {})
 
@@ -281,15 +357,21 @@ def _assumed(own, size: int) -> int:
 
 
 def _llama3(path: Path, header: Header, rope: dict[str, Any], size: int) -> dict[str, Any]:
-    """Llama 3's rule that gives the divisors of frequencies in the file. Only its results are stored there: the
-    context it was trained for is searched, and the divisors prove it.
+    """Llama 3's rule that gives the divisors of frequencies in the file. Only its results are
+    stored there: the context it was trained for is searched, and the divisors prove it.
     """
     wanted = _read(path, header, FACTORS, np.memmap(path, np.uint8, "r"))
     for context in LLAMA3_CONTEXTS:
-        rule = {**rope, **LLAMA3, "factor": float(wanted.max()), "original_max_position_embeddings": context}
+        rule = {
+            **rope,
+            **LLAMA3,
+            "factor": float(wanted.max()),
+            "original_max_position_embeddings": context,
+        }
         found = llama3_factors(LlamaConfig(head_dim=size, rope_parameters=rule), size)
         if found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-4):
             return rule
     raise SourceError(
-        f"{path}: the divisors of frequencies in {FACTORS} follow no rule of Llama 3. Give the model's folder instead"
+        f"{path}: the divisors of frequencies in {FACTORS} follow no rule of Llama 3. Give the "
+        "model's folder instead"
     )

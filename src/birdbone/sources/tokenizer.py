@@ -43,14 +43,15 @@ def tokenizer_of_folder(folder: Path) -> Tokenizer:
             raise SourceError(f"model folder {folder} has no tokenizer: {FILE} is missing")
         whole(file)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
     except Exception as error:  # every kind of tokenizer raises its own
         raise SourceError(f"{file}: this tokenizer does not load: {_line(error)}") from error
     if not tokenizer.is_fast:
         raise SourceError(
             f"{file} is a tokenizer that only Python code runs: save it once as {FILE} (load it as "
-            "a fast one and call "
-            "save_pretrained)"
+            "a fast one and call save_pretrained)"
         )
     _check_template(folder, tokenizer)
     return tokenizer
@@ -60,7 +61,9 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer in a GGUF file's keys. Raises ArtifactError or SourceError naming the file."""
     tokens = metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, list) or not tokens:
-        raise ArtifactError(f"{path} has no tokenizer (tokenizer.ggml.tokens). Give a file with one")
+        raise ArtifactError(
+            f"{path} has no tokenizer (tokenizer.ggml.tokens). Give a file with one"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, trust_remote_code=False, local_files_only=True
@@ -70,7 +73,9 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
         tokenizer = _own_tokens(tokenizer, tokens)
     except Exception as error:
         kind = metadata.get("tokenizer.ggml.model")
-        raise SourceError(f"{path}: its tokenizer ({kind}) does not load: {_line(error)}") from error
+        raise SourceError(
+            f"{path}: its tokenizer ({kind}) does not load: {_line(error)}"
+        ) from error
     _check_template(path, tokenizer)
     return tokenizer
 
@@ -82,7 +87,9 @@ def _own_tokens(tokenizer: Tokenizer, tokens: list[str]) -> Tokenizer:
     if len(tokenizer) <= len(tokens):
         return tokenizer
     backend, own = json.loads(tokenizer.backend_tokenizer.to_str()), set(tokens)
-    backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < len(tokens)]
+    backend["added_tokens"] = [
+        token for token in backend["added_tokens"] if token["id"] < len(tokens)
+    ]
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if token in own}
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(backend)), **special
@@ -98,8 +105,7 @@ def _check_file(file: Path) -> None:
     except Exception as error:  # the library raises bare Exception
         raise ArtifactError(
             f"{file} is no tokenizer that tokenizers {tokenizers.__version__} reads "
-            f"({_line(error)}). Download it "
-            "again, or save it anew with this version"
+            f"({_line(error)}). Download it again, or save it anew with this version"
         ) from error
 
 
@@ -110,8 +116,8 @@ def _check_class(file: Path, settings: dict[str, Any]) -> None:
     if own and not (name and tokenizer_class_from_name(name)):
         raise SourceError(
             f"{file}: the tokenizer is Python code of the folder's own ({name or 'auto_map'}), "
-            "which birdbone never "
-            f"runs. If {FILE} says all of it, remove auto_map and tokenizer_class there"
+            f"which birdbone never runs. If {FILE} says all of it, remove auto_map and "
+            "tokenizer_class there"
         )
 
 
@@ -125,7 +131,9 @@ def _check_template(place: Path, tokenizer: Tokenizer) -> None:
     try:
         tokenizer.apply_chat_template(PROBE, tokenize=False)
     except TemplateSyntaxError as error:
-        raise ArtifactError(f"{file}: its chat template does not parse, line {error.lineno}: {error}") from error
+        raise ArtifactError(
+            f"{file}: its chat template does not parse, line {error.lineno}: {error}"
+        ) from error
     except (TemplateError, TypeError, ValueError):
         return
 

@@ -88,14 +88,14 @@ def _word_problems(draw: random.Random) -> str:
     b = draw.randint(2, 20)
     return draw.choice(
         (
-            f"{name} has {a} {thing} and buys {b} more. "
-            f"Now {name} has {a} + {b} = {a + b} {thing}.",
-            f"{name} has {a + b} {thing} and gives {b} to {other}. "
-            f"{name} keeps {a + b} - {b} = {a} {thing}.",
-            f"{name} fills {b} boxes with {a} {thing} each. "
-            f"That makes {b} * {a} = {a * b} {thing}.",
-            f"{name} and {other} share {2 * a} {thing} equally. "
-            f"Each gets {2 * a} / 2 = {a} {thing}.",
+            f"{name} has {a} {thing} and buys {b} more. Now {name} has {a} + {b} = {a + b} "
+            f"{thing}.",
+            f"{name} has {a + b} {thing} and gives {b} to {other}. {name} keeps {a + b} - {b} = "
+            f"{a} {thing}.",
+            f"{name} fills {b} boxes with {a} {thing} each. That makes {b} * {a} = {a * b} "
+            f"{thing}.",
+            f"{name} and {other} share {2 * a} {thing} equally. Each gets {2 * a} / 2 = {a} "
+            f"{thing}.",
         )
     )
 

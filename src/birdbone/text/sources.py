@@ -118,7 +118,9 @@ def check_source(source: str) -> None:
     path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         if find_spec("datasets") is None:
-            raise TextError(f"text source {source!r} needs Hugging Face's datasets: pip install datasets")
+            raise TextError(
+                f"text source {source!r} needs Hugging Face's datasets: pip install datasets"
+            )
     elif source in BUILT_IN or (path.suffix.lower() == ".jsonl" and path.is_file()):
         return
     elif not path.is_dir():
@@ -138,10 +140,14 @@ def _hub(name: str) -> Iterator[tuple[str, str]]:
         rows = load_dataset(path, split=part or "train", streaming=True, trust_remote_code=False)
         for number, row in enumerate(itertools.islice(rows, HUB_ROWS)):
             if not isinstance(row["text"], str):
-                raise TextError(f"data set {path}, row {number}: its 'text' is no text: {row['text']!r:.80}")
+                raise TextError(
+                    f"data set {path}, row {number}: its 'text' is no text: {row['text']!r:.80}"
+                )
             yield f"row {number}", row["text"]
     except KeyError as error:
-        raise TextError(f"data set {path}: it has no column {error}: text is read from 'text'") from error
+        raise TextError(
+            f"data set {path}: it has no column {error}: text is read from 'text'"
+        ) from error
     except (OSError, ValueError) as error:
         raise TextError(
             f"data set {path}: not found, or the hub did not give it ({type(error).__name__}). "
@@ -201,7 +207,9 @@ def _code_files() -> list[tuple[str, Path]]:
     import sysconfig
 
     library = Path(sysconfig.get_path("stdlib"))
-    return [(name, library / f"{name}.py") for name in CODE_FILES if (library / f"{name}.py").is_file()]
+    return [
+        (name, library / f"{name}.py") for name in CODE_FILES if (library / f"{name}.py").is_file()
+    ]
 
 
 def _arithmetic() -> Iterator[Document]:

@@ -65,8 +65,8 @@ def packed_windows(
     if len(stream) < needed:
         raise TextError(
             f"text too short for {label}: {needed} tokens asked, {len(stream)} there in "
-            f"{len(documents)} whole documents. "
-            f"Give more text, in ten documents or more, or lower {lower or f'text.{label}_tokens'}"
+            f"{len(documents)} whole documents. Give more text, in ten documents or more, or lower "
+            f"{lower or f'text.{label}_tokens'}"
         )
     return torch.tensor(stream[skip * window : needed], dtype=torch.int32).view(-1, window)
 

@@ -12,12 +12,17 @@ B, T, H, V = 3, 9, 8, 50
 
 
 def drawn(*shape, scale=1.0):
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float32)
+    return scale * torch.randn(
+        *shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float32
+    )
 
 
 def by_autograd(states, wanted, ids, head, teacher, ce_weight):
     states = states.clone().requires_grad_(True)
-    ours, theirs = head.logits(states)[:, :-1].log_softmax(-1), teacher.logits(wanted)[:, :-1].log_softmax(-1)
+    ours, theirs = (
+        head.logits(states)[:, :-1].log_softmax(-1),
+        teacher.logits(wanted)[:, :-1].log_softmax(-1),
+    )
     kl = F.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1).mean()
     ce = F.nll_loss(ours.flatten(0, 1), ids[:, 1:].flatten())
     (kl + ce_weight * ce).backward()

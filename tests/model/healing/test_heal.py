@@ -58,10 +58,16 @@ def test_hidden_states_are_drawn_towards_the_seeds(name):
     recipe = replace(RECIPE, steps=20, learning_rate=1e-3, ce_weight=0)
     start, seed = narrow(name), small(name)
     alone, with_states = (
-        heal(student(start, None), seed, WINDOWS, CHECK, replace(recipe, state_weight=w)).curve for w in (0.0, 5.0)
+        heal(student(start, None), seed, WINDOWS, CHECK, replace(recipe, state_weight=w)).curve
+        for w in (0.0, 5.0)
     )
-    assert all(row["states"] == 0 for row in alone) and with_states[-1]["states"] < 0.9 * with_states[0]["states"]
-    assert all(row["loss"] == pytest.approx(row["kl"] + 5 * row["states"], rel=1e-5) for row in with_states)
+    assert (
+        all(row["states"] == 0 for row in alone)
+        and with_states[-1]["states"] < 0.9 * with_states[0]["states"]
+    )
+    assert all(
+        row["loss"] == pytest.approx(row["kl"] + 5 * row["states"], rel=1e-5) for row in with_states
+    )
 
 
 def test_a_student_that_is_its_own_teacher_is_handed_back_as_it_came():
@@ -83,7 +89,9 @@ def test_healing_changes_linear_layers_alone_and_not_its_inputs():
 def test_the_rate_warms_up_and_falls_to_a_tenth():
     curve = healed(narrow(), replace(RECIPE, steps=20)).curve
     rates = [row["lr"] for row in curve]
-    assert rates[0] == pytest.approx(RECIPE.learning_rate / 2) and max(rates) == RECIPE.learning_rate
+    assert (
+        rates[0] == pytest.approx(RECIPE.learning_rate / 2) and max(rates) == RECIPE.learning_rate
+    )
     assert rates[2:] == sorted(rates[2:], reverse=True) and rates[-1] < 0.15 * RECIPE.learning_rate
 
 
@@ -95,7 +103,9 @@ def test_check_text_is_read_at_the_start_at_every_checkpoint_and_at_the_end():
     start = narrow()
     found = healed(start, check=CHECK)
     assert [steps for steps, _ in found.checks] == [0, 3, 6, 8]
-    assert {row["step"] + 1: row["check"] for row in found.curve if "check" in row} == dict(found.checks[1:])
+    assert {row["step"] + 1: row["check"] for row in found.curve if "check" in row} == dict(
+        found.checks[1:]
+    )
     assert found.checks[0][1] == pytest.approx(check_loss(start, RECIPE.ce_weight), rel=1e-5)
 
 
@@ -117,11 +127,17 @@ def test_a_heal_that_does_harm_hands_back_what_came():
 
 def test_the_nearer_the_teacher_the_smaller_the_rate():
     seed = small()
-    near = seed.evolve({n: w * (1 + 1e-3) for n, w in seed.weights.items() if n in linear_names(seed)})
+    near = seed.evolve(
+        {n: w * (1 + 1e-3) for n, w in seed.weights.items() if n in linear_names(seed)}
+    )
     recipe = replace(RECIPE, ce_weight=0.0)
     found = healed(near, recipe)
     peak = max(row["lr"] for row in found.curve)
-    assert 0 < peak == pytest.approx(recipe.learning_rate * (found.checks[0][1] / FULL_RATE_LOSS) ** 0.5)
+    assert (
+        0
+        < peak
+        == pytest.approx(recipe.learning_rate * (found.checks[0][1] / FULL_RATE_LOSS) ** 0.5)
+    )
     assert peak < 0.1 * recipe.learning_rate
     assert min(loss for _, loss in found.checks) < found.checks[0][1]
 
@@ -157,17 +173,24 @@ def test_a_killed_heal_goes_on_to_the_same_bits(tmp_path, at, lora):
     )
     assert seen == list(range(at // 3 * 3, 8))
     assert (resumed.curve, resumed.checks) == (expected.curve, expected.checks)
-    assert all(torch.equal(resumed.checkpoint.weights[n], w) for n, w in expected.checkpoint.weights.items())
+    assert all(
+        torch.equal(resumed.checkpoint.weights[n], w)
+        for n, w in expected.checkpoint.weights.items()
+    )
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     first, again = (healed(narrow()).checkpoint.digest for _ in range(2))
-    other = heal(student(narrow(), random_seed=1), small(), WINDOWS, CHECK, RECIPE).checkpoint.digest
+    other = heal(
+        student(narrow(), random_seed=1), small(), WINDOWS, CHECK, RECIPE
+    ).checkpoint.digest
     assert first == again != other
 
 
 def test_a_loss_that_is_not_finite_names_the_setting():
-    with pytest.raises(NumericalError, match="heal: the loss is not finite at step .*lower its learning_rate"):
+    with pytest.raises(
+        NumericalError, match="heal: the loss is not finite at step .*lower its learning_rate"
+    ):
         healed(narrow(), replace(RECIPE, learning_rate=1e30))
 
 
@@ -189,7 +212,9 @@ def test_the_teacher_reads_windows_that_come_again_once(monkeypatch):
     monkeypatch.setattr("birdbone.model.healing.heal.hidden_states", counted)
     again = heal(student(narrow()), small(), WINDOWS, CHECK, replace(RECIPE, steps=5)).curve
     assert reads == ["teacher", "student"] * 2 + ["student"] * 3
-    once = heal(student(narrow()), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5)).curve
+    once = heal(
+        student(narrow()), small(), WINDOWS.repeat(3, 1), CHECK, replace(RECIPE, steps=5)
+    ).curve
     assert again == once
 
 
@@ -216,13 +241,16 @@ class TestOnAnNF4Base:
         checkpoint = random_masks(checkpoint) if masked else checkpoint
         network = trained(checkpoint, lora)
         merged = merge(checkpoint, network, lora)
-        torch.testing.assert_close(logits(build(merged), WINDOWS), logits(network, WINDOWS), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(
+            logits(build(merged), WINDOWS), logits(network, WINDOWS), atol=1e-3, rtol=1e-3
+        )
 
     def test_merging_onto_the_weights_adds_the_same_change(self):
         checkpoint = random_masks(narrow())
         network = trained(checkpoint, self.lora)
         onto_weights, onto_base = (
-            merge(checkpoint, network, replace(self.lora, merge_onto=m)) for m in ("weights", "base")
+            merge(checkpoint, network, replace(self.lora, merge_onto=m))
+            for m in ("weights", "base")
         )
         bases = merge(
             checkpoint,
@@ -242,7 +270,9 @@ class TestOnAnNF4Base:
         lora = replace(self.lora, merge_onto="base")
         untrained = merge(checkpoint, with_lora(build(checkpoint), checkpoint, lora), lora)
         for name in linear_names(checkpoint):
-            error = (untrained.weights[name] - checkpoint.weights[name]).norm() / checkpoint.weights[name].norm()
+            error = (
+                untrained.weights[name] - checkpoint.weights[name]
+            ).norm() / checkpoint.weights[name].norm()
             assert 0.05 < error < 0.12
 
     def test_widths_that_no_block_divides_are_refused(self):

@@ -15,14 +15,22 @@ from birdbone.text.benchmarks import local_task
 from birdbone.text.tokenizer import train_tokenizer
 
 QUESTIONS = [
-    {"query": f"Question: the {a} fox jumps over the {b}?", "choices": ["dog", "lazy cat", "brown"], "gold": i % 3}
-    for i, (a, b) in enumerate([("quick", "dog"), ("lazy", "fox"), ("brown", "cat"), ("slow", "hen"), ("red", "ant")])
+    {
+        "query": f"Question: the {a} fox jumps over the {b}?",
+        "choices": ["dog", "lazy cat", "brown"],
+        "gold": i % 3,
+    }
+    for i, (a, b) in enumerate(
+        [("quick", "dog"), ("lazy", "fox"), ("brown", "cat"), ("slow", "hen"), ("red", "ant")]
+    )
 ]
 
 
 @pytest.fixture(scope="module")
 def narrow():
-    """A random model with fewer neurons in its first layer, and a tokenizer of its vocabulary's size."""
+    """A random model with fewer neurons in its first layer, and a tokenizer of its vocabulary's
+    size.
+    """
     checkpoint = checkpoint_of(random_model("llama", vocab_size=300))
     tokenizer = train_tokenizer(["the quick brown fox jumps over the lazy dog " * 20], 300)
     stays = torch.arange(checkpoint.count("ffn", 0)) >= 32
@@ -44,13 +52,17 @@ def test_multiple_choice_is_the_likeliest_answer(narrow, task):
         sums = []
         for choice in question["choices"]:
             answer = f" {choice}"
-            canary = type("Canary", (), {"prompt": f"{question['query']}\nAnswer:", "answers": (answer,)})
+            canary = type(
+                "Canary", (), {"prompt": f"{question['query']}\nAnswer:", "answers": (answer,)}
+            )
             mean = _answer_scores(network, tokenizer, canary, torch.device("cpu"))[0]
             sums.append(mean * len(tokenizer(answer, add_special_tokens=False).input_ids))
         right += sums.index(max(sums)) == question["gold"]
     assert figures["acc"] == pytest.approx(right / len(QUESTIONS))
     share = figures["acc"]
-    assert figures["acc_stderr"] == pytest.approx(math.sqrt(share * (1 - share) / (len(QUESTIONS) - 1)))
+    assert figures["acc_stderr"] == pytest.approx(
+        math.sqrt(share * (1 - share) / (len(QUESTIONS) - 1))
+    )
     assert figures["samples"] == len(QUESTIONS)
 
 
@@ -79,7 +91,9 @@ def test_a_task_has_fallen_once_it_lost_more_than_allowed(seed, now, allowed, lo
 
 
 def test_a_task_without_right_answers_cannot_be_guarded():
-    with pytest.raises(ConfigError, match=r"guard\.tasks\.mine: the task has no acc or exact_match"):
+    with pytest.raises(
+        ConfigError, match=r"guard\.tasks\.mine: the task has no acc or exact_match"
+    ):
         fallen({"mine": {"perplexity": 3.0}}, {"mine": {"perplexity": 3.0}}, {"mine": 0.1})
 
 

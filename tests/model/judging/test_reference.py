@@ -19,7 +19,9 @@ def reference_of(checkpoint, windows) -> Reference:
 def test_the_head_on_the_states_is_the_network(name, tied):
     checkpoint = checkpoint_of(random_model(name, tie_word_embeddings=tied))
     windows = tokens()
-    found = reference_of(checkpoint, windows).logits("news", slice(0, len(windows)), torch.device("cpu"))
+    found = reference_of(checkpoint, windows).logits(
+        "news", slice(0, len(windows)), torch.device("cpu")
+    )
     torch.testing.assert_close(found, logits(build(checkpoint), windows), atol=1e-5, rtol=0)
 
 
@@ -37,5 +39,7 @@ def test_figures_from_the_states_are_those_of_the_network():
     reference, network = reference_of(checkpoint, windows), build(checkpoint)
     expected = perplexity(losses(network, windows), 5 * 11)
     assert perplexity(reference.losses("news", windows), 5 * 11) == pytest.approx(expected)
-    found = compare(network, lambda rows: reference.logits("news", rows, torch.device("cpu")), windows)
+    found = compare(
+        network, lambda rows: reference.logits("news", rows, torch.device("cpu")), windows
+    )
     assert found["kl"].abs().max() < 1e-5 and found["agree"].tolist() == [11] * 5

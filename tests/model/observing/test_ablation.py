@@ -1,4 +1,6 @@
-"""Silencing nodes by hooks: the same as zero columns, from any layer on, and nothing stays behind."""
+"""Silencing nodes by hooks: the same as zero columns, from any layer on, and nothing stays
+behind.
+"""
 
 import pytest
 import torch
@@ -16,11 +18,22 @@ WINDOWS = tokens(rows=6, length=16)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_pass_without_nodes_is_one_through_zeroed_columns(name):
     checkpoint = small(name)
-    sets = [{0: torch.tensor([1, 5])}, {1: torch.arange(40)}, {0: torch.tensor([7]), 1: torch.tensor([2, 3])}]
+    sets = [
+        {0: torch.tensor([1, 5])},
+        {1: torch.arange(40)},
+        {0: torch.tensor([7]), 1: torch.tensor([2, 3])},
+    ]
     found = ablated_losses(build(checkpoint), checkpoint.layout, WINDOWS, sets, "test")
     assert found.shape == (4, 6)
     states = [checkpoint] + [
-        zeroed(checkpoint, {i: all_but(shape_of(checkpoint)[i][0], *nodes.tolist()) for i, nodes in chosen.items()}, {})
+        zeroed(
+            checkpoint,
+            {
+                i: all_but(shape_of(checkpoint)[i][0], *nodes.tolist())
+                for i, nodes in chosen.items()
+            },
+            {},
+        )
         for chosen in sets
     ]
     for row, state in zip(found, states, strict=True):
@@ -34,7 +47,9 @@ def test_divergences_are_from_the_intact_network():
     found = ablated_divergences(build(checkpoint), checkpoint.layout, WINDOWS, sets, "test")
     whole = logits(build(checkpoint), WINDOWS.long())[:, :-1].log_softmax(-1)
     for row, chosen in zip(found, sets, strict=True):
-        gone = {i: all_but(shape_of(checkpoint)[i][0], *nodes.tolist()) for i, nodes in chosen.items()}
+        gone = {
+            i: all_but(shape_of(checkpoint)[i][0], *nodes.tolist()) for i, nodes in chosen.items()
+        }
         ours = logits(build(zeroed(checkpoint, gone, {})), WINDOWS.long())[:, :-1].log_softmax(-1)
         expected = (whole.exp() * (whole - ours)).sum((-1, -2)).double()
         assert torch.allclose(row, expected, rtol=1e-3, atol=1e-5) and (row > 0).all()

@@ -11,7 +11,9 @@ from birdbone.model.observing.gradients import gradients, node_moments
 
 
 def by_hand(network, name, ids):
-    """(h, ∂L/∂h) at a module's input [T, in] and ∂L/∂output [T, out], through retained graph tensors."""
+    """(h, ∂L/∂h) at a module's input [T, in] and ∂L/∂output [T, out], through retained graph
+    tensors.
+    """
     kept = {}
 
     def note(_, args, output):
@@ -60,7 +62,9 @@ def test_node_moments_are_sums_of_activation_times_gradient(name):
         torch.testing.assert_close(found.taylor_absolute.float(), products, atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(fisher[module], squared / (2 * 19), atol=1e-6, rtol=1e-3)
         expected = torch.stack(by_token)
-        torch.testing.assert_close(weights[module], expected / expected[:, :-1].mean(), atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(
+            weights[module], expected / expected[:, :-1].mean(), atol=1e-5, rtol=1e-3
+        )
 
 
 def test_gradients_that_are_all_zero_name_their_module():

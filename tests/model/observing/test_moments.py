@@ -93,6 +93,8 @@ def test_without_weights_every_token_counts_alike():
     checkpoint, windows = small(), tokens(rows=4)
     alike = {n: torch.ones(windows.shape) for n in checkpoint.layout.linears}
     for (_, wanted, _), (_, found, _) in zip(
-        moments(checkpoint, windows, alike, "cpu"), moments(checkpoint, windows, {}, "cpu"), strict=True
+        moments(checkpoint, windows, alike, "cpu"),
+        moments(checkpoint, windows, {}, "cpu"),
+        strict=True,
     ):
         assert all(torch.equal(found[n], wanted[n]) for n in wanted)

@@ -50,6 +50,8 @@ def test_the_cache_changes_nothing(monkeypatch):
 def test_a_talk_holds_what_is_given_and_goes_on_where_the_seed_ends_its_turn(monkeypatch):
     """Draws are 7, 8, 9, 7 ...; 9 ends a turn."""
     drawn = iter([7, 8, 9] * 9)
-    monkeypatch.setattr(written, "_sample", lambda logits, _: torch.full((len(logits),), next(drawn)))
+    monkeypatch.setattr(
+        written, "_sample", lambda logits, _: torch.full((len(logits),), next(drawn))
+    )
     found = written.write_talks(small(), [[[1, 2], [3, 4]], [[1, 5], [6]]], [9], 9, 0, "cpu")
     assert found.tolist() == [[1, 2, 8, 9, 3, 4, 9, 7, 8], [1, 5, 8, 9, 6, 8, 9, 7, 8]]

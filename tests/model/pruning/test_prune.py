@@ -21,7 +21,9 @@ from birdbone.model.units import Nodes
 WINDOWS = tokens(rows=16, length=16)
 
 
-def masks(method: str, sparsity: float, pattern: tuple[int, int] | None, budget: str = "uniform") -> MaskSettings:
+def masks(
+    method: str, sparsity: float, pattern: tuple[int, int] | None, budget: str = "uniform"
+) -> MaskSettings:
     return MaskSettings(method=method, sparsity=sparsity, pattern=pattern, budget=budget)
 
 
@@ -41,7 +43,9 @@ SETTINGS = PruneSettings(
 def measured(checkpoint) -> tuple[Scores, Clusters]:
     """Taylor scores of every node, and one cluster of each layer's even and odd neurons."""
     moments, fisher, weights = node_moments(build(checkpoint), checkpoint.layout, WINDOWS, "scan")
-    scores = {(nodes, "taylor"): (m.taylor_absolute / m.tokens).float() for nodes, m in moments.items()}
+    scores = {
+        (nodes, "taylor"): (m.taylor_absolute / m.tokens).float() for nodes, m in moments.items()
+    }
     widths = [len(scores[Nodes("ffn", layer), "taylor"]) for layer in range(checkpoint.layers)]
     labels = [torch.arange(width) % 2 for width in widths]
     return Scores(scores, fisher, weights), Clusters(labels, None, [2] * len(labels))
@@ -57,12 +61,16 @@ def pruned(checkpoint, neurons: int, widths: str = "uneven", measures=None, **ch
     scores, clusters = measures or measured(checkpoint)
     settings = SETTINGS.model_copy(update=changes)
     amount = neurons * checkpoint.cost("ffn")
-    return prune(checkpoint, amount, scores, clusters, WINDOWS, SecondMoments(), settings, widths, "cpu")
+    return prune(
+        checkpoint, amount, scores, clusters, WINDOWS, SecondMoments(), settings, widths, "cpu"
+    )
 
 
 def with_twins(checkpoint):
     """Every neuron of the second half answers as one of the first, but writes elsewhere."""
-    names = [f"{n}.weight" for layer in range(2) for n in checkpoint.layout.blocks[layer].ffn_inputs]
+    names = [
+        f"{n}.weight" for layer in range(2) for n in checkpoint.layout.blocks[layer].ffn_inputs
+    ]
     return checkpoint.evolve({n: checkpoint.weights[n][:64].repeat(2, 1) for n in names})
 
 
@@ -85,7 +93,9 @@ def test_the_repair_brings_outputs_nearer_than_deletion():
     scores, clusters = measured(checkpoint)
     scores = rescored(scores, "ffn", {layer: torch.arange(128, 0, -1.0) for layer in range(2)})
     result, report = pruned(checkpoint, 96, measures=(scores, clusters), attention=False)
-    assert report["repair"] and all(row["repaired_error"] <= row["deleted_error"] for row in report["repair"])
+    assert report["repair"] and all(
+        row["repaired_error"] <= row["deleted_error"] for row in report["repair"]
+    )
     deleted = remove_nodes(checkpoint, result.masks.nodes)
     whole = logits(build(checkpoint), WINDOWS)
     errors = [(logits(build(c), WINDOWS) - whole).square().mean() for c in (result, deleted)]
@@ -93,10 +103,14 @@ def test_the_repair_brings_outputs_nearer_than_deletion():
 
 
 def test_a_cluster_across_layers_may_lose_its_share_in_one_of_them():
-    """All neurons of layer 1 are worth less than any of layer 0: both clusters' caps are met there."""
+    """All neurons of layer 1 are worth less than any of layer 0: both clusters' caps are met
+    there.
+    """
     checkpoint = small()
     scores, clusters = measured(checkpoint)
-    scores = rescored(scores, "ffn", {layer: torch.arange(128.0) - 1000 * layer for layer in range(2)})
+    scores = rescored(
+        scores, "ffn", {layer: torch.arange(128.0) - 1000 * layer for layer in range(2)}
+    )
     clusters = replace(clusters, across=clusters.layers)
     asked = {"measures": (scores, clusters), "cluster_cap": 0.25, "attention": False}
     across, _ = pruned(checkpoint, 1000, **asked, clusters="model")
@@ -146,7 +160,11 @@ def test_a_second_step_goes_on_in_the_seeds_numbering():
 def test_a_budget_under_one_step_changes_nothing_and_says_why():
     checkpoint = small()
     result, report = pruned(checkpoint, 31, attention=False)
-    assert result is checkpoint and report["changed"] is False and "nothing could be removed" in report["why"]
+    assert (
+        result is checkpoint
+        and report["changed"] is False
+        and "nothing could be removed" in report["why"]
+    )
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
@@ -159,7 +177,9 @@ def test_weight_masks_cover_what_stays_and_zero_what_they_mask(method, pattern):
             name = f"{module}.weight"
             mask, weight = result.masks.weights[name], result.weights[name]
             assert mask.shape == weight.shape and (weight[~mask] == 0).all()
-            assert (~mask).float().mean().item() == pytest.approx(0.5 if pattern else 0.25, abs=0.01)
+            assert (~mask).float().mean().item() == pytest.approx(
+                0.5 if pattern else 0.25, abs=0.01
+            )
 
 
 @pytest.mark.parametrize("pattern", [None, (2, 4)])
@@ -214,7 +234,12 @@ CHUNKS = SETTINGS.model_copy(update={"attention": False})
 
 def rounding(types: list[str], embedding: str) -> RoundSettings:
     return RoundSettings(
-        types=types, embedding=embedding, method="gptq", orders=["natural"], equalize=True, damping=0.01
+        types=types,
+        embedding=embedding,
+        method="gptq",
+        orders=["natural"],
+        equalize=True,
+        damping=0.01,
     )
 
 
@@ -225,7 +250,9 @@ def test_a_size_asks_for_the_sparsity_that_reaches_it():
     outside = (checkpoint.parameters - blocks) * 8.5 / 8
     assert sparsity_for(None, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
     assert sparsity_for(10**9, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0
-    half = sparsity_for(int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, CHUNKS, "uneven")
+    half = sparsity_for(
+        int(outside + blocks * 4.5 / 8 / 2), checkpoint, blocks, quantize, CHUNKS, "uneven"
+    )
     assert half == pytest.approx(0.5, abs=0.01)
     assert sparsity_for(1, checkpoint, blocks, quantize, CHUNKS, "uneven") == 0.99
 
@@ -238,9 +265,9 @@ def test_a_size_counts_each_matrix_at_the_fewest_bits_its_rows_may_have():
     outside = (checkpoint.parameters - blocks) * 3.4375 / 8
     quantize = rounding(["Q3_K", "Q4_0"], "auto")
     assert checkpoint.parameters - blocks - embedding < 0.1 * embedding  # norms
-    assert sparsity_for(int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS, "uneven") == pytest.approx(
-        0.5, abs=0.01
-    )
+    assert sparsity_for(
+        int(outside + least / 2), checkpoint, blocks, quantize, CHUNKS, "uneven"
+    ) == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
@@ -248,5 +275,7 @@ def test_a_size_counts_the_attention_output_as_narrow_as_pruning_may_make_it():
     blocks = checkpoint.block_parameters
     quantize = rounding(["Q3_K", "Q4_0"], "auto")
     kept = sparsity_for(60_000, checkpoint, blocks, quantize, CHUNKS, "uneven")
-    narrowed, even = (sparsity_for(60_000, checkpoint, blocks, quantize, SETTINGS, w) for w in ("uneven", "even"))
+    narrowed, even = (
+        sparsity_for(60_000, checkpoint, blocks, quantize, SETTINGS, w) for w in ("uneven", "even")
+    )
     assert 0 < even == kept < narrowed < 0.99

@@ -23,17 +23,25 @@ def pair(name: str = "llama"):
 
 
 def norms_by_autograd(checkpoint, seed, layer: int) -> torch.Tensor:
-    """‖∂L/∂W_down[:, j]‖ of the removed neurons with incoming rows restored and outgoing columns zero."""
+    """‖∂L/∂W_down[:, j]‖ of the removed neurons with incoming rows restored and outgoing columns
+    zero.
+    """
     gone = torch.tensor(list(GONE[layer]))
     hidden = seed.weights[f"{seed.layout.blocks[layer].ffn_output}.weight"].shape[0]
-    restored = return_nodes(checkpoint, seed, Nodes("ffn", layer), gone, torch.zeros(hidden, len(gone)))
+    restored = return_nodes(
+        checkpoint, seed, Nodes("ffn", layer), gone, torch.zeros(hidden, len(gone))
+    )
     network = build(restored)
-    torch.testing.assert_close(logits(network, WINDOWS), logits(build(checkpoint), WINDOWS), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        logits(network, WINDOWS), logits(build(checkpoint), WINDOWS), atol=1e-5, rtol=1e-5
+    )
     weight = network.get_submodule(seed.layout.blocks[layer].ffn_output).weight.requires_grad_(True)
     for ids in WINDOWS:
         out = network(ids[None], use_cache=False).logits[0, :-1]
         F.cross_entropy(out, ids[1:], reduction="sum").backward()
-    places = torch.nonzero(~checkpoint.masks.nodes["ffn", layer][restored.masks.nodes["ffn", layer]]).flatten()
+    places = torch.nonzero(
+        ~checkpoint.masks.nodes["ffn", layer][restored.masks.nodes["ffn", layer]]
+    ).flatten()
     return weight.grad[:, places].norm(dim=0)
 
 
@@ -43,7 +51,9 @@ def test_scores_are_the_gradients_of_columns_that_are_still_zero(name):
     removed = {i: torch.tensor(list(gone)) for i, gone in GONE.items()}
     gains = _gains(build(checkpoint), build(seed), seed.layout, removed, WINDOWS)
     for layer in GONE:
-        torch.testing.assert_close(gains[layer], norms_by_autograd(checkpoint, seed, layer), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            gains[layer], norms_by_autograd(checkpoint, seed, layer), atol=1e-4, rtol=1e-3
+        )
 
 
 def lacks(checkpoint, seed, layer: int) -> float:
@@ -54,7 +64,12 @@ def lacks(checkpoint, seed, layer: int) -> float:
     for ids in WINDOWS:
         x = _ffn_inputs(ours, seed.layout, [layer], ids)[layer]
         with torch.no_grad():
-            total += (theirs.get_submodule(block)(x) - ours.get_submodule(block)(x)).square().sum().item()
+            total += (
+                (theirs.get_submodule(block)(x) - ours.get_submodule(block)(x))
+                .square()
+                .sum()
+                .item()
+            )
     return total
 
 

@@ -24,7 +24,11 @@ families = pytest.mark.parametrize("name", FAMILIES)
 def test_a_narrow_network_equals_the_full_one_with_its_nodes_silenced(name, kind):
     checkpoint = small(name)
     width, count = shape_of(checkpoint)[1]
-    neurons = {0: all_but(width, *range(7, 39)), 1: all_but(width, *range(0, 64))} if kind != "groups" else {}
+    neurons = (
+        {0: all_but(width, *range(7, 39)), 1: all_but(width, *range(0, 64))}
+        if kind != "groups"
+        else {}
+    )
     groups = {1: all_but(count, 0)} if kind != "neurons" else {}
     narrow = cut(checkpoint, neurons, groups)
     assert narrow.parameters < checkpoint.parameters
@@ -43,7 +47,8 @@ def test_masks_keep_the_seeds_numbering_over_two_removals():
     assert gone.tolist() == [3, 4, 5, 6]
     kept = second.masks.nodes["ffn", 0]
     assert torch.equal(
-        second.weights["model.layers.0.mlp.up_proj.weight"], small().weights["model.layers.0.mlp.up_proj.weight"][kept]
+        second.weights["model.layers.0.mlp.up_proj.weight"],
+        small().weights["model.layers.0.mlp.up_proj.weight"][kept],
     )
 
 

@@ -17,7 +17,9 @@ from birdbone.model.scores import Scores
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request):
     checkpoint, scores = narrow(request.param)
-    return checkpoint, {method: rounder(checkpoint, scores, method=method) for method in ("gptq", "nearest")}
+    return checkpoint, {
+        method: rounder(checkpoint, scores, method=method) for method in ("gptq", "nearest")
+    }
 
 
 def test_every_matrix_has_a_price_for_every_type(case):
@@ -47,7 +49,9 @@ def test_packed_bytes_are_as_many_as_predicted_and_stand_for_the_weights(case, k
     untouched = set(checkpoint.weights) - set(packed)
     assert all(torch.equal(applied.weights[n], checkpoint.weights[n]) for n in untouched)
     vectors = {n: packed[n] for n in set(packed) - set(options)}
-    assert all(v.dim() == 1 and torch.equal(v, rounding.checkpoint.weights[n]) for n, v in vectors.items())
+    assert all(
+        v.dim() == 1 and torch.equal(v, rounding.checkpoint.weights[n]) for n, v in vectors.items()
+    )
     assert method == "gptq" or not vectors
 
 
@@ -72,9 +76,15 @@ def test_nearest_is_llama_cpps_own_rounding():
 
 def test_compensated_rounding_brings_the_layers_outputs_nearer():
     checkpoint, scores = narrow("llama")
-    types, exact = dict.fromkeys(linear_names(checkpoint), "Q4_0"), logits(build(checkpoint), WINDOWS)
+    types, exact = (
+        dict.fromkeys(linear_names(checkpoint), "Q4_0"),
+        logits(build(checkpoint), WINDOWS),
+    )
     errors = {
-        method: (logits(build(rounder(checkpoint, scores, method=method).apply(types)[0]), WINDOWS) - exact)
+        method: (
+            logits(build(rounder(checkpoint, scores, method=method).apply(types)[0]), WINDOWS)
+            - exact
+        )
         .square()
         .mean()
         for method in ("gptq", "nearest")
@@ -87,8 +97,15 @@ def test_masks_stay_exact_and_rule_out_grids_without_a_zero():
     masked = random_masks(checkpoint)
     rounders = {method: rounder(masked, scores, method=method) for method in ("gptq", "nearest")}
     options = rounders["gptq"].options
-    assert all([o.type for o in options[name]] == ["Q4_0", "Q5_0", "Q8_0"] for name in linear_names(masked))
-    for kind, method in (("Q4_0", "gptq"), ("Q4_0", "nearest"), ("Q8_0", "gptq"), ("Q8_0", "nearest")):
+    assert all(
+        [o.type for o in options[name]] == ["Q4_0", "Q5_0", "Q8_0"] for name in linear_names(masked)
+    )
+    for kind, method in (
+        ("Q4_0", "gptq"),
+        ("Q4_0", "nearest"),
+        ("Q8_0", "gptq"),
+        ("Q8_0", "nearest"),
+    ):
         applied, _ = rounders[method].apply(dict.fromkeys(options, kind))
         for name in linear_names(masked):
             assert (applied.weights[name][~masked.masks.weights[name]] == 0).all()
@@ -105,7 +122,9 @@ def test_rows_that_no_block_divides_are_half_precision():
     assert down not in packed
     assert torch.equal(applied.weights[down], checkpoint.weights[down].half().float())
     large = checkpoint.evolve({down: checkpoint.weights[down] + 1e5})
-    assert [(o.type, o.bytes) for o in rounder(large, scores_of(seed)).options[down]] == [("F32", 4 * 64 * 100)]
+    assert [(o.type, o.bytes) for o in rounder(large, scores_of(seed)).options[down]] == [
+        ("F32", 4 * 64 * 100)
+    ]
 
 
 def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():
@@ -119,7 +138,8 @@ def test_the_price_is_the_fisher_weighted_error_per_token_on_held_out_windows():
     inputs = next(iter(walk(build(checkpoint), checkpoint.layout, WINDOWS[12:], "walk")))[1]
     x = torch.cat([batch[name] for batch in inputs])
     change = (
-        round_nearest(checkpoint.weights[f"{name}.weight"], GRIDS["Q4_0"]).weight - checkpoint.weights[f"{name}.weight"]
+        round_nearest(checkpoint.weights[f"{name}.weight"], GRIDS["Q4_0"]).weight
+        - checkpoint.weights[f"{name}.weight"]
     )
     weights = scores.tokens[name][12:].flatten()[:, None]
     expected = 0.5 * (fisher[name] * (weights * (x @ change.T).square()).mean(0)).sum().item()
@@ -158,7 +178,9 @@ def test_super_blocks_are_offered_where_they_divide_the_rows():
     for name, kind in chosen.items():
         assert torch.equal(GRIDS[kind].dequantize(packed[name]), applied.weights[name])
         exact = found.checkpoint.weights[name]
-        assert (applied.weights[name] - exact).norm() < 0.35 * exact.norm()  # three bits, few tokens
+        assert (
+            applied.weights[name] - exact
+        ).norm() < 0.35 * exact.norm()  # three bits, few tokens
 
 
 def test_tensors_that_gguf_joins_take_one_type_where_a_free_choice_would_part_them():
@@ -185,11 +207,17 @@ def test_the_order_that_wins_on_the_coarsest_type_is_the_finer_types_only_one(mo
         "round_best",
         lambda w, given, c, grid, m: tried.append((grid.name, given)) or best(w, given, c, grid, m),
     )
-    changes = {"types": ["Q5_0", "IQ4_NL", "Q8_0"], "orders": ["natural", "power"], "equalize": False}
+    changes = {
+        "types": ["Q5_0", "IQ4_NL", "Q8_0"],
+        "orders": ["natural", "power"],
+        "equalize": False,
+    }
     checkpoint = small("llama")
     rounder(checkpoint, scores_of(checkpoint), **changes)
     assert [name for name, _ in tried] == ["IQ4_NL", "Q5_0"] * 14
     pairs = list(zip(tried[::2], tried[1::2], strict=True))
     for (_, first), (_, second) in pairs:
         assert len(first) == 2 and all(any(each is one for one in first) for each in second)
-    assert any(len(second) == 1 for _, (_, second) in pairs)  # both again where neither beat the plain rounding
+    assert any(
+        len(second) == 1 for _, (_, second) in pairs
+    )  # both again where neither beat the plain rounding

@@ -1,4 +1,6 @@
-"""Experts from end to end on a tiny model: the planted expert is found, labelled, and silencing it hurts its domain."""
+"""Experts from end to end on a tiny model: the planted expert is found, labelled, and silencing it
+hurts its domain.
+"""
 
 import json
 from dataclasses import replace
@@ -6,7 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 from base_parameters import base_parameters
-from planted_expert import EXPERT, LABELS, LAYER, domain_profile, domain_texts, planted, tokenizer_folder
+from planted_expert import (
+    EXPERT,
+    LABELS,
+    LAYER,
+    domain_profile,
+    domain_texts,
+    planted,
+    tokenizer_folder,
+)
 
 from birdbone.errors import ArtifactError, ConfigError, NumericalError
 from birdbone.pipelines.experts.ablate import ablate_experts, summary_line
@@ -15,7 +25,9 @@ from birdbone.pipelines.experts.pipeline import create_pipeline
 from birdbone.pipelines.experts.settings import ExpertSettings
 from birdbone.pipelines.topology.settings import TopologySettings
 
-TOPOLOGY = TopologySettings(neighbours=8, landmarks=200, min_cluster=8, resolution=4, gain=0.3, stability_resamples=1)
+TOPOLOGY = TopologySettings(
+    neighbours=8, landmarks=200, min_cluster=8, resolution=4, gain=0.3, stability_resamples=1
+)
 SETTINGS = ExpertSettings.model_construct(
     **{
         "clusters": "layer",
@@ -104,7 +116,9 @@ def test_a_tokens_text_stands_in_its_window(results, given):
 def test_reports_are_json_and_the_same_again(results, given):
     again = run(given)
     for name in ("experts_report", "ablation"):
-        assert json.loads(json.dumps(results[name], allow_nan=False)) == results[name] == again[name]
+        assert (
+            json.loads(json.dumps(results[name], allow_nan=False)) == results[name] == again[name]
+        )
     assert again["experts_page"] == results["experts_page"]
     labels = results["experts"].labels
     assert all(torch.equal(again["experts"].labels[i], labels[i]) for i in labels)
@@ -123,23 +137,39 @@ def test_clusters_across_layers_carry_one_label_everywhere(given):
     first, second = given["domain_profile"].layers["ffn"]
     twin = with_neurons(given, [replace(first, profile=second.profile), second])
     settings = SETTINGS.model_copy(update={"clusters": "model"})
-    experts, report = find_experts(twin, given["domain_texts"], given["tokenizer"], TOPOLOGY, settings, 0)
+    experts, report = find_experts(
+        twin, given["domain_texts"], given["tokenizer"], TOPOLOGY, settings, 0
+    )
     assert torch.equal(experts.labels[0], experts.labels[1])
-    assert any(len(e["layers"]) == 2 for e in report["experts"]) and list(report["stability"]) == ["all"]
+    assert any(len(e["layers"]) == 2 for e in report["experts"]) and list(report["stability"]) == [
+        "all"
+    ]
     assert all("." not in e["id"] for e in report["experts"])
 
 
 def test_without_a_labelled_expert_nothing_is_silenced(results, given):
     report = results["experts_report"]
     report = {**report, "experts": [{**e, "labels": []} for e in report["experts"]]}
-    found = ablate_experts(given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, "cpu", 0)
-    assert found["verdict"] == "nothing to test" and found["experts"] == [] and found["labelled"] == 0
+    found = ablate_experts(
+        given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, "cpu", 0
+    )
+    assert (
+        found["verdict"] == "nothing to test" and found["experts"] == [] and found["labelled"] == 0
+    )
 
 
 def test_experts_of_another_model_are_refused(results, given):
     other = replace(results["experts"], model="0" * 64)
     with pytest.raises(ArtifactError, match="another model.*domains and experts again"):
-        ablate_experts(given["seed_model"], other, results["experts_report"], given["domain_texts"], SETTINGS, "cpu", 0)
+        ablate_experts(
+            given["seed_model"],
+            other,
+            results["experts_report"],
+            given["domain_texts"],
+            SETTINGS,
+            "cpu",
+            0,
+        )
 
 
 def test_too_little_held_out_text_names_both_settings(results, given):

@@ -19,13 +19,19 @@ class Given:
     ("activation", "noise", "passes"),
     [("silu", 0.0, True), ("silu", 5e-3, False), ("gelu", 5e-3, True), ("gelu", 0.5, False)],
 )
-def test_families_with_gelu_are_given_llama_cpps_half_precision(activation, noise, passes, monkeypatch):
+def test_families_with_gelu_are_given_llama_cpps_half_precision(
+    activation, noise, passes, monkeypatch
+):
     ours = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
     theirs = ours + noise * torch.randn(8, 50, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(referee, "write_gguf", lambda *_, **__: {})
     monkeypatch.setattr(referee, "refuse_substitutes", lambda *_: None)
-    monkeypatch.setattr(referee.llamacpp, "logits", lambda *_, **__: theirs.numpy().astype(np.float32))
-    monkeypatch.setattr(referee, "build", lambda _: lambda ids, use_cache: type("Out", (), {"logits": ours[None]}))
+    monkeypatch.setattr(
+        referee.llamacpp, "logits", lambda *_, **__: theirs.numpy().astype(np.float32)
+    )
+    monkeypatch.setattr(
+        referee, "build", lambda _: lambda ids, use_cache: type("Out", (), {"logits": ours[None]})
+    )
 
     def judged() -> dict:
         return referee._exactness(Given(activation), None, torch.arange(8), 1)

@@ -1,4 +1,6 @@
-"""The mixture's pipeline: from activations and clusters to files that stock runtimes load, and what they cost."""
+"""The mixture's pipeline: from activations and clusters to files that stock runtimes load, and what
+they cost.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ from birdbone.pipelines.moe.settings import CompareSettings, RouterHealSettings,
 from birdbone.pipelines.moe.split import split_model
 from birdbone.text.texts import Domain, Texts
 
-SPLIT = {"experts": 4, "shared_share": 0.33, "active": 2, "grouping": "topology", "tokens": 128, "damping": 0.1}
+SPLIT = {
+    "experts": 4,
+    "shared_share": 0.33,
+    "active": 2,
+    "grouping": "topology",
+    "tokens": 128,
+    "damping": 0.1,
+}
 HEAL = {"steps": 2, "batch": 2, "learning_rate": 0.05, "compute": "float32", "checkpoint_every": 1}
 COMPARE = {"shares": [0.25, 0.5, 1], "guard_tokens": 128, "referee_tokens": 64, "speed_tokens": 2}
 
@@ -40,7 +49,9 @@ def inputs(seed: Checkpoint) -> dict:
     generator = torch.Generator().manual_seed(0)
     domain = Domain(windows(4, 3), torch.arange(4, dtype=torch.int32))
     guard = {"code": domain, "news": domain}
-    texts = Texts(windows(4, 1), windows(4, 2), windows(4, 5), guard, {}, list(guard), "a source", 32)
+    texts = Texts(
+        windows(4, 1), windows(4, 2), windows(4, 5), guard, {}, list(guard), "a source", 32
+    )
     network, layers = build(seed), range(seed.layers)
     states = {name: final_states(network, domain.windows, name) for name in guard}
     profiles = [torch.randn(192, 40, generator=generator).half() for _ in layers]
@@ -76,7 +87,9 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
     given["seed_about"] = {"name": "small", "licence": "mit", "digest": "5eed"}
     given["command"] = "kedro run --env=mine"
     given["scratch"] = folder / "scratch"
-    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()})
+    catalog = DataCatalog(
+        {name: MemoryDataset(value, copy_mode="assign") for name, value in given.items()}
+    )
     kinds = {
         FileFolder: ("moe_folder", "moe_gguf"),
         JSONFile: ("moe_report", "moe_speed"),
@@ -98,17 +111,26 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_the_folder_is_a_model_with_its_tokenizer_and_card(made: dict) -> None:
     stock = AutoModelForCausalLM.from_pretrained(made["moe_folder"])
     assert (stock.config.model_type, stock.config.num_experts_per_tok) == ("glm4_moe", 2)
-    ids = AutoTokenizer.from_pretrained(made["moe_folder"])("The quick", return_tensors="pt").input_ids
+    ids = AutoTokenizer.from_pretrained(made["moe_folder"])(
+        "The quick", return_tensors="pt"
+    ).input_ids
     assert torch.isfinite(stock(ids).logits).all()
     readme = (made["moe_folder"] / "README.md").read_text()
-    assert "license: mit" in readme and "4 experts of 32" in readme and "float32 or bfloat16" in readme
+    assert (
+        "license: mit" in readme and "4 experts of 32" in readme and "float32 or bfloat16" in readme
+    )
     for text in (readme, made["moe_page"], made["moe_summary"]):
-        assert "kedro run --env=mine\nkedro run --env=mine --pipelines=moe" in text and "# seed 5eed" in text
+        assert (
+            "kedro run --env=mine\nkedro run --env=mine --pipelines=moe" in text
+            and "# seed 5eed" in text
+        )
 
 
 def test_the_file_has_the_type_asked_for(made: dict) -> None:
     types = tensor_types(made["moe_gguf"] / "model.gguf")
-    assert types["blk.1.ffn_up_exps.weight"] == "Q8_0" and types["blk.1.ffn_gate_inp.weight"] == "F32"
+    assert (
+        types["blk.1.ffn_up_exps.weight"] == "Q8_0" and types["blk.1.ffn_gate_inp.weight"] == "F32"
+    )
 
 
 def test_every_grouping_is_measured_at_every_share_and_all_on_is_the_seed(made: dict) -> None:
@@ -116,12 +138,18 @@ def test_every_grouping_is_measured_at_every_share_and_all_on_is_the_seed(made: 
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     rows = {(r["grouping"], r["healed"], r["active"]): r for r in report["rows"]}
     assert rows.keys() == {
-        *((grouping, False, active) for grouping in ("topology", "kmeans", "random") for active in (1, 2)),
+        *(
+            (grouping, False, active)
+            for grouping in ("topology", "kmeans", "random")
+            for active in (1, 2)
+        ),
         *(("topology", healed, active) for healed in (True,) for active in (1, 2)),
         ("topology", False, 4),
     }
     assert rows["topology", False, 4]["kl"] < 1e-6 < 1e-4 < rows["topology", False, 1]["kl"]
-    assert all(row["documents"] == 8 and set(row["domains"]) == {"code", "news"} for row in report["rows"])
+    assert all(
+        row["documents"] == 8 and set(row["domains"]) == {"code", "news"} for row in report["rows"]
+    )
     healing = made["moe_healed"].about
     assert healing["steps"] == 2 and made["moe_curve"].count("\n") == 3
     assert healing["kept"] == (healing["kl"][1] < healing["kl"][0]) and report["healing"] == healing
@@ -131,24 +159,40 @@ def test_every_grouping_is_measured_at_every_share_and_all_on_is_the_seed(made: 
 
 def test_page_and_table_hold_the_same_figures(made: dict) -> None:
     for row in made["moe_report"]["rows"]:
-        assert f"{row['perplexity']:.2f}" in made["moe_page"] and f"{row['perplexity']:.2f}" in made["moe_summary"]
+        assert (
+            f"{row['perplexity']:.2f}" in made["moe_page"]
+            and f"{row['perplexity']:.2f}" in made["moe_summary"]
+        )
     assert "https://" not in made["moe_page"].split('id="plotly-gzip"')[0]
-    assert "beat random grouping" in made["moe_summary"] or "beats random grouping" in made["moe_summary"]
+    assert (
+        "beat random grouping" in made["moe_summary"]
+        or "beats random grouping" in made["moe_summary"]
+    )
 
 
 def test_faults_are_named_before_anything_is_computed() -> None:
     given = inputs(small_seed())
     known = [given[name] for name in ("seed_model", "activations", "clusters", "texts")]
-    with pytest.raises(ConfigError, match=r"moe\.split\.experts: 192 nodes .* multiples of 32.* these fit: 2, 4\b"):
+    with pytest.raises(
+        ConfigError, match=r"moe\.split\.experts: 192 nodes .* multiples of 32.* these fit: 2, 4\b"
+    ):
         split_model(*known, SplitSettings(**SPLIT | {"experts": 8}), "Q8_0", "cpu", 0)
     with pytest.raises(ConfigError, match="500 experts, but a layer has 192 nodes"):
         split_model(*known, SplitSettings(**SPLIT | {"experts": 500}), "Q8_0", "cpu", 0)
-    with pytest.raises(ConfigError, match=r"moe\.type: Q6_K needs rows of multiples of 256, \S+q_proj\.weight has"):
+    with pytest.raises(
+        ConfigError, match=r"moe\.type: Q6_K needs rows of multiples of 256, \S+q_proj\.weight has"
+    ):
         split_model(*known, SplitSettings(**SPLIT), "Q6_K", "cpu", 0)
     with pytest.raises(UnsupportedArchitectureError, match="model_type is 'qwen3'"):
         split_model(small_seed("qwen3"), *known[1:], SplitSettings(**SPLIT), "Q8_0", "cpu", 0)
     tree = {
-        "moe": {"source": "seed", "type": "Q8_0", "split": {**SPLIT, "active": 5}, "heal": HEAL, "compare": COMPARE}
+        "moe": {
+            "source": "seed",
+            "type": "Q8_0",
+            "split": {**SPLIT, "active": 5},
+            "heal": HEAL,
+            "compare": COMPARE,
+        }
     }
     with pytest.raises(ConfigError, match=r"moe\.split: active is 5, more than the 4 experts"):
         validate(tree)

@@ -22,7 +22,13 @@ def searched(bound, spent: float = 0.0, trials: int = 3) -> list[dict]:
 
     def measure(types: dict[str, str]) -> dict:
         predicted = _cost(OPTIONS, types)
-        made.append({"predicted": predicted, "bound": bound(predicted), "accepted": bound(predicted) <= LIMIT})
+        made.append(
+            {
+                "predicted": predicted,
+                "bound": bound(predicted),
+                "accepted": bound(predicted) <= LIMIT,
+            }
+        )
         return made[-1]
 
     _search(OPTIONS, measure, spent, LIMIT, trials)
@@ -44,7 +50,9 @@ def test_it_ends_near_the_limit(bound, spent):
     made = searched(bound, spent)
     passed = [t for t in made if t["accepted"]]
     assert passed and len(made) <= 3
-    assert max(t["bound"] for t in passed) > 0.75 * LIMIT or max(t["predicted"] for t in passed) > 0.05
+    assert (
+        max(t["bound"] for t in passed) > 0.75 * LIMIT or max(t["predicted"] for t in passed) > 0.05
+    )
 
 
 def test_where_nothing_passes_the_finest_types_are_measured_last():
@@ -71,9 +79,15 @@ def test_a_task_that_falls_within_the_limit_is_closed_in_on_by_halves():
 
 
 def test_after_a_failure_past_a_cliff_it_goes_half_way_where_the_line_would_go_over_again():
-    """As measured on the default: .0151 gave .022 and passed, but .0168 .0319, .0177 .0309, .0181 .0303."""
+    """As measured on the default: .0151 gave .022 and passed, but .0168 .0319, .0177 .0309, .0181
+    .0303.
+    """
     passed, failed = [(0.001, 0.001), (0.0151, 0.022)], [(0.0266, 0.0399), (0.0181, 0.0303)]
     line = _aim(passed, failed, LIMIT, again=False)
     assert 0.0175 < line < 0.0181
-    assert _aim(passed, [*failed, (line, 0.0309)], LIMIT, again=True) == pytest.approx((0.0151 + line) / 2)
-    assert _aim(passed[:1], failed[:1], LIMIT, again=True) > (0.001 + 0.0266) / 2  # nothing measured has passed
+    assert _aim(passed, [*failed, (line, 0.0309)], LIMIT, again=True) == pytest.approx(
+        (0.0151 + line) / 2
+    )
+    assert (
+        _aim(passed[:1], failed[:1], LIMIT, again=True) > (0.001 + 0.0266) / 2
+    )  # nothing measured has passed

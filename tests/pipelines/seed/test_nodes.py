@@ -39,7 +39,9 @@ class Tokenizer:
 
 
 def mixed(monkeypatch, share: float) -> tuple[dict, list]:
-    """The texts after ``write_text``, where windows read hold 1 and written ones -1, and what was asked of the seed."""
+    """The texts after ``write_text``, where windows read hold 1 and written ones -1, and what was
+    asked of the seed.
+    """
     asked = []
 
     def write(seed, starts, count, length, random_seed, device):
@@ -50,10 +52,19 @@ def mixed(monkeypatch, share: float) -> tuple[dict, list]:
     monkeypatch.setattr("birdbone.pipelines.seed.write.read_tokenizer", lambda _: Tokenizer())
     text = settings(written_share=share)
     read = {
-        name: torch.ones(int((~by_seed).sum()), 4, dtype=torch.int32) for name, by_seed in written_places(text).items()
+        name: torch.ones(int((~by_seed).sum()), 4, dtype=torch.int32)
+        for name, by_seed in written_places(text).items()
     }
     code = Domain(torch.ones(3, 4, dtype=torch.int32), torch.arange(3))
-    before = Texts(**read, check=code.windows, guard={"code": code}, test={}, domains=["code"], source="x", window=4)
+    before = Texts(
+        **read,
+        check=code.windows,
+        guard={"code": code},
+        test={},
+        domains=["code"],
+        source="x",
+        window=4,
+    )
     texts = write_text(None, None, before, text, "cpu", 0)
     assert texts.written_share == share and texts.guard == before.guard
     return {n: getattr(texts, n)[:, 0].tolist() for n in ("calibration", "heal")}, asked
@@ -92,7 +103,9 @@ class Letters(Tokenizer):
 def library(monkeypatch, sources: dict[str, list[Document]], text: dict) -> Texts:
     """The texts of a source ``mine`` and the guard domains of ``text``."""
     monkeypatch.setattr("birdbone.pipelines.seed.text.read_tokenizer", lambda _: Letters())
-    monkeypatch.setattr("birdbone.pipelines.seed.text.documents", lambda source, chat: sources[source])
+    monkeypatch.setattr(
+        "birdbone.pipelines.seed.text.documents", lambda source, chat: sources[source]
+    )
     return read_text(None, settings(**{"written_share": 0.0, **text}), 0)
 
 
@@ -113,7 +126,12 @@ def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_read
 
 
 def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_check(monkeypatch):
-    asked = {"guard_domains": ["mine"], "written_share": 1.0, "guard_tokens": 240, "test_tokens": 240}
+    asked = {
+        "guard_domains": ["mine"],
+        "written_share": 1.0,
+        "guard_tokens": 240,
+        "test_tokens": 240,
+    }
     texts = library(monkeypatch, {"mine": MINE}, asked)
     parts = split_documents(MINE, 0, HEAL_SHARES)
     held = {d.text[:3].encode() for d in parts["guard"] + parts["test"]}
@@ -123,10 +141,16 @@ def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_
 
 def test_guard_text_that_healing_reads_under_another_name_is_refused(monkeypatch):
     copies = {"mine": MINE, "copies": [Document(f"copy {i}", d.text) for i, d in enumerate(MINE)]}
-    with pytest.raises(TextError, match=r"text\.guard_domains: copies holds documents that text\.source \(mine\)"):
+    with pytest.raises(
+        TextError, match=r"text\.guard_domains: copies holds documents that text\.source \(mine\)"
+    ):
         library(monkeypatch, copies, {"guard_domains": ["copies"]})
-    library(monkeypatch, copies, {"guard_domains": ["copies"], "written_share": 1.0})  # healing reads none of it
-    library(monkeypatch, {"mine": MINE + copies["copies"]}, {"guard_domains": ["mine"]})  # the copies are left out
+    library(
+        monkeypatch, copies, {"guard_domains": ["copies"], "written_share": 1.0}
+    )  # healing reads none of it
+    library(
+        monkeypatch, {"mine": MINE + copies["copies"]}, {"guard_domains": ["mine"]}
+    )  # the copies are left out
 
 
 def test_few_documents_are_said(monkeypatch, caplog):

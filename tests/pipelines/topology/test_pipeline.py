@@ -15,7 +15,9 @@ from birdbone.pipelines.topology.nodes import cluster
 from birdbone.pipelines.topology.pipeline import create_pipeline
 from birdbone.pipelines.topology.settings import TopologySettings
 
-SETTINGS = TopologySettings(neighbours=8, landmarks=100, min_cluster=8, resolution=3, gain=0.3, stability_resamples=2)
+SETTINGS = TopologySettings(
+    neighbours=8, landmarks=100, min_cluster=8, resolution=3, gain=0.3, stability_resamples=2
+)
 
 
 @pytest.fixture
@@ -67,7 +69,9 @@ def test_the_graph_is_graphml_and_the_same_as_the_reports(activations):
 
 
 def test_no_resamples_means_no_stability(activations):
-    _, report, _ = cluster(activations, SETTINGS.model_copy(update={"stability_resamples": 0}), "layer", 0)
+    _, report, _ = cluster(
+        activations, SETTINGS.model_copy(update={"stability_resamples": 0}), "layer", 0
+    )
     assert report["layers"][0]["stability"] is None
 
 
@@ -82,7 +86,9 @@ def test_float16_overflow_is_survived_and_nan_is_not(activations):
 
 
 def test_clusters_across_layers_are_added_and_leave_the_others_as_they_were(activations):
-    """Both layers follow the same two signals, so that a cluster across layers has nodes of both."""
+    """Both layers follow the same two signals, so that a cluster across layers has nodes of
+    both.
+    """
     alone, _, _ = cluster(activations, SETTINGS, "layer", 0)
     both, report, _ = cluster(activations, SETTINGS, "model", 0)
     assert all(map(torch.equal, both.layers, alone.layers))

@@ -41,7 +41,16 @@ def read(monkeypatch, tmp_path):
 
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
-        stage.heal_wave("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, Compute("cpu", 0), tmp_path)
+        stage.heal_wave(
+            "pruned",
+            {"changed": True},
+            before,
+            "seed",
+            TEXTS,
+            SETTINGS,
+            Compute("cpu", 0),
+            tmp_path,
+        )
         return seen[-1][:4, 0].tolist()
 
     return numbers

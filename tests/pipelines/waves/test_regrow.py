@@ -37,7 +37,9 @@ def regrown():
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = cut(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
-    state, report = stage.regrow_wave(narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, Compute("cpu", 0), Path("unused"))
+    state, report = stage.regrow_wave(
+        narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, Compute("cpu", 0), Path("unused")
+    )
     return seed, narrow, state, report
 
 
@@ -50,7 +52,9 @@ def test_neurons_return_where_check_text_likes_the_model_better_with_them():
 
 
 def test_what_would_not_lower_the_loss_on_check_text_does_not_return(monkeypatch):
-    monkeypatch.setattr(stage, "heal", lambda student, *_, **__: Healed(student.start, [], [(0, 1e9)]))
+    monkeypatch.setattr(
+        stage, "heal", lambda student, *_, **__: Healed(student.start, [], [(0, 1e9)])
+    )
     _, narrow, state, report = regrown()
     assert state is narrow and report["returned"] == {}
     assert report["why"] == "what returned would not lower the loss on check text"

@@ -104,7 +104,9 @@ def heal(
     dtype = compute_dtype(recipe.compute, device)
     teacher = build(seed, device, dtype)
     heads = Head.of(start).to(device, dtype), Head.of(seed).sharing(teacher)
-    optimizer = torch.optim.AdamW(trained.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True
+    )
     between = recipe.state_weight > 0
     loss_of = loss_on(check, start, seed, recipe.ce_weight, device)
     curve, checks, kept = _resume(workdir, trained, optimizer)
@@ -136,7 +138,9 @@ def heal(
         states = state_error(ours[:-1], theirs[:-1]) if between else torch.zeros(())
         loss = kl + recipe.ce_weight * ce + recipe.state_weight * states
         if not torch.isfinite(loss):
-            raise NumericalError(f"{label}: the loss is not finite at step {step}; lower its learning_rate")
+            raise NumericalError(
+                f"{label}: the loss is not finite at step {step}; lower its learning_rate"
+            )
         optimizer.zero_grad()
         if between:
             torch.autograd.backward([ours[-1], recipe.state_weight * states], [gradient, None])

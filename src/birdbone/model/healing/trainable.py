@@ -90,7 +90,9 @@ def merge(checkpoint: Checkpoint, student: nn.Module, lora: Lora) -> Checkpoint:
         )
         mask = checkpoint.masks.weights.get(f"{name}.weight")
         new = weight.float() + change.cpu()
-        merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(weight.dtype)
+        merged[f"{name}.weight"] = (new if mask is None else torch.where(mask, new, 0.0)).to(
+            weight.dtype
+        )
     return checkpoint.evolve(merged)
 
 
@@ -104,9 +106,13 @@ def with_lora(network: nn.Module, checkpoint: Checkpoint, lora: Lora) -> nn.Modu
     if lora.base == "nf4":
         for name in names:
             network.set_submodule(name, _nf4(network.get_submodule(name)))
-    config = LoraConfig(r=lora.rank, lora_alpha=2 * lora.rank, lora_dropout=0.0, target_modules=names)
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=2 * lora.rank, lora_dropout=0.0, target_modules=names
+    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for a name that it has renamed
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # peft asks transformers for a name that it has renamed
         student = get_peft_model(network, config, adapter_name=ADAPTER)
     student.eval()  # no dropout: the teacher has none, and a resumed run could not repeat its draws
     for name in names:
@@ -146,7 +152,8 @@ def _nf4(linear: nn.Linear) -> nn.Module:
     )
     if block is None:
         raise ConfigError(
-            f"parameter micro_heal.base: nf4 needs inputs in multiples of 32, not {linear.in_features}: use float32"
+            "parameter micro_heal.base: nf4 needs inputs in multiples of 32, not "
+            f"{linear.in_features}: use float32"
         )
     quantized = bnb.nn.Linear4bit(
         linear.in_features,

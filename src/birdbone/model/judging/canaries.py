@@ -11,7 +11,9 @@ from birdbone.text.canaries import Canary
 
 
 @torch.no_grad()
-def score_canaries(network: nn.Module, tokenizer, canaries: list[Canary]) -> dict[str, dict[str, float]]:
+def score_canaries(
+    network: nn.Module, tokenizer, canaries: list[Canary]
+) -> dict[str, dict[str, float]]:
     """Per domain ``accuracy`` (right answer likeliest) and ``margin`` (nats per token over the best
     wrong one).
 

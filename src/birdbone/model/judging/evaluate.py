@@ -81,6 +81,7 @@ def window_nll(logits: Tensor, ids: Tensor) -> Tensor:
     One window at a time, to bound memory.
     """
     rows = [
-        F.cross_entropy(row[:-1].float(), target[1:], reduction="sum") for row, target in zip(logits, ids, strict=True)
+        F.cross_entropy(row[:-1].float(), target[1:], reduction="sum")
+        for row, target in zip(logits, ids, strict=True)
     ]
     return torch.stack(rows).double().cpu()

@@ -72,7 +72,9 @@ def guarded(
         return {}, {}
     allowed = watched["allowed"]
     options = TaskOptions(**watched["settings"])
-    figures = evaluate(name, checkpoint, tokenizer_folder, list(allowed), options, device, random_seed)
+    figures = evaluate(
+        name, checkpoint, tokenizer_folder, list(allowed), options, device, random_seed
+    )
     return figures, fallen(watched["seed"], figures, allowed)
 
 
@@ -87,7 +89,9 @@ def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, fl
     for task, most in allowed.items():
         metric = next((m for m in HEADLINES if m in seed[task]), None)
         if metric is None:
-            raise ConfigError(f"parameter guard.tasks.{task}: the task has no {' or '.join(HEADLINES)} to go by")
+            raise ConfigError(
+                f"parameter guard.tasks.{task}: the task has no {' or '.join(HEADLINES)} to go by"
+            )
         fall = seed[task][metric] - figures[task][metric]
         if not fall <= most:
             lost[task] = fall
@@ -97,7 +101,10 @@ def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, fl
 def _in_words(figures: dict[str, float]) -> str:
     """``acc 0.412 ± 0.010, acc_norm …, 2376 questions``."""
     values = [n for n in figures if n != "samples" and not n.endswith("_stderr")]
-    parts = [f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "") for n in values]
+    parts = [
+        f"{n} {figures[n]:.3f}" + (f" ± {e:.3f}" if (e := figures.get(f"{n}_stderr")) else "")
+        for n in values
+    ]
     return ", ".join([*parts, f"{figures['samples']} questions"])
 
 
@@ -122,7 +129,9 @@ def run_tasks(
     from lm_eval.models.huggingface import HFLM
 
     outcome = simple_evaluate(
-        model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False),
+        model=HFLM(
+            pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False
+        ),
         tasks=tasks,
         num_fewshot=few_shot,
         limit=limit,
@@ -150,18 +159,27 @@ def check_tasks(tasks: list[str], files: Collection[str]) -> None:
 def _known_tasks(named: list[str]):
     """The harness's registry, which holds every task in ``named``."""
     if importlib.util.find_spec("lm_eval") is None:
-        raise ConfigError("benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'")
+        raise ConfigError(
+            "benchmark tasks need lm-evaluation-harness: pip install 'birdbone[evaluate]'"
+        )
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
+    manager = TaskManager(
+        include_defaults=bool(named)
+    )  # reading its thousands of tasks takes seconds
     if unknown := [t for t in named if t not in manager.all_tasks]:
         raise TextError(
-            f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
+            "parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task "
+            f"{', '.join(unknown)}"
         )
     return manager
 
 
 def _plain(figures: dict) -> dict[str, float]:
     """``acc,none`` -> ``acc``; metrics alone, which are named with their filter."""
-    return {n.split(",")[0]: value for n, value in figures.items() if "," in n and isinstance(value, int | float)}
+    return {
+        n.split(",")[0]: value
+        for n, value in figures.items()
+        if "," in n and isinstance(value, int | float)
+    }

@@ -30,7 +30,9 @@ def judge(
     return figures
 
 
-def judge_itself(reference: Reference, domains: dict[str, Domain], random_seed: int) -> dict[str, dict]:
+def judge_itself(
+    reference: Reference, domains: dict[str, Domain], random_seed: int
+) -> dict[str, dict]:
     """The seed's own figures in the same form: no change, no divergence."""
     figures = {}
     for name, domain in domains.items():

@@ -12,7 +12,9 @@ from birdbone.errors import TextError
 
 
 @torch.no_grad()
-def generate(network: nn.Module, tokenizer, prompt: str, ends: Collection[int], tokens: int = 48) -> str:
+def generate(
+    network: nn.Module, tokenizer, prompt: str, ends: Collection[int], tokens: int = 48
+) -> str:
     """Greedy continuation of a prompt, to one of the tokens in ``ends`` or the end of the context.
 
     Raises TextError as ``prompt_ids`` does.
@@ -44,12 +46,12 @@ def prompt_ids(tokenizer, prompt: str, positions: int) -> list[int]:
         except (TemplateError, TypeError, ValueError) as error:
             raise TextError(
                 "parameter report.prompts: the model's chat template refuses a plain question "
-                f"({error}). Mend or "
-                "remove it in the model's folder, or set report.prompts: []"
+                f"({error}). Mend or remove it in the model's folder, or set report.prompts: []"
             ) from error
     ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     if not 0 < len(ids) <= positions:
         raise TextError(
-            f"parameter report.prompts: {prompt!r} comes to {len(ids)} tokens, the model has {positions} positions"
+            f"parameter report.prompts: {prompt!r} comes to {len(ids)} tokens, the model has "
+            f"{positions} positions"
         )
     return ids

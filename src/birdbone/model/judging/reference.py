@@ -35,7 +35,9 @@ class Reference:
         nats, float64.
         """
         rows = [slice(start, start + 2) for start in range(0, len(windows), 2)]
-        return torch.cat([window_nll(self.logits(domain, r, device), windows[r].to(device).long()) for r in rows])
+        return torch.cat(
+            [window_nll(self.logits(domain, r, device), windows[r].to(device).long()) for r in rows]
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,11 @@ class _Given(nn.Module):
         self.block, self.hidden = block, hidden
 
     def __getattr__(self, name: str):
-        return super().__getattr__(name) if name in ("block", "_modules", "_buffers") else getattr(self.block, name)
+        return (
+            super().__getattr__(name)
+            if name in ("block", "_modules", "_buffers")
+            else getattr(self.block, name)
+        )
 
     def forward(self, *args, **kwargs) -> Tensor:
         return self.hidden
@@ -46,7 +50,10 @@ def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> It
         for layer, chosen in nodes.items():
             output = network.get_submodule(layout.blocks[layer].ffn_output)
             if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < output.in_features:
-                raise ValueError(f"layer {layer} has {output.in_features} nodes, asked to silence {int(chosen.max())}")
+                raise ValueError(
+                    f"layer {layer} has {output.in_features} nodes, asked to silence "
+                    f"{int(chosen.max())}"
+                )
             hooks.callback(output.register_forward_pre_hook(_zero(chosen)).remove)
         yield
 
@@ -63,7 +70,9 @@ def ablated_losses(
 
     Raises NumericalError where a loss is not finite.
     """
-    return _ablated(network, layout, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids))
+    return _ablated(
+        network, layout, windows, sets, label, lambda logits, _, ids: window_nll(logits, ids)
+    )
 
 
 def ablated_divergences(
@@ -115,12 +124,16 @@ def _ablated(
         rows.append(torch.stack(measured))
     whole = torch.cat(rows, 1)
     if not whole.isfinite().all():
-        raise NumericalError("a loss is not finite with nodes silenced: look at the model's weights")
+        raise NumericalError(
+            "a loss is not finite with nodes silenced: look at the model's weights"
+        )
     return whole
 
 
 @contextmanager
-def _noted(network: nn.Module, layout: Layout, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def _noted(
+    network: nn.Module, layout: Layout, layers: Sequence[int]
+) -> Iterator[dict[int, Tensor]]:
     """The hidden states that enter each of these blocks, filled while it is open."""
     hidden: dict[int, Tensor] = {}
 

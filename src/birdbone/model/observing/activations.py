@@ -26,8 +26,8 @@ class Activity:
 
 @dataclass(frozen=True)
 class Activations:
-    """layers: unit (``ffn``, ``kv``) -> the activity in each layer, None where it has no such nodes.
-    tokens: read in all.
+    """layers: unit (``ffn``, ``kv``) -> the activity in each layer, None where it has no such
+    nodes. tokens: read in all.
     """
 
     layers: dict[str, list[Activity | None]]
@@ -89,7 +89,11 @@ class Clusters:
         """What ``to_tensors`` gave."""
         counts = about["clusters"]
         layers = [tensors[f"ffn.{layer}"] for layer in range(len(counts))]
-        across = [tensors[f"model.{layer}"] for layer in range(len(counts))] if "model.0" in tensors else None
+        across = (
+            [tensors[f"model.{layer}"] for layer in range(len(counts))]
+            if "model.0" in tensors
+            else None
+        )
         return cls(layers, across, counts)
 
 

@@ -36,13 +36,17 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
 
     def note(name: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
-            if not seen[name]:  # a streamed block comes by again on the way back: that graph would hold its weights
+            if not seen[
+                name
+            ]:  # a streamed block comes by again on the way back: that graph would hold its weights
                 seen[name] = [args[0], output]
 
         return hook
 
     handles = [network.get_submodule(name).register_forward_hook(note(name)) for name in names]
-    start = network.get_input_embeddings().register_forward_hook(lambda m, a, out: out.requires_grad_(True))
+    start = network.get_input_embeddings().register_forward_hook(
+        lambda m, a, out: out.requires_grad_(True)
+    )
     try:
         with torch.enable_grad():
             logits = network(ids.view(1, -1).long(), use_cache=False).logits[0, :-1]
@@ -51,12 +55,17 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
     finally:
         for handle in [*handles, start]:
             handle.remove()
-    pairs = {name: (seen[name][0].detach()[0, :-1], grad[0, :-1]) for name, grad in zip(names, slopes, strict=True)}
+    pairs = {
+        name: (seen[name][0].detach()[0, :-1], grad[0, :-1])
+        for name, grad in zip(names, slopes, strict=True)
+    }
     for name, (_, grad) in pairs.items():
         if not torch.isfinite(grad).all():
             raise NumericalError(f"{name}: gradients are not finite on this text")
         if len(ids) > 2 and not grad.any():
-            raise NumericalError(f"{name}: every gradient is zero on this text, so no score can be trusted")
+            raise NumericalError(
+                f"{name}: every gradient is zero on this text, so no score can be trusted"
+            )
     return pairs
 
 
@@ -97,14 +106,21 @@ def node_moments(
     )
 
 
-def node_values(network: nn.Module, layout: Layout, pairs: Pairs) -> dict[Nodes, tuple[Tensor, Tensor, int]]:
+def node_values(
+    network: nn.Module, layout: Layout, pairs: Pairs
+) -> dict[Nodes, tuple[Tensor, Tensor, int]]:
     """(h, ∂L/∂h, how many) of every layer's nodes, h and gradient [T-1, nodes·w]: what the nodes
     hand on.
     """
-    return {nodes: _handed_on(network, layout.blocks[nodes.layer], nodes.unit, pairs) for nodes in layout.nodes}
+    return {
+        nodes: _handed_on(network, layout.blocks[nodes.layer], nodes.unit, pairs)
+        for nodes in layout.nodes
+    }
 
 
-def _handed_on(network: nn.Module, block: Block, unit: str, pairs: Pairs) -> tuple[Tensor, Tensor, int]:
+def _handed_on(
+    network: nn.Module, block: Block, unit: str, pairs: Pairs
+) -> tuple[Tensor, Tensor, int]:
     """At the module that reads the nodes: the gradient goes back through its weight."""
     h, grad = pairs[block.reader(unit)]
     weight = network.get_submodule(block.reader(unit)).weight

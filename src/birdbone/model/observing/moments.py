@@ -57,7 +57,9 @@ def moments(
         yield layer, *fold(batches, checkpoint.layout.blocks[layer].inputs, weights)
 
 
-def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weights) -> tuple[Moments, Moments]:
+def fold(
+    batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weights
+) -> tuple[Moments, Moments]:
     """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to
     ``fit``.
 
@@ -69,9 +71,13 @@ def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weig
         into, rows = sums[i % 4 == 3], slice(BATCH * i, BATCH * (i + 1))
         for first, modules in inputs.items():
             for name in modules if weights else [first]:
-                moment = second_moment(batch[first], weights[name][rows].flatten() if weights else None)
+                moment = second_moment(
+                    batch[first], weights[name][rows].flatten() if weights else None
+                )
                 into[name] = into[name].add_(moment) if name in into else moment
-    summed = {name: name if weights else first for first, modules in inputs.items() for name in modules}
+    summed = {
+        name: name if weights else first for first, modules in inputs.items() for name in modules
+    }
     fit = {name: moment.cpu() for name, moment in sums[0].items()}
     check = {name: moment.cpu() for name, moment in (sums[1] or sums[0]).items()}
     return {n: fit[of] for n, of in summed.items()}, {n: check[of] for n, of in summed.items()}
@@ -95,7 +101,9 @@ def check_tokens(windows: Tensor) -> int:
 def store(folder: Path, layer: int, fit: Moments, check: Moments) -> None:
     """Add one layer to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"fit|{n}": m for n, m in fit.items()} | {f"check|{n}": m.clone() for n, m in check.items()}
+    tensors = {f"fit|{n}": m for n, m in fit.items()} | {
+        f"check|{n}": m.clone() for n, m in check.items()
+    }
     save_file(tensors, folder / f"{layer}.safetensors")
 
 
@@ -119,4 +127,8 @@ def _read_key(folder: Path) -> str | None:
 
 
 def _kind(stored: Moments, kind: str) -> Moments:
-    return {name.partition("|")[2]: moment for name, moment in stored.items() if name.startswith(f"{kind}|")}
+    return {
+        name.partition("|")[2]: moment
+        for name, moment in stored.items()
+        if name.startswith(f"{kind}|")
+    }

@@ -28,7 +28,9 @@ def node_scores(
 
 
 def _norms(seed: Checkpoint, block: Block, unit: str) -> tuple[Tensor, Tensor]:
-    """Norms of what enters and leaves each node: rows of what drives it, columns of what reads it."""
+    """Norms of what enters and leaves each node: rows of what drives it, columns of what reads
+    it.
+    """
     drives = [f"{module}.weight" for module in UNITS[unit].enters(block)]
     reader = f"{block.reader(unit)}.weight"
     if block.axes[drives[0]].entries == 1:

@@ -26,7 +26,9 @@ BATCH = 64
 
 
 @torch.no_grad()
-def write_windows(seed: Checkpoint, starts: Tensor, count: int, length: int, random_seed: int, device: str) -> Tensor:
+def write_windows(
+    seed: Checkpoint, starts: Tensor, count: int, length: int, random_seed: int, device: str
+) -> Tensor:
     """``count`` windows sampled from the seed, int32 [count, length].
 
     starts: token ids that a window may begin with (no special ones), drawn evenly.
@@ -72,7 +74,9 @@ def _write(
         tokens = [torch.tensor([own.popleft() for own in prompts])]
         for _ in range(length - 1):
             next(steps)
-            logits = network(tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True).logits[:, -1]
+            logits = network(
+                tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True
+            ).logits[:, -1]
             drawn = _sample(logits.float().cpu(), generator)
             for row, own in enumerate(prompts):
                 if own:

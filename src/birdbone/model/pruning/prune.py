@@ -44,10 +44,16 @@ def prune(
     even = stays_even(widths, start.config)
     report: dict = {"widths": "even" if even else "uneven"}
     if even and widths == "uneven":
-        report["fallback"] = f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
+        report["fallback"] = (
+            f"stock llama.cpp has no uneven form of {start.config['model_type']}: widths stay even"
+        )
     stays = choose(start, weights_to_remove, scores, clusters, settings, even)
     report["removed"] = {
-        unit: {str(nodes.layer): int((~left).sum()) for nodes, left in stays.items() if nodes.unit == unit}
+        unit: {
+            str(nodes.layer): int((~left).sum())
+            for nodes, left in stays.items()
+            if nodes.unit == unit
+        }
         for unit in start.layout.units
     }
     report["weights_asked"] = weights_to_remove
@@ -64,7 +70,9 @@ def prune(
         repaired, report["repair"] = _repair(start, stays, moments, settings.damping)
         state = _zeroed(remove_nodes(start, stays, repaired))
     if method != "none":
-        state = mask_weights(state, calibration, second_moments, scores, settings.weights, settings.damping, device)
+        state = mask_weights(
+            state, calibration, second_moments, scores, settings.weights, settings.damping, device
+        )
     return state, report
 
 
@@ -103,7 +111,9 @@ def choose(
         count -= len(removed) * start.cost("kv") // start.cost("ffn")
     present = dict(enumerate(start.counts("ffn")))
     chunks = cheapest_chunks(values, order, present, count, settings.multiple, even)
-    return stays | {Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()}
+    return stays | {
+        Nodes("ffn", layer): _without(neurons[layer], gone) for layer, gone in chunks.items()
+    }
 
 
 def stays_even(widths: str, config: dict) -> bool:
@@ -139,7 +149,9 @@ def sparsity_for(
     return min(0.99, needed_sparsity(target_bytes, fixed, seed_parameters, bits))
 
 
-def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
+def _fewest_bits(
+    checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str
+) -> float:
     """Bits per block weight with every matrix at the fewest its rows allow, however narrow they
     become.
 
@@ -156,7 +168,9 @@ def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettin
             step[block.reader("kv")] = block.group_width
         for module in block.linears:
             weight = checkpoint.weights[f"{module}.weight"]
-            columns = math.gcd(layout.unbroken(module, weight.shape[1]), step.get(module, weight.shape[1]))
+            columns = math.gcd(
+                layout.unbroken(module, weight.shape[1]), step.get(module, weight.shape[1])
+            )
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size
@@ -165,7 +179,9 @@ def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettin
 def _zeroed(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with every masked weight exactly 0, whatever a repair put there."""
     masks = checkpoint.masks.weights
-    return checkpoint.evolve({n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()})
+    return checkpoint.evolve(
+        {n: torch.where(m, checkpoint.weights[n], 0.0) for n, m in masks.items()}
+    )
 
 
 def _without(kept: Tensor, gone: Tensor) -> Tensor:
@@ -198,6 +214,8 @@ def _repair(
             module = start.layout.blocks[layer].reader(unit)
             name = f"{module}.weight"
             columns = left.repeat_interleave(start.layout.blocks[layer].axes[name].entries)
-            weights[name], figures = repair_columns(start.weights[name], columns, fit[module], check[module], damping)
+            weights[name], figures = repair_columns(
+                start.weights[name], columns, fit[module], check[module], damping
+            )
             rows.append({"layer": layer, "part": module.rpartition(".")[2], **figures})
     return weights, rows

@@ -19,7 +19,9 @@ from birdbone.model.network import blocks_of, build, device_of
 from birdbone.progress import track
 
 
-def reconstruct(student: Student, seed: Checkpoint, windows: Tensor, recipe: Recipe) -> tuple[Checkpoint, list[dict]]:
+def reconstruct(
+    student: Student, seed: Checkpoint, windows: Tensor, recipe: Recipe
+) -> tuple[Checkpoint, list[dict]]:
     """The healed checkpoint and one row per block: its error before and after, a share of the
     seed's output power.
 
@@ -36,7 +38,9 @@ def reconstruct(student: Student, seed: Checkpoint, windows: Tensor, recipe: Rec
     for layer, (theirs, ours) in enumerate(track(pairs, "reconstruct", unit="block")):
         calls = [a[layer] for a in arguments]
         with torch.no_grad():
-            targets = [block_output(theirs, h, call) for h, call in zip(targets, calls, strict=True)]
+            targets = [
+                block_output(theirs, h, call) for h, call in zip(targets, calls, strict=True)
+            ]
         power = sum(w.square().sum() for w in targets) / sum(w.numel() for w in targets)
         learns = [p for p in ours.parameters() if any(p is t for t in student.trained.values())]
         optimizer = torch.optim.Adam(learns, lr=recipe.learning_rate)
@@ -45,13 +49,20 @@ def reconstruct(student: Student, seed: Checkpoint, windows: Tensor, recipe: Rec
             i = step % len(parts)
             error = (block_output(ours, inputs[i], calls[i]) - targets[i]).square().mean() / power
             if not torch.isfinite(error):
-                raise NumericalError(f"block {layer}: the error is not finite at step {step}; lower the learning rate")
+                raise NumericalError(
+                    f"block {layer}: the error is not finite at step {step}; lower the learning "
+                    "rate"
+                )
             optimizer.zero_grad()
             error.backward()
             optimizer.step()
             errors.append(error.item())
         with torch.no_grad():
             inputs = [block_output(ours, h, call) for h, call in zip(inputs, calls, strict=True)]
-        left = sum((g - w).square().mean() for g, w in zip(inputs, targets, strict=True)) / len(parts) / power
+        left = (
+            sum((g - w).square().mean() for g, w in zip(inputs, targets, strict=True))
+            / len(parts)
+            / power
+        )
         curve.append({"block": layer, "before": errors[0], "after": float(left)})
     return student.merged(), curve

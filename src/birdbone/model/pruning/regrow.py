@@ -33,7 +33,10 @@ def regrow(
     what the layer's output lacks of the seed's on ``windows`` [N, T].
     """
     layout = checkpoint.layout
-    removed = {i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten() for i in range(layout.layers)}
+    removed = {
+        i: torch.nonzero(~checkpoint.node_mask(Nodes("ffn", i))).flatten()
+        for i in range(layout.layers)
+    }
     removed = {layer: numbers for layer, numbers in removed.items() if len(numbers)}
     limit = int(share * sum(map(len, removed.values())))
     if limit < multiple:
@@ -106,7 +109,9 @@ def _columns(
 
 
 @torch.no_grad()
-def _ffn_inputs(network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor) -> dict[int, Tensor]:
+def _ffn_inputs(
+    network: nn.Module, layout: Layout, layers: Iterable[int], ids: Tensor
+) -> dict[int, Tensor]:
     """What the FFN of each layer takes in, for one window [T]: [T, hidden]."""
     seen: dict[int, Tensor] = {}
     handles = []

@@ -1,4 +1,6 @@
-"""Physical removal and return of nodes: rows and columns go or come, masks in the seed's coordinates stay true."""
+"""Physical removal and return of nodes: rows and columns go or come, masks in the seed's
+coordinates stay true.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Stays = Mapping[Nodes, Tensor]
 """Bool over a layer's *present* nodes, True = stays."""
 
 
-def remove_nodes(checkpoint: Checkpoint, stays: Stays, repaired: Mapping[str, Tensor] | None = None) -> Checkpoint:
+def remove_nodes(
+    checkpoint: Checkpoint, stays: Stays, repaired: Mapping[str, Tensor] | None = None
+) -> Checkpoint:
     """A narrower checkpoint. ``repaired`` holds new output projections by name, already narrow."""
     weights: dict[str, Tensor] = {}
     node_masks: dict[Nodes, Tensor] = {}
@@ -36,8 +40,8 @@ def remove_nodes(checkpoint: Checkpoint, stays: Stays, repaired: Mapping[str, Te
 def return_nodes(
     checkpoint: Checkpoint, seed: Checkpoint, nodes: Nodes, returning: Tensor, outgoing: Tensor
 ) -> Checkpoint:
-    """The checkpoint with the seed's nodes ``returning`` [k] back in place: incoming rows from the seed,
-    ``outgoing`` [out, k entries] as their output columns.
+    """The checkpoint with the seed's nodes ``returning`` [k] back in place: incoming rows from the
+    seed, ``outgoing`` [out, k entries] as their output columns.
     """
     mask = checkpoint.node_mask(nodes)
     back = torch.zeros_like(mask)
@@ -85,7 +89,8 @@ def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
 
 
 def _room(checkpoint: Checkpoint, unit: str, usual: int) -> int:
-    """What the configuration must say in place of ``usual``, so that every layer has room for its nodes.
+    """What the configuration must say in place of ``usual``, so that every layer has room for its
+    nodes.
 
     A layer that has twice as many in the seed has twice the room.
     """

@@ -37,7 +37,8 @@ class PruneSettings(Strict):
     def _grid(self) -> PruneSettings:
         if self.multiple % 32:
             raise ValueError(
-                "multiple must be a multiple of 32: GGUF rows are stored in blocks of 32, 256 for *_K, *_XS"
+                "multiple must be a multiple of 32: GGUF rows are stored in blocks of 32, 256 for "
+                "*_K, *_XS"
             )
         return self
 

@@ -41,14 +41,17 @@ def mask_weights(
     the inputs that the masked blocks before it give.
     """
     dtype = compute_dtype("auto", device)
-    network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
+    network = build(
+        start, device, dtype, streamed=True
+    )  # masked weights replace its own: no third copy of them
     pattern = settings.pattern
     names = [f"{module}.weight" for module in start.layout.linears]
     for name in names:
         width = start.weights[name].shape[1]
         if pattern and width % pattern[1]:
             raise ConfigError(
-                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} columns of {name}"
+                f"parameter prune_wave.weights.pattern: {pattern[1]} does not divide the {width} "
+                f"columns of {name}"
             )
     budgets: dict[str, float] = {}
     if settings.budget == "sensitivity" and not pattern:
@@ -58,7 +61,9 @@ def mask_weights(
     # holes.
     new = {name: torch.empty_like(start.weights[name]) for name in names}
     bits: dict[str, np.ndarray] = {}
-    for layer, batches in walk(network, start.layout, calibration, f"masks ({settings.method})", settle=True):
+    for layer, batches in walk(
+        network, start.layout, calibration, f"masks ({settings.method})", settle=True
+    ):
         if layer == 0:  # the text is embedded by now, and nobody asks for logits
             network.get_input_embeddings().weight = network.get_output_embeddings().weight = None
         block = start.layout.blocks[layer]
@@ -68,9 +73,13 @@ def mask_weights(
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, settings.sparsity)
             weight = start.weights[name].to(device)
-            mask, weight = mask_weight(weight, moment.to(device), settings.method, sparsity, pattern, damping)
+            mask, weight = mask_weight(
+                weight, moment.to(device), settings.method, sparsity, pattern, damping
+            )
             bits[name] = np.packbits(mask.cpu().numpy())
-            network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
+            network.get_submodule(module).weight = nn.Parameter(
+                new[name].copy_(weight), requires_grad=False
+            )
         return_memory()
     del network
     masks = {name: _unpacked(bits.pop(name), new[name].shape) for name in names}

@@ -58,7 +58,11 @@ def outer_roundings(
     check = check[: -(-PRICED_TOKENS // check.shape[1])]
     network = build(checkpoint, device)
     compensated = settings.method == "gptq" and any(_coarse(GRIDS[k]) for k in kinds)
-    read = [final_states(network, w, "round: what the head reads") for w in (fit, check)] if auto or compensated else []
+    read = (
+        [final_states(network, w, "round: what the head reads") for w in (fit, check)]
+        if auto or compensated
+        else []
+    )
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
     for name, types in fits.items():
@@ -67,11 +71,17 @@ def outer_roundings(
         head = name == (checkpoint.layout.embedding if tied else checkpoint.layout.head)
         compensations = []
         if compensated and head:
-            compensations = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
+            compensations = [
+                compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))
+            ]
         for kind in types:
             grid = GRIDS[kind]
             use = compensations and _coarse(grid)
-            rounded = round_best(weight, compensations, moments[1], grid)[0] if use else round_nearest(weight, grid)
+            rounded = (
+                round_best(weight, compensations, moments[1], grid)[0]
+                if use
+                else round_nearest(weight, grid)
+            )
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)

@@ -1,7 +1,9 @@
-"""One block's columns made equally large before rounding, where that rounds better; its function stays.
+"""One block's columns made equally large before rounding, where that rounds better; its function
+stays.
 
-The inverse scales go where the columns' inputs come from: a norm's gain, the value projection's rows
-behind the output projection, a gated network's up projection's rows behind the down projection.
+The inverse scales go where the columns' inputs come from: a norm's gain, the value projection's
+rows behind the output projection, a gated network's up projection's rows behind the down
+projection.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ TINY = 1e-38
 
 @dataclass
 class Scales:
-    """What multiplies a block's linear modules: ``columns`` and ``rows`` by module, and a norm's gain by its name."""
+    """What multiplies a block's linear modules: ``columns`` and ``rows`` by module, and a norm's
+    gain by its name.
+    """
 
     columns: Named = field(default_factory=dict)
     rows: Named = field(default_factory=dict)
@@ -49,7 +53,10 @@ class Scales:
         offset = checkpoint.layout.family.norms.offset
         new: Named = {}
         for module in {*self.columns, *self.rows}:
-            weight, bias = checkpoint.weights[f"{module}.weight"], checkpoint.weights.get(f"{module}.bias")
+            weight, bias = (
+                checkpoint.weights[f"{module}.weight"],
+                checkpoint.weights.get(f"{module}.bias"),
+            )
             rows = self.rows.get(module)
             if module in self.columns:
                 weight = weight * self.columns[module]
@@ -59,7 +66,10 @@ class Scales:
                     new[f"{module}.bias"] = bias * rows
             new[f"{module}.weight"] = weight
         for norm, scale in self.norms.items():
-            gain, bias = checkpoint.weights[f"{norm}.weight"], checkpoint.weights.get(f"{norm}.bias")
+            gain, bias = (
+                checkpoint.weights[f"{norm}.weight"],
+                checkpoint.weights.get(f"{norm}.bias"),
+            )
             new[f"{norm}.weight"] = (gain + offset) * scale - offset
             if bias is not None:
                 new[f"{norm}.bias"] = bias * scale
@@ -67,12 +77,17 @@ class Scales:
 
 
 def equalize(
-    checkpoint: Checkpoint, layer: int, given: dict[str, list[Compensation]], check: Named, types: list[str]
+    checkpoint: Checkpoint,
+    layer: int,
+    given: dict[str, list[Compensation]],
+    check: Named,
+    types: list[str],
 ) -> Scales:
-    """The scales of those of a block's matrices most of whose rows round better with them, on the coarsest type.
+    """The scales of those of a block's matrices most of whose rows round better with them, on the
+    coarsest type.
 
-    given, check: by module, as for ``round_best``. Matrices that share an input share their scales. Some
-    type must fit each matrix.
+    given, check: by module, as for ``round_best``. Matrices that share an input share their scales.
+    Some type must fit each matrix.
     """
     found = Scales()
     for feed in feeds(checkpoint, layer):
@@ -85,7 +100,10 @@ def equalize(
         def errors(by: Scales, weights: Named = weights, grid: Grid = grid) -> Tensor:
             parts = [
                 rounding_errors(
-                    w * by.columns.get(m, 1.0), by.compensations(m, given[m])[0], by.moment(m, check[m]), grid
+                    w * by.columns.get(m, 1.0),
+                    by.compensations(m, given[m])[0],
+                    by.moment(m, check[m]),
+                    grid,
                 )
                 for m, w in weights.items()
             ]
@@ -100,9 +118,11 @@ def equalize(
 
 @dataclass(frozen=True)
 class Feed:
-    """Matrices that read the same columns, and what may take the inverse of their scales: a norm or a linear module.
+    """Matrices that read the same columns, and what may take the inverse of their scales: a norm or
+    a linear module.
 
-    columns: the channel of the norm's or module's output that each column [in] reads, of ``channels``.
+    columns: the channel of the norm's or module's output that each column [in] reads, of
+    ``channels``.
     """
 
     readers: list[str]
@@ -128,14 +148,18 @@ def feeds(checkpoint: Checkpoint, layer: int) -> list[Feed]:
         channels = len(checkpoint.weights[f"{module}.weight"]) if module else inputs
         columns = torch.arange(channels)
         if channels < inputs:  # several heads read one group's values
-            columns = columns.view(-1, 1, block.head_size).expand(-1, inputs // channels, -1).flatten()
+            columns = (
+                columns.view(-1, 1, block.head_size).expand(-1, inputs // channels, -1).flatten()
+            )
         if norm or module:
             found.append(Feed(readers, norm, module, columns, channels))
     return found
 
 
 def _source(block: Block, readers: list[str]) -> tuple[str | None, str | None]:
-    """What may take the inverse of the readers' scales: (a norm, or None; a linear module, or None)."""
+    """What may take the inverse of the readers' scales: (a norm, or None; a linear module, or
+    None).
+    """
     norms = block.family.norms
     if readers == block.attention_inputs:
         return norms.attention and block.part(norms.attention), None
@@ -143,12 +167,16 @@ def _source(block: Block, readers: list[str]) -> tuple[str | None, str | None]:
         return norms.ffn and block.part(norms.ffn), None
     if readers == [block.output]:
         return None, block.value if _scales_reach_the_output(block) else None
-    if readers == [block.ffn_output] and len(block.ffn_inputs) > 1:  # alone, it feeds through the activation
+    if (
+        readers == [block.ffn_output] and len(block.ffn_inputs) > 1
+    ):  # alone, it feeds through the activation
         return None, block.ffn_inputs[1]
     return None, None
 
 
 def _scales_reach_the_output(block: Block) -> bool:
-    """Whether a scale on the values comes out of attention as it went in: no norm between, no other layer reads it."""
+    """Whether a scale on the values comes out of attention as it went in: no norm between, no other
+    layer reads it.
+    """
     normed = block.family.head_norms is not None and block.family.head_norms.value
     return block.attends and not normed and not block.reuses and not block.is_reused

@@ -9,7 +9,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Quantized:
-    """packed: name -> the bytes of its blocks. types: name -> GGUF type of every tensor, packed or not."""
+    """packed: name -> the bytes of its blocks. types: name -> GGUF type of every tensor, packed or
+    not.
+    """
 
     packed: dict[str, Tensor]
     types: dict[str, str]

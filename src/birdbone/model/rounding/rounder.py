@@ -60,10 +60,16 @@ class Rounder:
         fisher = scores.fisher_left(checkpoint)
         layers = second_moments.of(checkpoint, calibration, scores.tokens, device)
         changed: dict[str, Tensor] = {}
-        for layer, fit, check in track(layers, f"round ({settings.method})", checkpoint.layers, "block"):
+        for layer, fit, check in track(
+            layers, f"round ({settings.method})", checkpoint.layers, "block"
+        ):
             names = checkpoint.layout.blocks[layer].linears
             scales = Scales()
-            compensations = {name: self._compensations(fit[name]) for name in names if self._types(f"{name}.weight")}
+            compensations = {
+                name: self._compensations(fit[name])
+                for name in names
+                if self._types(f"{name}.weight")
+            }
             if settings.equalize and settings.method == "gptq" and len(compensations) == len(names):
                 scales = equalize(checkpoint, layer, compensations, check, settings.types)
             new = scales.changed(checkpoint)
@@ -145,7 +151,9 @@ def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
     return rounded if mask is None else masked(rounded, mask, grid)
 
 
-def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
+def dequantized(
+    checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]
+) -> Checkpoint:
     """The checkpoint with the weights that the packed bytes stand for; F16 ones rounded to half
     precision.
     """
@@ -154,7 +162,9 @@ def dequantized(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[s
     return with_vectors(checkpoint, packed, types).evolve(weights)
 
 
-def with_vectors(checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]) -> Checkpoint:
+def with_vectors(
+    checkpoint: Checkpoint, packed: dict[str, Tensor], types: dict[str, str]
+) -> Checkpoint:
     """The checkpoint with the norms and biases that equalizing changed: those of ``packed`` without
     a type.
     """

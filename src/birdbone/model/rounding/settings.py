@@ -11,8 +11,9 @@ from birdbone.strict import Strict
 
 
 class RoundSettings(Strict):
-    """types: of the blocks' matrices. embedding: of embedding and head, ``auto`` for the same. method: ``nearest`` is
-    llama.cpp's own rounding, of the weights as they are. orders: of the columns in GPTQ; the better one counts.
+    """types: of the blocks' matrices. embedding: of embedding and head, ``auto`` for the same.
+    method: ``nearest`` is llama.cpp's own rounding, of the weights as they are. orders: of the
+    columns in GPTQ; the better one counts.
     """
 
     types: Annotated[list[str], Field(min_length=1)]

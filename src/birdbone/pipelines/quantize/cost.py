@@ -7,7 +7,9 @@ from birdbone.run.cost import JUDGE, MOMENTS, STATES, Work
 from birdbone.sources.shape import ModelShape
 
 OPERATIONS = 60e3
-"""Of the forward pass's, in the time that one weight takes to be rounded with error compensation."""
+"""Of the forward pass's, in the time that one weight takes to be rounded with error
+compensation.
+"""
 
 
 def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:

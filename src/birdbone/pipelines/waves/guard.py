@@ -20,7 +20,9 @@ from birdbone.text.canaries import load_canaries
 
 @dataclass(frozen=True)
 class Limits(Together):
-    """What a wave may cost: tasks and control as measured on the seed, and a share of ``max_loss``."""
+    """What a wave may cost: tasks and control as measured on the seed, and a share of
+    ``max_loss``.
+    """
 
     seed_tasks: dict
     control: dict
