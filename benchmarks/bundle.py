@@ -20,12 +20,14 @@ from pathlib import Path
 
 import torch
 
-from birdbone.diff.apply import apply
+from birdbone.diff.apply import apply_bundle
 from birdbone.diff.bits import Spec
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State, Tensors, open_state, state_of, write_state
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.pruning.removal import node_axes
+from birdbone.model.layout import Layout
+from birdbone.model.masks import Masks
+from birdbone.model.units import Nodes
 
 HIDDEN, NEURONS, HEADS, GROUPS, VOCABULARY, RANK = 1024, 2816, 16, 4, 32000, 16
 STRENGTH = 0.01
@@ -127,7 +129,7 @@ def _step(name: str, folder: str, argument: str) -> dict:
         write_patches(seed, new, seed, bundle)
     else:
         base, wanted = (new, seed) if name == "revert" else (seed, new)
-        if apply(base, bundle, seed, out, revert=name == "revert") != wanted.digest:
+        if apply_bundle(base, bundle, seed, out, revert=name == "revert") != wanted.digest:
             raise SystemExit(f"{name} of {argument} gave another model")
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -160,9 +162,9 @@ def _make(folder: Path, megabytes: int) -> dict:
     specs = {n: Spec(torch.float32, shape) for n, shape in shapes.items()}
     write_state(folder / "seed", State(config, Tensors("random weights", specs, lambda n: _random(n, shapes[n])), none))
     seed = open_state(folder / "seed")
-    axes = {n: a for i in range(layers) for n, a in node_axes(config, i).items() if n in shapes}
-    masks = {f"ffn.{i}": torch.arange(NEURONS) % 10 != i % 10 for i in range(layers)}
-    masks |= {f"kv.{i}": torch.arange(GROUPS) != i % GROUPS for i in range(layers)}
+    axes = {n: a for block in Layout(config).blocks for n, a in block.axes.items() if n in shapes}
+    masks = {Nodes("ffn", i): torch.arange(NEURONS) % 10 != i % 10 for i in range(layers)}
+    masks |= {Nodes("kv", i): torch.arange(GROUPS) != i % GROUPS for i in range(layers)}
     for change in CHANGES:
 
         def made(name: str, change: str = change) -> torch.Tensor:
@@ -170,12 +172,13 @@ def _make(folder: Path, megabytes: int) -> dict:
             if change != "nodes" and name in axes:
                 b, a = _random(name + "b", (weight.shape[0], RANK)), _random(name + "a", (RANK, weight.shape[1]))
                 weight = weight + STRENGTH * RANK**-0.5 / 0.02 * (b @ a)
-            return axes[name].cut(weight, masks[axes[name].mask]) if change != "healed" and name in axes else weight
+            return axes[name].cut(weight, masks[axes[name].nodes]) if change != "healed" and name in axes else weight
 
         held = masks if change != "healed" else {}
         specs = {n: Spec(torch.float32, tuple(made(n).shape)) for n in shapes}
         write_state(
-            folder / change, State(config, Tensors(change, specs, made), state_of(Checkpoint({}, {}, held)).masks)
+            folder / change,
+            State(config, Tensors(change, specs, made), state_of(Checkpoint({}, {}, Masks(held))).masks),
         )
     return {}
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from birdbone.model.architecture import architecture_of
 from importance_matrix import importance_matrix, requantize
 from twin import twin
 from workbench import Artifacts, arguments, fewer, save
@@ -27,6 +26,8 @@ from birdbone.model.judging.evaluate import compare
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments
 from birdbone.model.rounding.rounder import Rounder, with_vectors
+from birdbone.model.scores import Scores
+from birdbone.pipelines.quantize.settings import QuantizeSettings
 
 PEERS = "Q8_0,Q5_K_M,Q4_K_M,IQ4_NL,Q4_0,Q3_K_M"
 WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}
@@ -36,8 +37,8 @@ WITH_IMPORTANCE = {"Q4_K_M", "IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K", "Q3_K_M"}
 def main() -> None:
     asked = arguments(__doc__, grid="twin", peers=PEERS, steps="1,1.05,1.18", windows=4, speed_tokens=32)
     found = Artifacts(asked.env)
-    seed, texts, settings = found.seed_model, found.texts, found.parameters["quantize"]
-    device, scores = resolve_device(found.parameters["device"]), found.node_scores[0]
+    seed, texts, settings = found.seed_model, found.texts, found.settings(QuantizeSettings, "quantize")
+    device, scores = resolve_device(found.parameters["device"]), found.node_scores
     if asked.grid == "twin":
         seed, scores = _twin(seed, texts.calibration, device)
     test = fewer(texts.test, asked.windows)
@@ -61,7 +62,7 @@ def main() -> None:
         f16 = folder / "f16.gguf"
         write_gguf(f16, seed, tokenizer, default_type="f16")
         measure("f16", f16, "seed")
-        rounder = Rounder(seed, texts.calibration, scores, settings, device)
+        rounder = Rounder(seed, texts.calibration, found.second_moments, scores, settings, device)
         options, members = priced_together(seed, rounder.options)
         smallest = sum(min(o.bytes for o in offered) for offered in options.values())
         for step in asked.steps.split(","):
@@ -106,9 +107,8 @@ def _twin(seed, calibration: torch.Tensor, device: str):
     if kl > 1e-6:
         raise SystemExit(f"the twin is no twin: KL {kl:.1e} to the seed")
     print(f"off-grid twin: KL {kl:.1e} to the seed")
-    architecture = architecture_of(seed.config)
-    _, fisher, tokens = node_moments(build(other, device), architecture, seed.config, calibration, "scan the twin")
-    return other, {**{f"fisher.{n}": f for n, f in fisher.items()}, **{f"tokens.{n}": t for n, t in tokens.items()}}
+    _, fisher, tokens = node_moments(build(other, device), seed.layout, calibration, "scan the twin")
+    return other, Scores(fisher=fisher, tokens=tokens)
 
 
 def _picture(rows: list[dict]) -> plt.Figure:

@@ -18,7 +18,7 @@ from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
 from birdbone.model.pruning.prune import prune
 from birdbone.model.pruning.reconstruct import reconstruct
-from birdbone.model.pruning.removal import block_parameters
+from birdbone.model.pruning.settings import MaskSettings, PruneSettings
 from birdbone.pipelines.waves.settings.heal import HealSettings
 
 ALONE = 1e3
@@ -36,22 +36,34 @@ RECIPES = {
 LONG = {"LoRA distilled and on cross-entropy", "hidden states of the blocks too"}
 """Near a neighbour in all that was measured: for ``--recipes all``."""
 QUICK = ",".join(r for r in RECIPES if r not in LONG)
-MASK = {"none": None, "2:4": [2, 4]}
+MASK = {"none": None, "2:4": (2, 4)}
 
 
 def main() -> None:
     asked = arguments(__doc__, share=0.1, mask="none", steps="3,10", windows=2, recipes=QUICK, rate=0.0005)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores
     device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
-    settings = {**found.parameters["prune_wave"], "attention": False, "cluster_cap": NO_CAP}
+    masks = found.parameters["prune_wave"]["weights"]
     if asked.mask != "none":
-        settings["weights"] = {**settings["weights"], "method": "sparsegpt", "pattern": MASK[asked.mask]}
-    amount = int(asked.share * block_parameters(seed))
-    clusters, calibration = found.clusters.to_tensors()[0], texts.calibration
-    pruned, _ = prune(seed, amount, scores, clusters, calibration, settings, "uneven", device)
-    print(f"{1 - block_parameters(pruned) / block_parameters(seed):.1%} of the block weights gone", flush=True)
+        masks = {**masks, "method": "sparsegpt", "pattern": MASK[asked.mask]}
+    settings = found.settings(
+        PruneSettings, "prune_wave", attention=False, cluster_cap=NO_CAP, weights=MaskSettings(**masks)
+    )
+    amount = int(asked.share * seed.block_parameters)
+    pruned, _ = prune(
+        seed,
+        amount,
+        scores,
+        found.clusters,
+        texts.calibration,
+        found.second_moments,
+        settings,
+        "uneven",
+        device,
+    )
+    print(f"{1 - pruned.block_parameters / seed.block_parameters:.1%} of the block weights gone", flush=True)
     plain = {"method": "lora", "ce_weight": 0.0, "state_weight": 0.0, "learning_rate": asked.rate, "base": "float32"}
     base = {**found.parameters["micro_heal"], **plain}
     rows: list[dict] = []

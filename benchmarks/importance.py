@@ -10,9 +10,11 @@ cluster loses more than twice the share. Without (``clusters: none``) a cluster 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import torch
-from workbench import NO_CAP, Artifacts, arguments, fewer, save
+from workbench import NO_CAP, Artifacts, arguments, fewer, one_cluster, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.scores import SCORES
@@ -20,9 +22,12 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.observing.moments import remember, token_weights
+from birdbone.model.observing.activations import Clusters
 from birdbone.model.pruning.prune import choose, prune, stays_even
-from birdbone.model.pruning.removal import ffn_width, neuron_cost, remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.pruning.settings import PruneSettings
+from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 from birdbone.pipelines.topology.nodes import cluster
 from birdbone.pipelines.topology.settings import TopologySettings
 
@@ -33,24 +38,24 @@ CAP = 2.0
 def main() -> None:
     asked = arguments(__doc__, shares="0.05,0.1,0.2,0.3", windows=2, random_seeds=2, clusters="layer")
     found = Artifacts(asked.env)
-    seed, texts, (scores, _) = found.seed_model, found.texts, found.node_scores
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores
     device = resolve_device(found.parameters["device"])
-    settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
-    unrepeated = TopologySettings(**found.parameters["topology"] | {"stability_resamples": 0})
+    plain = {"clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
+    settings = found.settings(PruneSettings, "prune_wave", **plain)
+    unrepeated = found.settings(TopologySettings, "topology", stability_resamples=0)
     random_seed = found.parameters["random_seed"]
     by_profile, *_ = cluster(found.activations, unrepeated, "model", random_seed)
-    clusters, _ = by_profile.to_tensors()
-    one_cluster = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
+    second_moments = found.second_moments
     guard = fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     even = stays_even("uneven", seed.config)
-    neurons = sum(ffn_width(seed, i) for i in range(seed.layers))
+    neurons = sum(seed.counts("ffn"))
 
     def measure(state: Checkpoint, **row: object) -> dict:
         figures = judge(build(state, device), reference, guard, 0)
         domain, change = worst_change(figures, None)
         row |= {"worst_domain": domain, "worst_change": change}
-        row["gone"] = 1 - sum(ffn_width(state, i) for i in range(seed.layers)) / neurons
+        row["gone"] = 1 - sum(state.counts("ffn")) / neurons
         row["kl"] = sum(f["kl"] for f in figures.values()) / len(figures)
         row["change"] = {d: f["change"] for d, f in figures.items()}
         print(
@@ -61,31 +66,35 @@ def main() -> None:
         )
         return row
 
-    def removed(weights: int, used: dict, groups: dict, chosen: dict) -> dict[str, Checkpoint]:
-        masks, _ = choose(seed, weights, used, groups, chosen, even)
-        repaired, _ = prune(seed, weights, used, groups, texts.calibration, chosen, "uneven", device)
-        return {"deleted": remove_nodes(seed, masks, {}), "repaired": repaired}
+    def removed(weights: int, used: Scores, groups: Clusters, chosen: PruneSettings) -> dict[str, Checkpoint]:
+        stays = choose(seed, weights, used, groups, chosen, even)
+        repaired, _ = prune(seed, weights, used, groups, texts.calibration, second_moments, chosen, "uneven", device)
+        return {"deleted": remove_nodes(seed, stays), "repaired": repaired}
 
-    remember(seed, texts.calibration, token_weights(scores), device)
     rows = []
     for share in map(float, asked.shares.split(",")):
-        weights = int(share * neurons) * neuron_cost(seed)
+        weights = int(share * neurons) * seed.cost("ffn")
         for score in SCORES:
             for draw in range(asked.random_seeds if score == "random" else 1):
-                used = scores if draw == 0 else {**scores, **_random(seed, draw)}
-                chosen = {**settings, "score": score}
-                for how, state in removed(weights, used, one_cluster, chosen).items():
+                used = scores if draw == 0 else _redrawn(scores, seed, draw)
+                chosen = settings.model_copy(update={"score": score})
+                for how, state in removed(weights, used, one_cluster(seed), chosen).items():
                     rows.append(measure(state, score=score, share=share, how=how, clusters="none", draw=draw))
         for scope in asked.clusters.split(","):
-            capped = {**settings, "clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)}
-            for how, state in removed(weights, scores, clusters, capped).items():
-                rows.append(measure(state, score=settings["score"], share=share, how=how, clusters=scope, draw=0))
+            capped = settings.model_copy(update={"clusters": scope, "cluster_cap": min(NO_CAP, CAP * share)})
+            for how, state in removed(weights, scores, by_profile, capped).items():
+                rows.append(measure(state, score=settings.score, share=share, how=how, clusters=scope, draw=0))
     save("importance", asked, rows, _picture(rows))
 
 
-def _random(seed: Checkpoint, draw: int) -> dict[str, torch.Tensor]:
+def _redrawn(scores: Scores, seed: Checkpoint, draw: int) -> Scores:
+    """The scores with ``random`` drawn again."""
     generator = torch.Generator().manual_seed(draw)
-    return {f"ffn.{i}.random": torch.rand(ffn_width(seed, i), generator=generator) for i in range(seed.layers)}
+    drawn = {
+        (Nodes("ffn", layer), "random"): torch.rand(width, generator=generator)
+        for layer, width in enumerate(seed.counts("ffn"))
+    }
+    return replace(scores, nodes={**scores.nodes, **drawn})
 
 
 def _picture(rows: list[dict]) -> plt.Figure:

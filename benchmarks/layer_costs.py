@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import torch
-from birdbone.model.architecture import architecture_of
 from scipy.stats import spearmanr
 from workbench import Artifacts, arguments, fewer, save
 
@@ -22,8 +21,8 @@ from birdbone.model.observing.ablation import ablated_divergences
 def main() -> None:
     asked = arguments(__doc__, neurons=32, windows=2, scores="fisher,fisher_max,random")
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
-    device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores
+    device = resolve_device(found.parameters["device"])
     guard = fewer(texts.guard, asked.windows)
     read = {"own": texts.heal[: asked.windows], "check": texts.check[: asked.windows]}
     read |= {name: domain.windows for name, domain in guard.items()}
@@ -32,16 +31,17 @@ def main() -> None:
     names = asked.scores.split(",")
     rows = []
     sets = [
-        {layer: scores[f"ffn.{layer}.{score}"].argsort()[: asked.neurons]}
+        {layer: scores.of("ffn", layer, score).argsort()[: asked.neurons]}
         for score in names
         for layer in range(seed.layers)
     ]
-    kl = ablated_divergences(network, architecture, windows, sets, "layers") / (windows.shape[1] - 1)
+    kl = ablated_divergences(network, seed.layout, windows, sets, "layers") / (windows.shape[1] - 1)
     parts = dict(zip(read, kl.split([len(w) for w in read.values()], dim=1), strict=True))
     for i, nodes in enumerate(sets):
         (layer, chosen), score = next(iter(nodes.items())), names[i // seed.layers]
         known = score if score.startswith("fisher") else "fisher_max"
-        row = {"score": score, "layer": layer, "predicted": 0.5 * float(scores[f"ffn.{layer}.{known}"][chosen].sum())}
+        predicted = 0.5 * float(scores.of("ffn", layer, known)[chosen].sum())
+        row = {"score": score, "layer": layer, "predicted": predicted}
         rows.append(row | {name: float(part[i].mean()) for name, part in parts.items()})
     for score in names:
         _print(score, [r for r in rows if r["score"] == score], list(read))

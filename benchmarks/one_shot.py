@@ -5,42 +5,42 @@ The same calibration text and moments for all; figures are of the guard's domain
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 
 import matplotlib.pyplot as plt
-import torch
-from workbench import Artifacts, arguments, fewer, save
+from workbench import Artifacts, arguments, fewer, one_cluster, save, stored_moments
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.model.device import resolve_device
 from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
-from birdbone.model.observing.moments import remember, token_weights
 from birdbone.model.pruning.prune import prune
-from birdbone.model.pruning.removal import ffn_width
+from birdbone.model.pruning.settings import MaskSettings, PruneSettings
 
-CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, [2, 4]))
+CASES = (("50 %", 0.5, None), ("70 %", 0.7, None), ("2:4", 0.5, (2, 4)))
 
 
 def main() -> None:
     asked = arguments(__doc__, methods="magnitude,wanda,sparsegpt,admm", windows=2, tokens=4096)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores
     device, guard = resolve_device(found.parameters["device"]), fewer(texts.guard, asked.windows)
     reference = found.reference(asked.windows)
     calibration = texts.calibration[: -(-asked.tokens // texts.calibration.shape[1])]
-    settings = {**found.parameters["prune_wave"], "attention": False}
-    clusters = {f"ffn.{i}": torch.zeros(ffn_width(seed, i), dtype=torch.int64) for i in range(seed.layers)}
-    remember(seed, calibration, token_weights(scores), device)
+    clusters = one_cluster(seed)
+    temporary = tempfile.TemporaryDirectory(prefix="birdbone-")
+    moments = stored_moments(Path(temporary.name), seed, calibration, scores.tokens, device)
     rows = []
     for method in asked.methods.split(","):
         for case, sparsity, pattern in CASES:
             blind = pattern or method == "magnitude"  # to what its inputs are: a sensitivity says nothing to it
             for budget in ("uniform",) if blind else ("uniform", "sensitivity"):
-                weights = {"method": method, "sparsity": sparsity, "pattern": pattern, "budget": budget}
+                masks = MaskSettings(method=method, sparsity=sparsity, pattern=pattern, budget=budget)
+                settings = found.settings(PruneSettings, "prune_wave", attention=False, weights=masks)
                 start = time.perf_counter()
-                chosen = {**settings, "weights": weights}
-                state, _ = prune(seed, 0, scores, clusters, calibration, chosen, "uneven", device)
+                state, _ = prune(seed, 0, scores, clusters, calibration, moments, settings, "uneven", device)
                 seconds = time.perf_counter() - start
                 figures = judge(build(state, device), reference, guard, 0)
                 domain, change = worst_change(figures, None)

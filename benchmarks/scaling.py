@@ -17,7 +17,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from birdbone.model.architecture import architecture_of
 from matplotlib.ticker import NullLocator, ScalarFormatter
 from workbench import arguments, save
 
@@ -28,19 +27,21 @@ from birdbone.model.healing.recipe import Lora, Recipe
 from birdbone.model.healing.trainable import student_of
 from birdbone.model.network import build, canonical, hf_config
 from birdbone.model.observing.gradients import node_moments
-from birdbone.model.observing.moments import moments
+from birdbone.model.observing.moments import SecondMoments, moments
 from birdbone.model.rounding.rounder import Rounder
+from birdbone.model.rounding.settings import RoundSettings
+from birdbone.model.scores import Scores
 
 BASE = {"tokens": 4096, "layers": 4, "hidden": 256, "neurons": 768}
 WINDOW, PROFILE = 256, 256
-ROUNDING = {
-    "types": ["IQ4_NL"],
-    "embedding": "Q8_0",
-    "method": "gptq",
-    "orders": ["natural"],
-    "equalize": True,
-    "damping": 1.0,
-}
+ROUNDING = RoundSettings(
+    types=["IQ4_NL"],
+    embedding="Q8_0",
+    method="gptq",
+    orders=["natural"],
+    equalize=True,
+    damping=1.0,
+)
 HEALING = Recipe(steps=4, batch=2, learning_rate=1e-4, checkpoint_every=100)
 
 
@@ -94,18 +95,16 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
     state = AutoModelForCausalLM.from_config(config, trust_remote_code=False).state_dict()
     seed = Checkpoint(config.to_dict(), canonical(state, config.to_dict()))
     windows = torch.randint(0, 4096, (case["tokens"] // WINDOW, WINDOW), dtype=torch.int32)
-    architecture = architecture_of(seed.config)
-    scores: dict[str, torch.Tensor] = {}
-    output = f"{architecture.ffn_output(0)}.weight"
+    scores: list[Scores] = []
+    output = f"{seed.layout.blocks[0].ffn_output}.weight"
     blunted = seed.evolve({output: 0.9 * seed.weights[output]})  # the seed itself would have nothing to learn
 
     def scan() -> None:
-        _, fisher, tokens = node_moments(build(seed), architecture, seed.config, windows, "scan")
-        scores.update({f"fisher.{n}": f for n, f in fisher.items()} | {f"tokens.{n}": t for n, t in tokens.items()})
+        _, fisher, tokens = node_moments(build(seed), seed.layout, windows, "scan")
+        scores.append(Scores(fisher=fisher, tokens=tokens))
 
     def observe() -> None:
-        weights = {n.removeprefix("tokens."): t for n, t in scores.items() if n.startswith("tokens.")}
-        for _ in moments(seed, windows, weights, "cpu"):
+        for _ in moments(seed, windows, scores[-1].tokens, "cpu"):
             pass
 
     stages: dict[str, Callable[[], object]] = {
@@ -113,7 +112,7 @@ def _case(case: dict) -> dict[str, dict[str, float]]:
         "scan": scan,
         "moments": observe,
         "topology": lambda: cluster_layer(torch.randn(case["neurons"], PROFILE)),
-        "round": lambda: Rounder(seed, windows, scores, ROUNDING, "cpu"),
+        "round": lambda: Rounder(seed, windows, SecondMoments(), scores[-1], ROUNDING, "cpu"),
         "heal": lambda: heal(student_of(blunted, Lora(rank=8), 0, "cpu"), seed, windows, windows[:4], HEALING),
     }
     return {name: _measured(work) for name, work in stages.items()}

@@ -20,7 +20,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, save
 
 from birdbone.algo.sps import block_norms
@@ -29,7 +28,7 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients, node_values
 from birdbone.scan.domains import LabelSums
-from birdbone.scan.record import append, module_names, modules_of
+from birdbone.scan.record import append, modules_of
 
 BLOCK = 64
 
@@ -38,13 +37,12 @@ def main() -> None:
     asked = arguments(__doc__, window=128, rounds=6, tokens=10_000, reads=200)
     artifacts = Artifacts(asked.env)
     seed = artifacts.seed_model
-    architecture, network = architecture_of(seed.config), build(seed)
-    names = module_names(network, architecture)
+    network, names = build(seed), seed.layout.linears
     vocabulary = network.config.vocab_size
     windows = torch.randint(vocabulary, (asked.rounds, asked.window), generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory(prefix="birdbone-", dir=".") as folder:
         place = Path(folder)
-        rows = [_speed(network, names, seed, architecture, windows, place)]
+        rows = [_speed(network, names, seed, windows, place)]
         rows.append(_replay(network, names, seed, windows[0], asked, place))
     print("\n".join(f"{key}: {value}" for row in rows for key, value in row.items()))
     save("scan", asked, rows, _picture(rows))
@@ -62,7 +60,7 @@ def _speed(network, names, seed, architecture, windows, place: Path) -> dict:
         def profiled(ids: torch.Tensor) -> None:
             pairs = gradients(network, names, ids)
             append(writer, pairs, [""] * (len(ids) - 1), "random", BLOCK)
-            sums.add(node_values(network, architecture, seed.config, pairs), nowhere)
+            sums.add(node_values(network, seed.layout, pairs), nowhere)
 
         passes: dict[str, Callable] = {"full": lambda ids: _full(network, ids), "scan": scanned, "domains": profiled}
         wall: dict[str, list[float]] = {kind: [] for kind in passes}

@@ -9,10 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
-import torch
-from birdbone.model.architecture import architecture_of
 from torch import Tensor
-from workbench import NO_CAP, Artifacts, arguments, fewer, save
+from workbench import NO_CAP, Artifacts, arguments, fewer, one_cluster, save
 
 from birdbone.algo.perplexity import worst_change
 from birdbone.algo.sps import NodeMoments, node_sps, z
@@ -21,13 +19,16 @@ from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import node_moments
 from birdbone.model.pruning.prune import choose
-from birdbone.model.pruning.removal import ffn_width, neuron_cost, remove_nodes
+from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.pruning.settings import PruneSettings
+from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 
 
-def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+def variants(seen: list[NodeMoments], scores: Scores) -> dict[str, list[Tensor]]:
     """Name -> one score per node and layer; the lowest go first."""
     turned = [replace(m, g=-m.g, cross=-m.cross) for m in seen]
-    taylor, fisher = ([scores[f"ffn.{i}.{name}"] for i in range(len(seen))] for name in ("taylor", "fisher"))
+    taylor, fisher = ([scores.of("ffn", i, name) for i in range(len(seen))] for name in ("taylor", "fisher"))
     stable = node_sps(seen, "layer", "stable")
     return {
         "∫SPS: z(use) − z(surprise), z in a layer": node_sps(seen),
@@ -48,24 +49,23 @@ def variants(seen: list[NodeMoments], scores: dict[str, Tensor]) -> dict[str, li
 def main() -> None:
     asked = arguments(__doc__, shares="0.1", windows=2)
     found = Artifacts(asked.env)
-    seed, texts, scores = found.seed_model, found.texts, found.node_scores[0]
-    device, architecture = resolve_device(found.parameters["device"]), architecture_of(seed.config)
-    nodes, _, _ = node_moments(build(seed, device), architecture, seed.config, texts.calibration, "scan")
+    seed, texts, scores = found.seed_model, found.texts, found.node_scores
+    device = resolve_device(found.parameters["device"])
+    nodes, _, _ = node_moments(build(seed, device), seed.layout, texts.calibration, "scan")
     layers = range(seed.layers)
-    widths = [ffn_width(seed, i) for i in layers]
-    clusters = {f"ffn.{i}": torch.zeros(widths[i], dtype=torch.int64) for i in layers}
-    settings = {**found.parameters["prune_wave"], "clusters": "layer", "cluster_cap": NO_CAP, "attention": False}
+    plain = {"clusters": "layer", "cluster_cap": NO_CAP, "attention": False, "score": "own"}
+    settings = found.settings(PruneSettings, "prune_wave", **plain)
     splits = {
         split: (found.reference(asked.windows, split), fewer(getattr(texts, split), asked.windows))
         for split in ("guard", "test")
     }
     rows = []
-    for name, values in variants([nodes[f"ffn.{i}"] for i in layers], scores).items():
+    for name, values in variants([nodes["ffn", i] for i in layers], scores).items():
         for share in map(float, asked.shares.split(",")):
-            weights = int(share * sum(widths)) * neuron_cost(seed)
-            used = {f"ffn.{i}.own": value for i, value in enumerate(values)}
-            masks, _ = choose(seed, weights, used, clusters, {**settings, "score": "own"}, even=False)
-            network = build(remove_nodes(seed, masks, {}), device)
+            weights = int(share * sum(seed.counts("ffn"))) * seed.cost("ffn")
+            used = Scores({(Nodes("ffn", i), "own"): value for i, value in enumerate(values)})
+            stays = choose(seed, weights, used, one_cluster(seed), settings, even=False)
+            network = build(remove_nodes(seed, stays), device)
             row = {"score": name, "share": share}
             for split, (reference, domains) in splits.items():
                 figures = judge(network, reference, domains, 0, split)

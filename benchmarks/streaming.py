@@ -16,7 +16,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from birdbone.model.architecture import architecture_of
 from safetensors import safe_open
 from safetensors.torch import save_file
 from workbench import arguments, save
@@ -93,7 +92,7 @@ def _case(case: dict) -> dict:
     with _Peak(case["device"]) as peak:
         start = time.perf_counter()
         network = build(seed, case["device"], torch.bfloat16, streamed=case["streamed"])
-        _, fisher, tokens = node_moments(network, architecture_of(seed.config), seed.config, windows, "scan")
+        _, fisher, tokens = node_moments(network, seed.layout, windows, "scan")
         seconds = time.perf_counter() - start
     found = float(sum(f.double().sum() for f in fisher.values()))
     return {**case, "seconds": seconds, "peak": peak.bytes, "parameters": seed.parameters / 1e9, "fisher": found}

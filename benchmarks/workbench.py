@@ -7,17 +7,22 @@ import json
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.judging.reference import Reference
+from birdbone.model.observing.activations import Clusters
+from birdbone.model.observing.moments import SecondMoments, Weights, key_of, moments, seal, store
+from birdbone.strict import Strict
 from birdbone.text.texts import Domain
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+AnySettings = TypeVar("AnySettings", bound=Strict)
 NO_CAP = 0.99
 """A cluster cap that never binds: the share asked for is the share that goes."""
 
@@ -44,10 +49,30 @@ class Artifacts:
     def __getattr__(self, name: str) -> Any:
         return self._catalog.load(name)
 
+    def settings(self, kind: type[AnySettings], key: str, **changes: Any) -> AnySettings:
+        """A group of the profile's parameters as the settings they are, some of them changed."""
+        return kind(**self.parameters[key] | changes)
+
     def reference(self, windows: int, split: str = "guard") -> Reference:
         """The seed on the first ``windows`` of each domain of ``guard`` or ``test``."""
         states = getattr(self.seed_states, split)
         return Reference(self.seed_model, {name: s[:windows] for name, s in states.items()})
+
+
+def one_cluster(seed: Checkpoint) -> Clusters:
+    """All neurons of a layer as one cluster: with ``NO_CAP``, clusters that say nothing."""
+    labels = [torch.zeros(width, dtype=torch.int32) for width in seed.counts("ffn")]
+    return Clusters(labels, None, [1] * len(labels))
+
+
+def stored_moments(
+    folder: Path, seed: Checkpoint, windows: torch.Tensor, weights: Weights, device: str
+) -> SecondMoments:
+    """Second moments of the seed on ``windows`` [N, T], computed once and read from ``folder`` ever after."""
+    for layer, fit, check in moments(seed, windows, weights, device):
+        store(folder, layer, fit, check)
+    seal(folder, key_of(seed, windows, weights))
+    return SecondMoments(folder)
 
 
 def fewer(domains: dict[str, Domain], windows: int) -> dict[str, Domain]:

@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from birdbone.model.architecture import architecture_of
 from workbench import Artifacts, arguments, fewer, save
 
 from birdbone.algo.perplexity import worst_change
@@ -103,8 +102,7 @@ def _anonymous(pid: int) -> int:
 
 
 def _zeros(state) -> float:
-    linears = [n for layer in range(state.layers) for n in architecture_of(state.config).linears(layer)]
-    blocks = [state.weights[f"{n}.weight"] for n in linears]
+    blocks = [state.weights[f"{name}.weight"] for name in state.layout.linears]
     return sum(int((w == 0).sum()) for w in blocks) / max(1, sum(w.numel() for w in blocks))
 
 

@@ -11,14 +11,17 @@ import time
 from pathlib import Path
 
 import torch
-from birdbone.model.architecture import architecture_of
 from safetensors.torch import load_file
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
 from birdbone.model.folder import write_folder
+from birdbone.model.layout import Layout
 from birdbone.model.network import canonical
+from birdbone.model.observing.moments import SecondMoments
+from birdbone.model.pruning.settings import MaskSettings
 from birdbone.model.pruning.weight_sparsity import mask_weights
+from birdbone.model.scores import Scores
 
 DAMPING = 0.1
 """The default of `prune_wave.damping`; the peer keeps its own default, 0.01."""
@@ -26,15 +29,15 @@ DAMPING = 0.1
 
 def main(folder: str, windows: str, out: str, method: str, structure: str) -> None:
     config = json.loads((Path(folder) / "config.json").read_text())
-    weights, architecture = load_file(Path(folder) / "model.safetensors"), architecture_of(config)
-    if architecture.fused or architecture.transposed:
+    weights, layout = load_file(Path(folder) / "model.safetensors"), Layout(config)
+    if layout.fused or layout.transposed:
         weights = canonical(weights, config)
     seed = Checkpoint(config, weights)
     ids = load_file(windows)["windows"]
     n, m = map(int, structure.split(":"))
-    asked = {"method": method, "sparsity": 0.5, "pattern": [n, m] if m else None, "budget": "uniform"}
+    settings = MaskSettings(method=method, sparsity=0.5, pattern=(n, m) if m else None, budget="uniform")
     start = time.perf_counter()
-    masked = mask_weights(seed, ids, {}, asked, DAMPING, resolve_device("auto"))
+    masked = mask_weights(seed, ids, SecondMoments(), Scores(), settings, DAMPING, resolve_device("auto"))
     seconds = time.perf_counter() - start
     Path(out).mkdir(parents=True)
     write_folder(masked, Path(out), torch.float32)

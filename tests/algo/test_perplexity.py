@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from birdbone.algo.perplexity import domain_figures, judged_change, perplexity, plain, worst_bound, worst_change
+from birdbone.algo.perplexity import (
+    domain_figures,
+    judged_change,
+    perplexity,
+    without_documents,
+    worst_bound,
+    worst_change,
+)
 
 SCORED = 10
 
@@ -84,5 +91,5 @@ def test_the_bound_adds_standard_errors_of_the_change():
 
 
 def test_reports_leave_out_the_lists_per_document():
-    assert not [k for k in plain({"news": figures()})["news"] if k.startswith("document_")]
-    assert plain({"news": figures()})["news"]["documents"] == 3
+    assert not [k for k in without_documents({"news": figures()})["news"] if k.startswith("document_")]
+    assert without_documents({"news": figures()})["news"]["documents"] == 3

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from birdbone.algo.sps import NodeMoments, block_norms, integral, node_sps, sps, taylor, z
+from birdbone.algo.sps import NodeMoments, block_norms, integral, node_sps, sps, taylor_scores, z
 
 
 class OwnWeightPerToken(nn.Module):
@@ -182,15 +182,15 @@ def test_node_scores_from_sums_equal_those_from_the_whole_series(series, scope, 
 def test_taylor_is_activation_times_gradient(series):
     h, g = series[0]
     moments = moments_of(series)[0]
-    torch.testing.assert_close(taylor(moments), (h * g).abs().mean(0))
-    torch.testing.assert_close(taylor(moments, "signed"), (h * g).mean(0).abs())
-    torch.testing.assert_close(taylor(moments, "squared"), (h * g).square().mean(0).sqrt())
+    torch.testing.assert_close(taylor_scores(moments), (h * g).abs().mean(0))
+    torch.testing.assert_close(taylor_scores(moments, "signed"), (h * g).mean(0).abs())
+    torch.testing.assert_close(taylor_scores(moments, "squared"), (h * g).square().mean(0).sqrt())
 
 
 def test_a_wide_node_is_scored_as_one(series):
     h, g = series[0]
     moments = moments_of([(h, g)], nodes=2)[0]
-    torch.testing.assert_close(taylor(moments), (h * g).reshape(20, 2, 3).sum(-1).abs().mean(0))
+    torch.testing.assert_close(taylor_scores(moments), (h * g).reshape(20, 2, 3).sum(-1).abs().mean(0))
     torch.testing.assert_close(moments.h.float(), h.reshape(20, 2, 3).norm(dim=-1).sum(0))
 
 

@@ -5,9 +5,10 @@ import torch
 
 from birdbone.algo.moments import damped, inverse_factor, output_error, second_moment
 from birdbone.algo.topk_mask import keep_largest
-from birdbone.algo.weight_masks import METHODS, mask_weight, saliency
+from birdbone.algo.weight_masks import SOLVERS, mask_weight, saliency
 from birdbone.errors import NumericalError
 
+METHODS = ("magnitude", "wanda", *SOLVERS)
 BY_EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
 
 

@@ -10,8 +10,8 @@ from kedro.io import DatasetError
 from birdbone.datasets.folders import FileFolder, JSONFile, ModelFolder, TensorFolder, TextFile
 from birdbone.errors import ArtifactError
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
-from birdbone.model.layout import Nodes
 from birdbone.model.masks import Masks
+from birdbone.model.units import Nodes
 
 CONFIG = {"model_type": "llama", "num_hidden_layers": 1}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from model_pairs import all_but, digests, flipped, header_of, healed, masked, tiny
 
 from birdbone.datasets.atomic import canonical_json
-from birdbone.diff.apply import Bundle, patched, verify
+from birdbone.diff.apply import Bundle, patched, verify_patches
 from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
 from birdbone.diff.states import state_of
 from birdbone.errors import ArtifactError, BirdboneError
@@ -66,7 +66,7 @@ def assert_harmless(folder) -> None:
     for found, right in zip(outcome(folder), RIGHT, strict=True):
         assert isinstance(found, ArtifactError) or found == right
     with pytest.raises(ArtifactError, match=str(folder)):
-        verify(folder)
+        verify_patches(folder)
 
 
 def test_an_undamaged_bundle_is_right(bundle):

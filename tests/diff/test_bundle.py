@@ -8,9 +8,9 @@ from families import cut
 from model_pairs import all_but, healed, masked, tiny
 
 from birdbone.datasets.atomic import signed
-from birdbone.diff.apply import apply
-from birdbone.diff.bundle import bundle_id, core_of, find, read_bundle, read_metrics, write_bundle
-from birdbone.diff.markdown import plain
+from birdbone.diff.apply import apply_bundle
+from birdbone.diff.bundle import bundle_id, core_of, find_bundle, read_bundle, read_metrics, write_bundle
+from birdbone.diff.markdown import escaped
 from birdbone.diff.records import Records
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import open_state, state_of
@@ -66,8 +66,8 @@ def test_it_says_what_was_removed_what_it_cost_and_how_to_take_it_back(bundle):
 
 def test_both_ways_from_the_folder(bundle, tmp_path):
     seed = state_of(SEED)
-    assert apply(seed, bundle, seed, tmp_path / "new") == NEW.digest
-    assert apply(open_state(tmp_path / "new"), bundle, seed, tmp_path / "old", revert=True) == SEED.digest
+    assert apply_bundle(seed, bundle, seed, tmp_path / "new") == NEW.digest
+    assert apply_bundle(open_state(tmp_path / "new"), bundle, seed, tmp_path / "old", revert=True) == SEED.digest
 
 
 def test_equal_changes_give_equal_bytes_and_one_name(bundle, tmp_path):
@@ -144,15 +144,15 @@ def test_figures_that_are_none_are_refused(bundle, text):
 @pytest.mark.parametrize("name", ["../bundle", "/etc", "0000", "", "abc/def", "zz"])
 def test_names_that_are_no_bundles_are_refused(tmp_path, name):
     with pytest.raises(BundleError):
-        find(tmp_path, name)
+        find_bundle(tmp_path, name)
 
 
 def test_a_name_may_be_shortened_until_it_is_not_clear(bundle):
     root = bundle.parents[1]
-    assert find(root, bundle.name[:6]) == bundle == find(root, str(bundle))
+    assert find_bundle(root, bundle.name[:6]) == bundle == find_bundle(root, str(bundle))
     shutil.copytree(bundle, bundle.with_name(bundle.name[:6] + "000000"))
     with pytest.raises(BundleError, match="2 bundles"):
-        find(root, bundle.name[:6])
+        find_bundle(root, bundle.name[:6])
 
 
 def test_one_model_is_no_change(tmp_path):
@@ -172,7 +172,7 @@ def test_names_from_outside_stay_text_in_both_reports(tmp_path):
     folder = write_bundle(old, new, state_of(SEED), tmp_path, None)
     page, text = ((folder / f"report.{kind}").read_text() for kind in ("html", "md"))
     assert "<img" not in page and "&lt;img" in page
-    assert "<img" not in text and "](java" not in text and plain(evil) in text and "| [" not in text
+    assert "<img" not in text and "](java" not in text and escaped(evil) in text and "| [" not in text
 
 
 def test_a_long_report_still_fits_a_pull_request_comment(tmp_path):

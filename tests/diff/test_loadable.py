@@ -11,7 +11,7 @@ from model_pairs import all_but, healed
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from birdbone.datasets.folders import ModelFolder
-from birdbone.diff.apply import apply
+from birdbone.diff.apply import apply_bundle
 from birdbone.diff.loadable import write_loadable
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import state_of
@@ -32,7 +32,7 @@ def test_a_part_taken_back_loads_with_the_stock_class_and_computes_the_same(tmp_
     new = healed(cut(seed, {0: all_but(12, 1, 5), 1: all_but(12, 3)}, {0: all_but(2, 1)}))
     write_patches(state_of(seed), state_of(new), state_of(seed), tmp_path / "bundle")
     part = {"layers": {0}, "masks_only": True}
-    digest = apply(state_of(new), tmp_path / "bundle", state_of(seed), tmp_path / "part", revert=True, **part)
+    digest = apply_bundle(state_of(new), tmp_path / "bundle", state_of(seed), tmp_path / "part", revert=True, **part)
     assert digest not in (seed.digest, new.digest)
 
     (tmp_path / "tokenizer").mkdir()

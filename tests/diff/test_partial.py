@@ -6,7 +6,7 @@ from families import cut
 from model_pairs import CONFIG, all_but, digests, healed, masked, tiny
 
 from birdbone.datasets.folders import ModelFolder
-from birdbone.diff.apply import apply, patched
+from birdbone.diff.apply import apply_bundle, patched
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import BundleError
@@ -31,7 +31,7 @@ def bundle(tmp_path):
     write_patches(state_of(OLD), state_of(NEW), state_of(SEED), tmp_path / "bundle")
 
     def part(model: Checkpoint = NEW, revert: bool = True, **asked) -> Checkpoint:
-        digest = apply(state_of(model), tmp_path / "bundle", state_of(SEED), tmp_path / "out", revert, **asked)
+        digest = apply_bundle(state_of(model), tmp_path / "bundle", state_of(SEED), tmp_path / "out", revert, **asked)
         result = ModelFolder(str(tmp_path / "out")).load()
         assert result.digest == digest == open_state(tmp_path / "out").digest
         again = patched(state_of(model), tmp_path / "bundle", state_of(SEED), revert, **asked)

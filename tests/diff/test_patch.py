@@ -14,7 +14,7 @@ from patched_models import SEED, STATES, UP, further, pruned, regrown, there_and
 
 from birdbone.datasets.folders import ModelFolder
 from birdbone.diff import header
-from birdbone.diff.apply import Bundle, apply, patched
+from birdbone.diff.apply import Bundle, apply_bundle, patched
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
@@ -75,10 +75,13 @@ def test_applying_writes_a_model_folder_and_reverting_gives_the_base_back(tmp_pa
         ModelFolder(str(tmp_path / name)).save(make())
     seed, old, new = (open_state(tmp_path / n) for n in ("seed", "pruned", "regrown"))
     write_patches(old, new, seed, tmp_path / "bundle")
-    assert apply(old, tmp_path / "bundle", seed, tmp_path / "out") == new.digest
+    assert apply_bundle(old, tmp_path / "bundle", seed, tmp_path / "out") == new.digest
     loaded = ModelFolder(str(tmp_path / "out")).load()
     assert loaded.digest == regrown().digest and torch.equal(loaded.weights[UP], regrown().weights[UP])
-    assert apply(open_state(tmp_path / "out"), tmp_path / "bundle", seed, tmp_path / "out", revert=True) == old.digest
+    assert (
+        apply_bundle(open_state(tmp_path / "out"), tmp_path / "bundle", seed, tmp_path / "out", revert=True)
+        == old.digest
+    )
     assert digests(open_state(tmp_path / "out")) == digests(old)
 
 

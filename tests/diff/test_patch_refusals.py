@@ -6,7 +6,7 @@ from model_pairs import CONFIG, all_but
 from patched_models import SEED, STATES, further, pruned
 
 from birdbone.datasets.folders import ModelFolder
-from birdbone.diff.apply import apply, patched
+from birdbone.diff.apply import apply_bundle, patched
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
@@ -18,13 +18,13 @@ def test_a_wrong_base_is_refused_with_both_digests(tmp_path):
     write_patches(old, new, seed, tmp_path / "bundle")
     for base, revert, wanted in ((seed, False, old), (new, False, old), (old, True, new), (seed, True, new)):
         with pytest.raises(BundleError, match=f"{wanted.digest}.*{base.digest}"):
-            apply(base, tmp_path / "bundle", seed, tmp_path / "out", revert)
+            apply_bundle(base, tmp_path / "bundle", seed, tmp_path / "out", revert)
     almost = pruned()
     almost.weights["model.norm.weight"][0] += 1e-6
     with pytest.raises(BundleError, match=f"{old.digest}.*{almost.digest}"):
-        apply(state_of(almost), tmp_path / "bundle", seed, tmp_path / "out")
+        apply_bundle(state_of(almost), tmp_path / "bundle", seed, tmp_path / "out")
     with pytest.raises(BundleError, match="it is the model that applying gives"):
-        apply(new, tmp_path / "bundle", seed, tmp_path / "out")
+        apply_bundle(new, tmp_path / "bundle", seed, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_base_or_seed_is_named(tmp_path):
         start = 8 + int.from_bytes(whole[:8], "little")
         path.write_bytes(whole[:start] + bytes(b ^ 1 for b in whole[start:]))
         with pytest.raises(ArtifactError, match=f"{path}: tensor model"):
-            apply(old, tmp_path / "bundle", seed, tmp_path / "out")
+            apply_bundle(old, tmp_path / "bundle", seed, tmp_path / "out")
         with pytest.raises(ArtifactError, match=f"{path}: tensor model"):
             write_patches(old, new, seed, tmp_path / "again")
         path.write_bytes(whole)

@@ -12,7 +12,7 @@ from patched_models import SEED, STATES, UP, pruned, regrown, there_and_back
 from safetensors.torch import save_file
 
 from birdbone.datasets.folders import ModelFolder
-from birdbone.diff.apply import apply
+from birdbone.diff.apply import apply_bundle
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
@@ -92,4 +92,4 @@ def test_removed_nodes_of_a_large_model_make_a_small_patch(tmp_path):
     pruned = state_of(Checkpoint(config, new, {"ffn.0": stays, "ffn.1": stays}))
     summary = write_patches(seed, pruned, seed, tmp_path / "bundle")
     assert sum(summary["bytes"].values()) < 10_000
-    assert apply(pruned, tmp_path / "bundle", seed, tmp_path / "back", revert=True) == seed.digest
+    assert apply_bundle(pruned, tmp_path / "bundle", seed, tmp_path / "back", revert=True) == seed.digest

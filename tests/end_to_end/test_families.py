@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from birdbone.gguf.families import family_of
-from birdbone.model.architecture import architectures
 from downloads import corpus, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workspace import LIGHT, Workspace
@@ -16,8 +14,8 @@ from workspace import LIGHT, Workspace
 from birdbone.datasets.folders import ModelFolder, TensorFolder
 from birdbone.gguf.header import read_gguf_header
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.family import families, family_of
 from birdbone.model.network import build
-from birdbone.model.pruning.removal import ffn_width
 
 ONE_WAVE = {
     "waves": 1,
@@ -43,9 +41,9 @@ def chats(path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("family", sorted(architectures()))
+@pytest.mark.parametrize("family", sorted(families()))
 def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: str) -> None:
-    form = family_of({"model_type": family})
+    form = family_of({"model_type": family}).gguf
     shard_size = "200KB" if family == "qwen3" else None
     model = save_model(family, workspace.root / family, shard_size)
     source = {}
@@ -93,7 +91,7 @@ def test_an_export_is_a_source_again(workspace: Workspace) -> None:
     first = workspace.root / "first.gguf"
     first.write_bytes((workspace.root / "models/own/export/gguf/model.gguf").read_bytes())
     workspace.session("own", model=str(first))
-    assert [ffn_width(check(workspace), i) for i in range(2)] == [320, 320]
+    assert check(workspace).counts("ffn") == [320, 320]
     about = workspace.json("own", "seed_about")
     assert about["kind"] == "gguf"
     assert about["source_bytes"] == first.stat().st_size
@@ -140,7 +138,7 @@ def exported(workspace: Workspace, accepted: Checkpoint) -> dict:
     header = read_gguf_header(models / "export/gguf/model.gguf")
     _, planned = TensorFolder(str(models / "quantized")).load()
     stored = [t.type for t in header.tensors.values() if len(t.shape) == 2 and t.type != "F32"]
-    names = family_of(accepted.config).block.values()
+    names = accepted.layout.family.gguf.block.values()
     joined = accepted.layers * (len(names) - len(set(names)))
     assert len(stored) == len(planned["types"]) - joined
     assert set(stored) == set(planned["types"].values())

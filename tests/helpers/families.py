@@ -11,10 +11,10 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTr
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import families
-from birdbone.model.layout import Nodes
 from birdbone.model.masks import Masks
 from birdbone.model.network import canonical
 from birdbone.model.pruning.removal import remove_nodes
+from birdbone.model.units import Nodes
 
 SIZES = {
     "hidden_size": 64,
@@ -35,6 +35,14 @@ SIZES = {
 SPECIAL = {
     "llama": {"tie_word_embeddings": True},
     "qwen2": {"tie_word_embeddings": True},
+    "smollm3": {"tie_word_embeddings": True},
+    "granite": {
+        "tie_word_embeddings": True,
+        "attention_multiplier": 0.3,
+        "embedding_multiplier": 2.0,
+        "residual_multiplier": 0.5,
+        "logits_scaling": 3.0,
+    },
     "gemma3_text": {
         "sliding_window": 6,
         "query_pre_attn_scalar": 24,
@@ -42,6 +50,18 @@ SPECIAL = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
         },
+    },
+    "gemma4_text": {
+        "sliding_window": 6,
+        "global_head_dim": 64,
+        "hidden_size_per_layer_input": 16,
+        "tie_word_embeddings": True,
+    },
+    "qwen3_5_text": {
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+        "linear_key_head_dim": 32,
+        "linear_value_head_dim": 32,
     },
 }
 """What a family needs or is tested with beyond the sizes, by ``model_type``."""
@@ -74,7 +94,8 @@ def settings_of(name: str = "llama", sizes: dict = SIZES, **changes: object) -> 
     """
     model_type, variant = VARIANTS.get(name, (name, {}))
     default = CONFIG_MAPPING[model_type]()
-    sizes = {key: size for key, size in sizes.items() if hasattr(default, key)}
+    keys = {*default.to_dict(), *default.attribute_map}
+    sizes = {key: size for key, size in sizes.items() if key in keys}
     if getattr(default, "sliding_window", None) is None:
         sizes.pop("sliding_window", None)
     settings = {**sizes, **SPECIAL.get(model_type, {}), **variant}
@@ -83,6 +104,7 @@ def settings_of(name: str = "llama", sizes: dict = SIZES, **changes: object) -> 
         layers = changes.get("num_hidden_layers", settings["num_hidden_layers"])
         settings["layer_types"] = [kinds[layer % len(kinds)] for layer in range(layers)]
     settings |= changes
+    settings |= dict.fromkeys(families()[model_type].vocabulary, settings["vocab_size"])
     return {
         "model_type": model_type,
         **{default.attribute_map.get(key, key): value for key, value in settings.items()},
@@ -97,6 +119,9 @@ def random_model(name: str = "llama", seed: int = 0, sizes: dict = SIZES, **chan
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         for parameter in model.parameters():
             parameter.data += torch.randn_like(parameter) * 0.1
+        for name, buffer in model.named_buffers():
+            if name in model.state_dict():
+                buffer += torch.randn_like(buffer) * 0.1
     return model.eval()
 
 

@@ -6,12 +6,12 @@ import torch
 from families import cut
 from model_pairs import all_but, digests, healed, masked, tiny
 
-from birdbone.diff.apply import patched, verify
+from birdbone.diff.apply import patched, verify_patches
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import State
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 
 SEED = tiny()
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -45,7 +45,7 @@ STATES = {
 def there_and_back(old: State, new: State, seed: State | None, folder: Path) -> dict:
     """Write, verify, apply and revert; all is bit for bit."""
     summary = write_patches(old, new, seed, folder)
-    assert verify(folder)["old"] == old.digest and verify(folder)["new"] == new.digest
+    assert verify_patches(folder)["old"] == old.digest and verify_patches(folder)["new"] == new.digest
     assert digests(patched(old, folder, seed)) == digests(new)
     assert digests(patched(new, folder, seed, revert=True)) == digests(old)
     return summary

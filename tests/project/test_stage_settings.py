@@ -3,20 +3,22 @@
 import inspect
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import get_type_hints
 
 import pytest
+from base_parameters import base_parameters
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from birdbone import pipelines
 from birdbone.parameters import stage_settings
+from birdbone.pipelines import stages
 from birdbone.run.code_digest import code_files
 
-STAGES = [stage.name for stage in iter_modules(pipelines.__path__) if stage.ispkg]
+PARAMETERS = base_parameters()
 NODES = [
-    node for stage in STAGES for node in import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline().nodes
+    node
+    for stage in stages()
+    for node in import_module(f"birdbone.pipelines.{stage}.pipeline").create_pipeline(PARAMETERS).nodes
 ]
 
 

@@ -159,7 +159,7 @@ def example() -> ReportData:
         waves=[
             {
                 "wave": 1,
-                "asked": 0.02,
+                "target": 0.02,
                 "reached": 0.0201,
                 "nodes_left": 45_152,
                 "perplexity": 11.02,
@@ -171,7 +171,7 @@ def example() -> ReportData:
             },
             {
                 "wave": 2,
-                "asked": 0.05,
+                "target": 0.05,
                 "reached": 0.0463,
                 "nodes_left": 43_936,
                 "perplexity": 11.16,

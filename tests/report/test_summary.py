@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from birdbone.report.summary import WAVE_COLUMNS, summary, wave_row, wave_table
+from birdbone.report.summary import WAVE_COLUMNS, summary, wave_cells, wave_table
 
 
 def test_the_summary_holds_headline_files_domains_and_waves(report):
@@ -40,7 +40,7 @@ def test_what_was_not_measured_is_said(report):
 
 
 def test_a_wave_row_has_a_cell_per_column(report):
-    row = dict(zip(WAVE_COLUMNS, wave_row(report.waves[1]), strict=True))
+    row = dict(zip(WAVE_COLUMNS, wave_cells(report.waves[1]), strict=True))
     assert row["wave"] == "2"
     assert row["nodes left"] == "43,936"
     assert row["Δ"] == "+2.0\u202f% [+1.1, +3.0]"
@@ -49,7 +49,7 @@ def test_a_wave_row_has_a_cell_per_column(report):
 
 
 def test_a_wave_that_measured_nothing_shows_dashes():
-    assert wave_row({"wave": 4, "verdict": "stopped"})[1:8] == ["–"] * 7
+    assert wave_cells({"wave": 4, "verdict": "stopped"})[1:8] == ["–"] * 7
 
 
 def test_the_wave_table_grows_by_a_line_per_wave(report):

@@ -70,7 +70,7 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
     project = lay_out_real(tmp_path)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("text")
-    project.edit("conf/base/parameters_text.yml", "source: wikipedia", "source: texts")
+    project.edit("conf/base/parameters_seed.yml", "source: wikipedia", "source: texts")
     done = project.command("birdbone.cli.main", "dvc")
     assert done.returncode == 0, done.stderr
     stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]

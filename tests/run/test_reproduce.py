@@ -5,7 +5,7 @@ import shlex
 import pytest
 from places import CONF
 
-from birdbone.report.reproduce import again
+from birdbone.report.reproduce import reproduction
 from birdbone.run import config
 from birdbone.run.config import ProfileLoader
 from birdbone.run.overrides import parse
@@ -64,6 +64,6 @@ def test_any_value_is_spelled_as_params_reads_it(value):
 
 
 def test_versions_and_seed_stand_above_the_command():
-    tools, seed, line = again("kedro run --env=base", "5eed").splitlines()
+    tools, seed, line = reproduction("kedro run --env=base", "5eed").splitlines()
     assert "birdbone " in tools and "torch " in tools and "Python " in tools
     assert (seed, line) == ("# seed 5eed", "kedro run --env=base")

@@ -13,7 +13,7 @@ from birdbone.datasets.mscan_open import open_scan
 from birdbone.errors import ConfigError, NumericalError, TextError
 from birdbone.model.network import build
 from birdbone.model.observing.gradients import gradients
-from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.domains.texts import read_texts
 from birdbone.pipelines.sps_scan.settings import ScanSettings
@@ -45,7 +45,7 @@ def settings(sets) -> DomainSettings:
 def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
     block = ScanSettings(record_tokens=1, block=64)
     scratch = scratch or Path(tempfile.mkdtemp())
-    return scan(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
+    return scan_domains(checkpoint or model(), about, texts, words, settings(texts.sources), block, "cpu", 0, scratch)
 
 
 def test_every_set_has_windows_to_scan_and_to_hold_out(texts):

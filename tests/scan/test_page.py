@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from birdbone.scan.page import page
+from birdbone.scan.page import scan_page
 from birdbone.scan.picture import POPULATION, mean_picture, token_picture
 
 
 def test_a_page_holds_every_picture_and_reads_nothing_from_outside(scan):
     pictures = {s: [mean_picture(scan, s), token_picture(scan, 1, s)] for s in ("layer", "model")}
     labels = ["mean", "</script><b>"]
-    found = page(pictures, labels, "<i>3+5=?")
-    assert page(pictures, labels, "<i>3+5=?") == found
+    found = scan_page(pictures, labels, "<i>3+5=?")
+    assert scan_page(pictures, labels, "<i>3+5=?") == found
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", found.partition('id="plotly-gzip"')[0])
     assert "<b>" not in found.replace("<b>blue", "").replace("<b>amber", "") and "&lt;i&gt;3+5=?" in found
     data = json.loads(re.search(r'id="pictures">(.*?)</script>', found, re.DOTALL)[1])
@@ -27,4 +27,4 @@ def test_a_page_holds_every_picture_and_reads_nothing_from_outside(scan):
 
 def test_a_page_needs_a_picture_for_each_label(scan):
     with pytest.raises(ValueError, match="2 pictures of each norm"):
-        page({"layer": [mean_picture(scan)]}, ["a", "b"])
+        scan_page({"layer": [mean_picture(scan)]}, ["a", "b"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from birdbone.errors import TextError
 from birdbone.text.sources import Document
-from birdbone.text.splits import document_windows, excerpt_windows, packed_windows, share_of, split
+from birdbone.text.splits import document_windows, excerpt_windows, packed_windows, share_of, split_documents
 
 SHARES = {"train": 0.6, "guard": 0.2, "test": 0.2}
 MANY = [Document(f"title {i}", f"text {i}") for i in range(400)]
@@ -22,25 +22,25 @@ def encode(text: str) -> list[int]:
 @given(st.lists(st.text(max_size=5), unique=True, max_size=40), st.integers(0, 99))
 def test_every_document_is_in_exactly_one_part(titles, seed):
     found = [Document(title, title) for title in titles]
-    parts = split(found, seed, SHARES)
+    parts = split_documents(found, seed, SHARES)
     assert list(parts) == list(SHARES)
     assert sorted(d.title for part in parts.values() for d in part) == sorted(titles)
 
 
 def test_parts_have_about_their_shares():
-    sizes = {name: len(part) / len(MANY) for name, part in split(MANY, 0, SHARES).items()}
+    sizes = {name: len(part) / len(MANY) for name, part in split_documents(MANY, 0, SHARES).items()}
     assert sizes == pytest.approx(SHARES, abs=0.06)
 
 
 def test_a_documents_part_does_not_depend_on_the_others_or_their_order():
-    whole, few = split(MANY, 3, SHARES), split(MANY[200:][::-1], 3, SHARES)
+    whole, few = split_documents(MANY, 3, SHARES), split_documents(MANY[200:][::-1], 3, SHARES)
     for name in SHARES:
         assert set(few[name]) == set(whole[name]) & set(MANY[200:])
         assert few[name] == [d for d in whole[name] if d in few[name]]
 
 
 def test_another_seed_splits_otherwise_and_the_same_does_not():
-    assert split(MANY, 0, SHARES) == split(MANY, 0, SHARES) != split(MANY, 1, SHARES)
+    assert split_documents(MANY, 0, SHARES) == split_documents(MANY, 0, SHARES) != split_documents(MANY, 1, SHARES)
     assert all(0 <= share_of(d.title, 0) < 1 for d in MANY)
 
 

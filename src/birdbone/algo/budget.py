@@ -1,4 +1,4 @@
-"""Budgets: how much must be removed for a size, from which tensors, and which tensor gets which type."""
+"""Budgets: how much to remove for a size, from which tensors, and which tensor gets which type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Option(NamedTuple):
-    """One way to store one tensor: its bytes, and the loss it is predicted to cost (nats per token)."""
+    """One way to store one tensor: its bytes and its predicted loss (nats per token)."""
 
     type: str
     bytes: int
@@ -17,7 +17,7 @@ class Option(NamedTuple):
 
 
 def summed(parts: list[list[Option]]) -> list[Option]:
-    """The options of tensors that need one type together: those that all of them have, bytes and costs summed."""
+    """Options of tensors that must share one type: the types all have, bytes and costs summed."""
     by_type = [{o.type: o for o in options} for options in parts]
     shared = [o.type for o in parts[0] if all(o.type in others for others in by_type)]
     return [Option(t, sum(p[t].bytes for p in by_type), sum(p[t].cost for p in by_type)) for t in shared]
@@ -37,10 +37,10 @@ def needed_sparsity(target_bytes: int, fixed_bytes: int, block_weights: int, bit
 
 
 def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most: float = 0.95) -> dict[str, float]:
-    """Tensor -> share of its weights to remove, so that ``share`` of all weights go, the cheapest first.
+    """Tensor -> share of its weights to remove: ``share`` of all weights go, the cheapest first.
 
-    costs: per tensor a sorted sample [S] of what removing one weight costs, in one unit for all tensors;
-    counts: weights per tensor. No tensor loses more than ``most``.
+    costs: per tensor a sorted sample [S] of what removing one weight costs, in one unit for all
+    tensors; counts: weights per tensor. No tensor loses more than ``most``.
     """
     total = share * sum(counts.values())
 
@@ -48,7 +48,8 @@ def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most:
         return {n: min(most, int(torch.searchsorted(c, limit, right=True)) / len(c)) for n, c in costs.items()}
 
     limits = torch.cat(list(costs.values())).unique()
-    low, high = 0, len(limits) - 1
+    low = 0
+    high = len(limits) - 1
     while low < high:
         middle = (low + high) // 2
         if sum(counts[n] * s for n, s in removed(limits[middle]).items()) < total:
@@ -61,13 +62,14 @@ def spread(costs: dict[str, Tensor], counts: dict[str, int], share: float, most:
 def assign(
     options: dict[str, list[Option]], max_cost: float | None = None, max_bytes: int | None = None
 ) -> dict[str, str]:
-    """Tensor -> type with the fewest bytes at no more than ``max_cost``, or the least cost within ``max_bytes``.
+    """Tensor -> type: the fewest bytes within ``max_cost``, or the least cost within ``max_bytes``.
 
-    Starts from the cheapest loss everywhere and trades, step by step, where a saved byte costs least
-    (a greedy walk down each tensor's convex hull).
+    Starts from the least loss everywhere, then trades step by step where a saved byte costs least:
+    a greedy walk down each tensor's convex hull.
     """
-    chosen = {name: min(found, key=lambda o: (o.cost, o.bytes)) for name, found in options.items()}
-    cost, size = sum(o.cost for o in chosen.values()), sum(o.bytes for o in chosen.values())
+    chosen = {n: min(types, key=lambda o: (o.cost, o.bytes)) for n, types in options.items()}
+    cost = sum(o.cost for o in chosen.values())
+    size = sum(o.bytes for o in chosen.values())
     while max_bytes is None or size > max_bytes:
         trades = [
             ((o.cost - now.cost) / (now.bytes - o.bytes), name, o)
@@ -83,5 +85,6 @@ def assign(
             options = {**options, name: [o for o in options[name] if o != option]}
             continue
         size += option.bytes - chosen[name].bytes
-        cost, chosen[name] = after, option
+        cost = after
+        chosen[name] = option
     return {name: option.type for name, option in chosen.items()}

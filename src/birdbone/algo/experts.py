@@ -1,7 +1,7 @@
-"""What a set of nodes is for: which domains it matters to more than other nodes of its layers, what fires it.
+"""What a set of nodes is for: the domains it matters to more than its layers do, what fires it.
 
-Legend: D domains, N nodes of a layer, S sampled tokens, R random sets. A set of nodes is ``layer -> numbers
-into the layer``; ``values`` are ``layer -> [D, N]``, something non-negative per node and domain.
+Legend: D domains, N nodes of a layer, S sampled tokens, R random sets. A set of nodes is ``layer ->
+numbers into the layer``. ``values`` are ``layer -> [D, N]``, not negative.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Selectivity:
     """How a set of nodes divides its importance among the domains.
 
     enrichment: [D] log2 of the members' mean over the mean of as many nodes of the same layers.
-    selectivity: [D] enrichment less its mean over the other domains. threshold: [D] what random sets of
-    equal size and layers exceed in ``level`` / D of the draws only. labels: domains whose selectivity
-    exceeds theirs, the furthest first.
+    selectivity: [D] enrichment less its mean over the other domains. threshold: [D] what random
+    sets of equal size and layers exceed in only ``level`` / D of the draws. labels: domains whose
+    selectivity exceeds their threshold, the furthest first.
     """
 
     enrichment: Tensor
@@ -33,17 +33,22 @@ class Selectivity:
 
 
 def selectivity(
-    values: dict[int, Tensor], sets: list[Nodes], *, draws: int = 200, level: float = 0.05, random_seed: int = 0
+    values: dict[int, Tensor],
+    sets: list[Nodes],
+    *,
+    draws: int = 200,
+    level: float = 0.05,
+    random_seed: int = 0,
 ) -> list[Selectivity]:
-    """Which domains each set of nodes is for, beside ``draws`` random sets of equal size in the same layers.
+    """Which domains each set of nodes is for, against ``draws`` random sets of its size and layers.
 
-    A domain is a label when the set's selectivity for it is above what chance gives (Bonferroni over the
-    domains), so that a set without preference gets any label with probability ``level`` at most. All sets
-    are compared with the same random orders of each layer, [draws, N] at a time.
+    A domain is a label when the set's selectivity for it is above what chance gives (Bonferroni
+    over the domains). A set without preference gets any label with probability ``level`` at most.
+    All sets are compared with the same random orders of each layer, [draws, N] at a time.
     """
     generator = torch.Generator().manual_seed(random_seed)
     domains = len(next(iter(values.values())))
-    own, expected = (torch.zeros(len(sets), domains, dtype=torch.float64) for _ in range(2))
+    observed, expected = (torch.zeros(len(sets), domains, dtype=torch.float64) for _ in range(2))
     null = torch.zeros(len(sets), domains, draws, dtype=torch.float64)
     for layer in sorted({layer for members in sets for layer in members}):
         here = values[layer].double()
@@ -51,16 +56,17 @@ def selectivity(
         firsts = here[:, order].cumsum(-1)
         for place, members in enumerate(sets):
             if layer in members:
-                own[place] += here[:, members[layer]].sum(1)
+                observed[place] += here[:, members[layer]].sum(1)
                 expected[place] += here.mean(1) * len(members[layer])
                 null[place] += firsts[:, :, len(members[layer]) - 1]
-    return [_judged(*one, level) for one in zip(own, expected, null, strict=True)]
+    return [_judged(*one, level) for one in zip(observed, expected, null, strict=True)]
 
 
 def firing(profiles: dict[int, Tensor], members: Nodes) -> Tensor:
-    """How strongly a set fires at each sampled token [S]: mean of |h| over its members, each by its own mean.
+    """How strongly a set fires at each sampled token [S], 1 being its members' average.
 
-    profiles: layer -> [N, S]. 1 is the members' average; nodes that are silent count as 0.
+    It is the mean over the members of |h| divided by the member's own mean. profiles: layer ->
+    [N, S]. Silent nodes count as 0.
     """
     rows = torch.cat([profiles[i][nodes].float().abs() for i, nodes in members.items()])
     mean = rows.mean(1, keepdim=True)
@@ -87,16 +93,18 @@ def random_sets(widths: dict[int, int], members: Nodes, count: int, random_seed:
 def members_of(labels: dict[int, Tensor], layer: int | None, label: int) -> Nodes:
     """The nodes of one cluster: of one layer, or (None) of all layers that have some."""
     layers = labels if layer is None else [layer]
-    found = {i: (labels[i] == label).nonzero()[:, 0] for i in layers}
-    return {i: nodes for i, nodes in found.items() if len(nodes)}
+    members = {i: (labels[i] == label).nonzero()[:, 0] for i in layers}
+    return {i: nodes for i, nodes in members.items() if len(nodes)}
 
 
-def _judged(own: Tensor, expected: Tensor, null: Tensor, level: float) -> Selectivity:
-    enrichment = _log2(own) - _log2(expected)
-    found = _contrast(enrichment)
-    threshold = _contrast(_log2(null) - _log2(expected)[:, None]).quantile(1 - level / len(own), dim=1)
-    order = (found - threshold).argsort(descending=True, stable=True).tolist()
-    return Selectivity(enrichment, found, threshold, [d for d in order if found[d] > threshold[d]])
+def _judged(observed: Tensor, expected: Tensor, null: Tensor, level: float) -> Selectivity:
+    enrichment = _log2(observed) - _log2(expected)
+    contrast = _contrast(enrichment)
+    chance = _contrast(_log2(null) - _log2(expected)[:, None])
+    threshold = chance.quantile(1 - level / len(observed), dim=1)
+    order = (contrast - threshold).argsort(descending=True, stable=True).tolist()
+    labels = [d for d in order if contrast[d] > threshold[d]]
+    return Selectivity(enrichment, contrast, threshold, labels)
 
 
 def _contrast(enrichment: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""llama.cpp's own rounding, by its own library: what every rounding of ours is compared with."""
+"""llama.cpp's own rounding, done by its library: the reference for every rounding of ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ def quantized(values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor
     out = torch.zeros(len(values), row_bytes, dtype=torch.uint8)
     weights = None if importance is None else importance.float().cpu().contiguous()
     written = _quantize_chunk()(
-        ggml_type, values.data_ptr(), out.data_ptr(), 0, *values.shape, None if weights is None else weights.data_ptr()
+        ggml_type,
+        values.data_ptr(),
+        out.data_ptr(),
+        0,
+        *values.shape,
+        None if weights is None else weights.data_ptr(),
     )
     if written != out.numel():
         raise ValueError(f"ggml wrote {written} bytes of type {ggml_type} for {out.numel()}")
@@ -29,9 +34,15 @@ def quantized(values: Tensor, ggml_type: int, row_bytes: int, importance: Tensor
 
 @cache
 def _quantize_chunk() -> ctypes._CFuncPtr:
-    import llama_cpp.llama_cpp as api  # loads its libraries: only where they are used
+    from llama_cpp import llama_cpp  # loads its libraries: only where they are used
 
-    function = api._lib.ggml_quantize_chunk
+    function = llama_cpp._lib.ggml_quantize_chunk
     function.restype = ctypes.c_size_t
-    function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
+    function.argtypes = [
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        *[ctypes.c_int64] * 3,
+        ctypes.c_void_p,
+    ]
     return function

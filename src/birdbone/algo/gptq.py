@@ -1,8 +1,8 @@
 """Error-compensated rounding straight onto a GGUF grid, so that a standard file carries it.
 
-GPTQ (Frantar et al. 2022, arXiv:2210.17323) with block scales searched from the seed's weights, then
-scales refitted to the codes and codes to the scales (``refine``).
-Legend: O rows (outputs), I columns (inputs), B = I / block blocks.
+GPTQ (Frantar et al. 2022, arXiv:2210.17323) with block scales searched from the seed's weights.
+Then codes are refitted to the scales and scales to the codes (``refine``). Legend: O rows
+(outputs), I columns (inputs), B = I / block blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from birdbone.algo.grids import Grid, inverse_safe
 from birdbone.algo.moments import damped, inverse_factor, output_error
 
 AT_ONCE = 1 << 25
-"""Numbers held at once while scales are refitted."""
+"""Numbers in memory at once while scales are refitted."""
 RIDGE = 1e-6
 
 
@@ -31,9 +31,9 @@ class Rounded(NamedTuple):
 class Compensation(NamedTuple):
     """What a matrix's inputs say about rounding it, worked out once for all grids.
 
-    moment: the damped moment [I, I]; order: columns [I] in the order of rounding; factor: upper Cholesky
-    factor of the damped moment's inverse [I, I] and power: the moment's diagonal [I], both in that order;
-    natural: whether that is the matrix's own order.
+    moment: the damped moment [I, I]. order: columns [I] in the order of rounding. factor: upper
+    Cholesky factor of the damped moment's inverse [I, I]. power: the moment's diagonal [I]. Factor
+    and power are in the order of rounding. natural: whether that is the matrix's own order.
     """
 
     moment: Tensor
@@ -50,13 +50,16 @@ class Compensation(NamedTuple):
 
 
 def compensation(moment: Tensor, damping: float = 0.01, order: str = "natural") -> Compensation:
-    """From the second moment of the inputs [I, I]; order: ``natural``, or ``power``, the columns of most power first
-    (``act_order`` of the GPTQ code): what is rounded first has the most columns left to make up for it.
+    """From the second moment of the inputs [I, I].
 
+    order: ``natural``, or ``power``: columns of most power first (``act_order`` of the GPTQ code).
+    The column that is rounded first has the most columns left to make up for its error.
     Raises NumericalError when the damped moment cannot be factorized.
     """
     natural = order == "natural"
-    columns = torch.arange(len(moment)) if natural else moment.diagonal().argsort(descending=True, stable=True)
+    columns = torch.arange(len(moment))
+    if not natural:
+        columns = moment.diagonal().argsort(descending=True, stable=True)
     ordered = moment[columns][:, columns]
     power = ordered.diagonal().clamp_min(1e-12)
     return Compensation(damped(moment, damping), columns, inverse_factor(ordered, damping), power, natural)
@@ -69,43 +72,51 @@ def round_nearest(weight: Tensor, grid: Grid) -> Rounded:
 
 
 def round_searched(weight: Tensor, grid: Grid) -> Rounded:
-    """Each weight [O, I] to its nearest level, every block with the scale of the least squared error."""
+    """Each weight [O, I] to its nearest level, each block with the scale of least squared error."""
     scales = _searched(weight.float(), grid)
     codes = grid.nearest(weight.float(), scales.repeat_interleave(grid.block, 1))
     return Rounded(codes, scales, grid.weights(codes, scales))
 
 
 def _searched(weight: Tensor, grid: Grid, power: Tensor | None = None) -> Tensor:
-    """The best representable scales [O, B] of a matrix [O, I]; power [I]: what each column's squared error counts."""
-    blocks, importance = weight.reshape(-1, grid.block), None
+    """The best representable scales [O, B] of a matrix [O, I].
+
+    power: [I] what each column's squared error counts.
+    """
+    blocks = weight.reshape(-1, grid.block)
+    importance = None
     if power is not None:
         power = power.view(-1, grid.block)
         importance = (power / power.mean(1, keepdim=True)).repeat(len(weight), 1)
     return grid.representable(grid.scales(blocks, importance).view(len(weight), -1))
 
 
-def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
+def round_compensated(weight: Tensor, inputs: Compensation, grid: Grid, mask: Tensor | None = None) -> Rounded:
     """Round column by column, passing each column's error on to those still to come.
 
-    In the columns' natural order scales are found unit by unit, when the unit is reached, on the weights as
-    compensated so far; in any other beforehand, on the weights as they are. Squared errors count by the inputs'
-    power. mask: bool [O, I], False entries become exactly 0 (the grid must have a zero).
+    In the columns' natural order the scales of a unit are searched when the unit is reached, on the
+    weights as compensated so far. In any other order they are searched beforehand, on the weights
+    as they are. Squared errors count by the inputs' power. mask: bool [O, I], False entries become
+    exactly 0 (the grid must have a zero).
     """
-    _, order, factor, power, natural = given
-    left, block = weight.float()[:, order], grid.block
-    levels = torch.empty(left.shape[::-1])  # [I, O]: a column at a time, so columns lie together
+    _, order, factor, power, natural = inputs
+    remaining = weight.float()[:, order]
+    block = grid.block
+    levels = torch.empty(remaining.shape[::-1])  # [I, O]: columns lie together
     if natural:
-        scales = torch.empty(left.shape[0], left.shape[1] // block)
+        scales = torch.empty(remaining.shape[0], remaining.shape[1] // block)
     else:
         scales = _searched(weight.float(), grid, power[order.argsort()])
     kept = mask.T.float().contiguous() if mask is not None else None
-    for start in range(0, left.shape[1], block):
+    for start in range(0, remaining.shape[1], block):
         stop = start + block
         if natural and start % grid.unit == 0:
             unit = slice(start, start + grid.unit)
-            scales[:, start // block : unit.stop // block] = _searched(left[:, unit], grid, power[unit])
-        w, u = left[:, start:stop].T.contiguous(), factor[start:stop, start:stop]
-        errors, columns = torch.empty_like(w), order[start:stop]
+            scales[:, start // block : unit.stop // block] = _searched(remaining[:, unit], grid, power[unit])
+        w = remaining[:, start:stop].T.contiguous()
+        u = factor[start:stop, start:stop]
+        errors = torch.empty_like(w)
+        columns = order[start:stop]
         scale = scales[:, columns // block].T.contiguous()
         inverse = 1 / inverse_safe(scale)
         for j, column in enumerate(columns.tolist()):
@@ -115,48 +126,54 @@ def round_compensated(weight: Tensor, given: Compensation, grid: Grid, mask: Ten
             levels[column] = level
             errors[j] = (w[j] - level * scale[j]) / u[j, j]
             w[j + 1 :].addr_(u[j, j + 1 :], errors[j], alpha=-1)
-        left[:, stop:] -= errors.T @ factor[start:stop, stop:]
+        remaining[:, stop:] -= errors.T @ factor[start:stop, stop:]
     codes = grid.codes(levels.T.contiguous())
     return Rounded(codes, scales, grid.weights(codes, scales))
 
 
 def refine(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None = None) -> Rounded:
-    """The rounding with its codes gone over once more, and then its scales refitted.
+    """The rounding with its codes chosen once more, and then its scales refitted.
 
-    GPTQ never returns to a code, and fixes a block's scale before it knows what the columns to come will
-    make of it. Both steps lower Σ_o ΔW_o M ΔW_oᵀ for the ``moment`` M [I, I]: codes one column at a time,
-    nearest to what the rest of the row leaves to do, scales by least squares over all of a row's blocks.
-    mask: as for ``round_compensated``.
+    GPTQ never returns to a code, and fixes a block's scale before it knows the errors of later
+    columns. Both steps lower Σ_o ΔW_o M ΔW_oᵀ for the ``moment`` M [I, I]. Codes are chosen one
+    column at a time, given the rest of the row. Scales come from least squares over all of a row's
+    blocks. mask: as for ``round_compensated``.
     """
     return _rescaled(weight, _recoded(weight, rounded, moment, grid, mask), moment, grid)
 
 
 def _rescaled(weight: Tensor, codes: Tensor, moment: Tensor, grid: Grid) -> Rounded:
-    """The same codes with each row's scales from its normal equations [B, B], made representable."""
-    block, blocks = grid.block, codes.shape[1] // grid.block
+    """The same codes; each row's scales from its normal equations [B, B], made representable."""
+    block = grid.block
+    blocks = codes.shape[1] // block
     levels = grid.value(codes, torch.ones(()))
     rows = max(1, AT_ONCE // (blocks * codes.shape[1]))
-    scales = []
+    solutions = []
     for part, target in zip(levels.split(rows), weight.float().split(rows), strict=True):
         tiles = part.view(-1, blocks, block)
         through = torch.stack([tiles[:, b] @ moment[b * block : (b + 1) * block] for b in range(blocks)], 1)
-        left = (through.view(-1, blocks, blocks, block) * tiles[:, None]).sum(-1)
-        right = torch.einsum("obi,oi->ob", through, target)
-        diagonal = left.diagonal(dim1=1, dim2=2)
+        normal = (through.view(-1, blocks, blocks, block) * tiles[:, None]).sum(-1)
+        right_side = torch.einsum("obi,oi->ob", through, target)
+        diagonal = normal.diagonal(dim1=1, dim2=2)
         ridge = RIDGE * diagonal.mean(1, keepdim=True) + torch.where(diagonal > 0, 0.0, 1.0)
-        scales.append(torch.linalg.solve(left + torch.diag_embed(ridge), right))
-    found = grid.representable(torch.cat(scales))
-    return Rounded(codes, found, levels * found.repeat_interleave(block, 1))
+        solutions.append(torch.linalg.solve(normal + torch.diag_embed(ridge), right_side))
+    scales = grid.representable(torch.cat(solutions))
+    return Rounded(codes, scales, levels * scales.repeat_interleave(block, 1))
 
 
 def _recoded(weight: Tensor, rounded: Rounded, moment: Tensor, grid: Grid, mask: Tensor | None) -> Tensor:
-    """Codes after one sweep of coordinate descent over the columns, block by block; scales as they are."""
-    slope, power, block = (rounded.weight - weight) @ moment, moment.diagonal(), grid.block
+    """Codes after one sweep of coordinate descent over the columns; scales as they are."""
+    slope = (rounded.weight - weight) @ moment
+    power = moment.diagonal()
+    block = grid.block
     levels = torch.empty(weight.shape[::-1])  # [I, O]: columns lie together
     kept = mask.T.float().contiguous() if mask is not None else None
     for b in range(len(levels) // block):
-        columns, scale = slice(b * block, (b + 1) * block), rounded.scales[:, b].contiguous()
-        tile, slopes, inverse = moment[columns, columns], slope[:, columns].T.contiguous(), 1 / inverse_safe(scale)
+        columns = slice(b * block, (b + 1) * block)
+        scale = rounded.scales[:, b].contiguous()
+        inverse = 1 / inverse_safe(scale)
+        tile = moment[columns, columns]
+        slopes = slope[:, columns].T.contiguous()
         value = rounded.weight[:, columns].T.contiguous()
         change = torch.empty_like(value)
         for j in range(block):
@@ -179,18 +196,28 @@ def masked(rounded: Rounded, mask: Tensor, grid: Grid) -> Rounded:
 
 
 def round_best(
-    weight: Tensor, given: list[Compensation], check: Tensor, grid: Grid, mask: Tensor | None = None
+    weight: Tensor,
+    compensations: list[Compensation],
+    check: Tensor,
+    grid: Grid,
+    mask: Tensor | None = None,
 ) -> tuple[Rounded, list[Compensation]]:
-    """Of the compensated roundings, one per order given, the same refined, and the plain one: that of the least
-    output error on ``check``; and the order it came from, which finer grids of the same matrix can go by.
+    """The rounding of least output error on ``check``, and the compensation it came from.
+
+    The candidates are one rounding for each of ``compensations``, the same refined, and the plain
+    one. Where the plain one wins, all compensations are returned. Finer grids of the same matrix
+    can then try only what is returned.
     """
-    best, by = round_searched(weight, grid), given
+    best = round_searched(weight, grid)
+    best_compensations = compensations
     if mask is not None:
         best = masked(best, mask, grid)
     least = output_error(best.weight - weight, check)
-    for each in given:
-        rounded = round_compensated(weight, each, grid, mask)
-        for candidate in (rounded, refine(weight, rounded, each.moment, grid, mask)):
+    for inputs in compensations:
+        rounded = round_compensated(weight, inputs, grid, mask)
+        for candidate in (rounded, refine(weight, rounded, inputs.moment, grid, mask)):
             if (error := output_error(candidate.weight - weight, check)) < least:
-                best, by, least = candidate, [each], error
-    return best, by
+                best = candidate
+                best_compensations = [inputs]
+                least = error
+    return best, best_compensations

@@ -1,7 +1,8 @@
 """GGUF's block grids: the weights of a block share one scale, each weight is scale * level.
 
-A code is the position of a level in the grid, 0 ... len(levels) - 1. A block's scale is a 16-bit number, or,
-where blocks lie in units (ggml's super-blocks), a whole number of steps of its unit's 16-bit scale.
+A code is the position of a level in the grid, 0 ... len(levels) - 1. A block's scale is a 16-bit
+number. Where blocks lie in units (ggml's super-blocks), it is a whole number of steps of its unit's
+16-bit scale.
 Shapes: R rows, C columns, B = C / block blocks per row.
 """
 
@@ -30,8 +31,9 @@ CHUNK = 16384
 class Grid:
     """One ggml type. levels: the values a weight may take before its block's scale.
 
-    block: weights that share a scale; unit: weights whose ``unit_bytes`` lie together, rows are multiples of it.
-    least_step: the most negative number of steps that a block's scale may be, where the unit has the 16-bit scale.
+    block: weights that share a scale. unit: weights whose ``unit_bytes`` lie together; rows are
+    multiples of it. least_step: where the unit has the 16-bit scale, the most negative number of
+    steps that a block's scale may be.
     """
 
     name: str
@@ -65,11 +67,13 @@ class Grid:
         return self.codes(self.snapped(values / inverse_safe(scale)))
 
     def snapped(self, scaled: Tensor) -> Tensor:
-        """The levels (float32) nearest to values already divided by their scale, which are overwritten."""
+        """The levels (float32) nearest to values divided by their scale. Overwrites the values."""
         if self._even:
             return scaled.round_().clamp_(self.levels[0], self.levels[-1])
-        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, len(self._table) - 1).to(torch.int32)
-        return self._table.to(place.device).index_select(0, place.flatten()).view(place.shape)  # the fastest look-up
+        last = len(self._table) - 1
+        place = scaled.sub_(self.levels[0]).mul_(FINE).clamp_(0, last).to(torch.int32)
+        table = self._table.to(place.device)
+        return table.index_select(0, place.flatten()).view(place.shape)  # the fastest look-up
 
     def codes(self, levels: Tensor) -> Tensor:
         """Positions (uint8) of levels in the grid."""
@@ -112,12 +116,15 @@ class Grid:
         weights: [N, block], importance of each squared error; equal where not given.
         """
         weights = torch.ones((), device=blocks.device) if weights is None else weights.float()
-        given = weights.split(CHUNK) if weights.dim() else repeat(weights)
-        return torch.cat([self._searched(part, w) for part, w in zip(blocks.float().split(CHUNK), given, strict=False)])
+        chunks = blocks.float().split(CHUNK)
+        importance = weights.split(CHUNK) if weights.dim() else repeat(weights)
+        pairs = zip(chunks, importance, strict=False)
+        return torch.cat([self._searched(part, w) for part, w in pairs])
 
     def _searched(self, blocks: Tensor, weights: Tensor) -> Tensor:
         levels = self.snapped(blocks / inverse_safe(self._guesses(_largest(blocks))[:, :, None]))
-        along, power = (blocks * weights * levels).sum(-1), (weights * levels.square()).sum(-1)
+        along = (blocks * weights * levels).sum(-1)
+        power = (weights * levels.square()).sum(-1)
         return _best_fit(along, power)
 
     def representable(self, scales: Tensor) -> Tensor:
@@ -128,8 +135,10 @@ class Grid:
         return (steps * scale).view_as(scales)
 
     def _steps(self, scales: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps [N, blocks of a unit] and the unit's scale [N, 1]. The block of the largest scale has the least step,
-        so that what is representable gives the same steps again.
+        """Steps [N, blocks of a unit] and the unit's scale [N, 1].
+
+        The block of the largest scale has the least step, so that representable scales give the
+        same steps again.
         """
         units = scales.float().reshape(-1, self.unit // self.block)
         scale = (_largest(units) / self.least_step).half().float()[:, None]
@@ -138,14 +147,23 @@ class Grid:
         return steps.scatter(1, most, torch.where(scale == 0, 0.0, float(self.least_step))), scale
 
     def reference(self, values: Tensor, importance: Tensor | None = None) -> Tensor:
-        """GGUF's bytes of a matrix [R, C] by llama.cpp's own rounding; importance [C]: its importance matrix."""
+        """GGUF's bytes of a matrix [R, C] by llama.cpp's own rounding.
+
+        importance: [C] llama.cpp's importance matrix.
+        """
         if not self.fits(values.shape[1]):
             raise ValueError(f"{self.name} needs rows of multiples of {self.unit}, not {values.shape[1]}")
         return ggml.quantized(values, self.ggml_type, self.row_bytes(values.shape[1]), importance)
 
     def pack(self, codes: Tensor, scales: Tensor) -> Tensor:
-        """GGUF's bytes of a matrix: codes [R, C], representable scales [R, B] -> uint8 [R, bytes]."""
-        numbers = {"codes": codes.reshape(-1, self.unit).to(torch.uint8), "scale": scales.reshape(-1, 1)}
+        """A matrix's bytes in GGUF: codes [R, C] and scales [R, B] -> uint8 [R, bytes].
+
+        The scales must be representable.
+        """
+        numbers = {
+            "codes": codes.reshape(-1, self.unit).to(torch.uint8),
+            "scale": scales.reshape(-1, 1),
+        }
         if self.least_step is not None:
             steps, numbers["scale"] = self._steps(scales)
             numbers["steps"] = (steps - self.least_step).to(torch.uint8)
@@ -171,7 +189,10 @@ class Grid:
 
 
 def _best_fit(along: Tensor, power: Tensor) -> Tensor:
-    """The least-squares scale along / power of the guess that explains most: [G, N] twice -> [N]; 0 where none does."""
+    """The least-squares scale along / power of the best guess: [G, N] twice -> [N].
+
+    0 where no guess explains anything.
+    """
     gain = torch.where(power > 0, along.square() / power, 0.0)
     best, which = gain.max(0)
     scale = (along / power).gather(0, which[None])[0]
@@ -209,5 +230,5 @@ def fitting(types: Iterable[str], columns: int) -> list[str]:
 
 
 def fewest_bits(types: Iterable[str], columns: int = BLOCK) -> float:
-    """Bits per weight of the smallest of these types for rows of so many columns; F16's where none fits."""
+    """Bits per weight of the smallest type for rows of so many columns; F16's where none fits."""
     return min((GRIDS[t].bits_per_weight for t in fitting(types, columns)), default=16.0)

@@ -1,7 +1,8 @@
 """A layer's nodes as one shared expert and equally wide routed ones.
 
-The shared expert and the balanced assignment follow CMoE (Pei et al. 2025, arXiv:2502.04416), the idea of
-splitting a dense feed-forward layer into experts MoEfication (Zhang et al. 2022, arXiv:2110.01786).
+The shared expert and the balanced assignment follow CMoE (Pei et al. 2025, arXiv:2502.04416). The
+idea of splitting a dense feed-forward layer into experts is MoEfication's (Zhang et al. 2022,
+arXiv:2110.01786).
 Legend: W nodes, T tokens, E experts.
 """
 
@@ -14,14 +15,15 @@ from birdbone.algo.topology import standardised
 
 GROUPINGS = ("topology", "kmeans", "random")
 ROUNDS = 6
-"""Of k-means at most; it mostly settles before."""
+"""Rounds of k-means at most; it mostly settles earlier."""
 
 
 def shared_nodes(contributions: Tensor, count: int) -> Tensor:
     """The ``count`` nodes that most tokens need, in ascending order: int64 [count].
 
-    contributions: [W, T], what each node adds to the layer's output, |h| times the norm of its outgoing column.
-    A token needs a node that is among its own ``count`` largest; among equals the larger mean decides.
+    contributions: [W, T], what each node adds to the layer's output: |h| times the norm of its
+    outgoing column. A token needs the nodes that are among its ``count`` largest. Among equals the
+    larger mean decides.
     """
     needed = torch.zeros(contributions.shape)
     needed.scatter_(0, contributions.topk(count, dim=0).indices, 1.0)
@@ -49,32 +51,33 @@ def grouped(method: str, profiles: Tensor, labels: Tensor, experts: int, random_
 def balanced_kmeans(points: Tensor, centres: Tensor, rounds: int = ROUNDS) -> Tensor:
     """k-means on unit vectors [W, T] whose clusters are equally large: int64 [W].
 
-    Every assignment is the best one possible for its centres (Malinen and Fränti, "Balanced k-means for
+    Every assignment is the best one for its centres (Malinen and Fränti, "Balanced k-means for
     clustering", S+SSPR 2014).
     """
-    found = None
+    assignment = None
     for _ in range(rounds):
         new = _balanced(points @ centres.T)
-        if found is not None and torch.equal(new, found):
+        if assignment is not None and torch.equal(new, assignment):
             break
-        found = new
-        centres = _centres(points, found, len(centres))
-    return found
+        assignment = new
+        centres = _centres(points, assignment, len(centres))
+    return assignment
 
 
 def _cluster_centres(points: Tensor, labels: Tensor, experts: int, generator: torch.Generator) -> Tensor:
-    """Centres of the experts, [E, T]: clusters get them in proportion to their size, the largest remainders first.
+    """Centres of the experts, [E, T]: each cluster gets a number of them in proportion to its size.
 
-    A cluster with several is cut by k-means within it, so that no expert crosses into another; clusters
-    too small for one follow the nearest expert.
+    The largest remainders come first. A cluster with several experts is cut by k-means within it,
+    so that no expert crosses into another cluster. A cluster too small for an expert follows the
+    nearest one.
     """
-    found, sizes = labels.unique(return_counts=True)
+    clusters, sizes = labels.unique(return_counts=True)
     quota = sizes.double() * experts / len(points)
     seats = quota.floor().long()
-    rest = (quota - seats).argsort(descending=True, stable=True)[: experts - int(seats.sum())]
-    seats[rest] += 1
+    missing = experts - int(seats.sum())
+    seats[(quota - seats).argsort(descending=True, stable=True)[:missing]] += 1
     centres = []
-    for label, count in zip(found, seats.tolist(), strict=True):
+    for label, count in zip(clusters, seats.tolist(), strict=True):
         members = points[labels == label]
         if count:
             starts = members[torch.randperm(len(members), generator=generator)[:count]]
@@ -92,13 +95,13 @@ def _kmeans(points: Tensor, centres: Tensor) -> Tensor:
     return centres
 
 
-def _centres(points: Tensor, found: Tensor, experts: int) -> Tensor:
-    sums = torch.zeros(experts, points.shape[1]).index_add_(0, found, points)
+def _centres(points: Tensor, assignment: Tensor, experts: int) -> Tensor:
+    sums = torch.zeros(experts, points.shape[1]).index_add_(0, assignment, points)
     return torch.nn.functional.normalize(sums, dim=1)
 
 
 def _balanced(similarity: Tensor) -> Tensor:
-    """The assignment of W nodes to E experts of W / E places with the largest sum of ``similarity`` [W, E]."""
+    """W nodes to E experts of W / E places each, with the largest sum of ``similarity`` [W, E]."""
     from scipy.optimize import linear_sum_assignment
 
     places = similarity.repeat_interleave(len(similarity) // similarity.shape[1], dim=1)
@@ -107,7 +110,7 @@ def _balanced(similarity: Tensor) -> Tensor:
 
 
 def _unit(profiles: Tensor) -> Tensor:
-    """Rows as Spearman ranks of unit length; silent nodes, which correlate with nothing, are zero."""
+    """Rows as Spearman ranks of unit length; silent nodes correlate with nothing and are zero."""
     points = torch.zeros(profiles.shape)
     varies = profiles.amax(1) > profiles.amin(1)
     points[varies] = standardised(profiles[varies])

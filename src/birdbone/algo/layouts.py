@@ -14,9 +14,10 @@ from torch import Tensor
 class Field(NamedTuple):
     """Bytes of a unit that hold some bits of all its numbers.
 
-    of: ``codes``, ``steps`` (whole-number scales) or ``scale`` (one float16). low and bits: which bits of
-    each number. The numbers are cut into ``groups``; in each, 8 / bits runs of numbers lie on top of each
-    other in the same bytes, the first run lowest. plus: what is added to a number before it is stored.
+    of: ``codes``, ``steps`` (whole-number scales) or ``scale`` (one float16). low and bits: which
+    bits of each number. The numbers are cut into ``groups``; in each group 8 / bits runs of numbers
+    share the same bytes, the first run in the lowest bits. plus: what is added to a number before
+    it is stored.
     """
 
     of: str
@@ -58,23 +59,35 @@ LAYOUTS: dict[str, tuple[Field, ...]] = {
         Field("steps", 2, low=4),
         SCALE,
     ),
-    "IQ4_XS": (SCALE, Field("steps", 2, groups=2, low=4), Field("steps", 4, groups=4), Field("codes", 4, groups=8)),
-    "Q6_K": (Field("codes", 4, groups=2), Field("codes", 2, groups=2, low=4), Field("steps", plus=-128), SCALE),
+    "IQ4_XS": (
+        SCALE,
+        Field("steps", 2, groups=2, low=4),
+        Field("steps", 4, groups=4),
+        Field("codes", 4, groups=8),
+    ),
+    "Q6_K": (
+        Field("codes", 4, groups=2),
+        Field("codes", 2, groups=2, low=4),
+        Field("steps", plus=-128),
+        SCALE,
+    ),
 }
 
 
 def pack(name: str, numbers: dict[str, Tensor]) -> Tensor:
-    """The bytes of N units, uint8 [N, bytes], of ``codes`` [N, unit], ``steps`` [N, S] and ``scale`` [N, 1]."""
+    """N units as uint8 [N, bytes], of ``codes`` [N, unit], ``steps`` [N, S], ``scale`` [N, 1]."""
     parts = {**numbers, "scale": numbers["scale"].half().view(torch.uint8)}
     return torch.cat([field.pack(parts[field.of]) for field in LAYOUTS[name]], 1)
 
 
 def unpack(name: str, packed: Tensor, counts: dict[str, int]) -> dict[str, Tensor]:
     """The inverse of ``pack``. counts: how many codes and steps a unit has."""
-    counts, found, start = {**counts, "scale": 2}, {}, 0
+    counts = {**counts, "scale": 2}
+    numbers = {}
+    start = 0
     for field in LAYOUTS[name]:
         stop = start + counts[field.of] * field.bits // 8
         part = field.unpack(packed[:, start:stop].contiguous())
-        found[field.of] = found[field.of] | part if field.of in found else part
+        numbers[field.of] = numbers[field.of] | part if field.of in numbers else part
         start = stop
-    return {**found, "scale": found["scale"].view(torch.float16).float()}
+    return {**numbers, "scale": numbers["scale"].view(torch.float16).float()}

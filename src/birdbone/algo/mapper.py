@@ -61,7 +61,10 @@ def mapper_graph(
         gains=[gain, gain],
         min_points_per_node=min_members,
         clustering=AgglomerativeClustering(
-            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=max(0.0, 1 - 2 / tokens**0.5)
+            n_clusters=None,
+            metric="precomputed",
+            linkage="average",
+            distance_threshold=max(0.0, 1 - 2 / tokens**0.5),
         ),
     ).fit(distance, filters=_lens(points), colors=drawn.float().abs().mean(1).double().numpy())
     return _described(complex_, members, points)
@@ -76,7 +79,14 @@ def graph_ml(graph: networkx.Graph) -> str:
     """The graph as GraphML text; ``layers`` and ``members``, which GraphML cannot hold, as JSON."""
     flat = networkx.Graph()
     for vertex, data in graph.nodes(data=True):
-        flat.add_node(vertex, **{**data, "layers": json.dumps(data["layers"]), "members": json.dumps(data["members"])})
+        flat.add_node(
+            vertex,
+            **{
+                **data,
+                "layers": json.dumps(data["layers"]),
+                "members": json.dumps(data["members"]),
+            },
+        )
     flat.add_edges_from(graph.edges(data=True))
     return "\n".join(networkx.generate_graphml(flat)) + "\n"
 
@@ -86,9 +96,11 @@ def _draw(profiles: dict[str, Tensor], sample: int, random_seed: int) -> tuple[l
     generator = torch.Generator().manual_seed(random_seed)
     varying = {name: (p.amax(1) != p.amin(1)).nonzero()[:, 0] for name, p in profiles.items()}
     share = min(1.0, sample / max(1, sum(len(v) for v in varying.values())))
-    members, rows = [], []
+    members = []
+    rows = []
     for name, nodes in varying.items():
-        order = torch.randperm(len(nodes), generator=generator)[: int(len(nodes) * share)].sort().values
+        count = int(len(nodes) * share)
+        order = torch.randperm(len(nodes), generator=generator)[:count].sort().values
         members += [(name, int(node)) for node in nodes[order]]
         rows.append(profiles[name][nodes[order]])
     return members, torch.cat(rows) if rows else torch.zeros(0, 0)
@@ -105,9 +117,11 @@ def _lens(points: Tensor) -> np.ndarray:
 
 
 def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) -> networkx.Graph:
-    found = complex_.get_networkx()
-    names = {old: new for new, old in enumerate(sorted(found.nodes))}
-    graph, centres, inside = networkx.Graph(), {}, {}
+    nerve = complex_.get_networkx()
+    names = {old: new for new, old in enumerate(sorted(nerve.nodes))}
+    graph = networkx.Graph()
+    centres = {}
+    inside = {}
     for old, new in names.items():
         info = complex_.node_info_[old]
         index = sorted(int(i) for i in info["indices"])
@@ -115,7 +129,8 @@ def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) ->
         layers: dict[str, int] = {}
         for i in index:
             layers[members[i][0]] = layers.get(members[i][0], 0) + 1
-        centres[new], inside[new] = centre, set(index)
+        centres[new] = centre
+        inside[new] = set(index)
         graph.add_node(
             new,
             size=len(index),
@@ -124,7 +139,7 @@ def _described(complex_: Any, members: list[tuple[str, int]], points: Tensor) ->
             layers=layers,
             members=[list(members[i]) for i in index],
         )
-    for a, b in sorted(sorted((names[u], names[v])) for u, v in found.edges):
+    for a, b in sorted(sorted((names[u], names[v])) for u, v in nerve.edges):
         graph.add_edge(a, b, shared=len(inside[a] & inside[b]), similarity=_rounded(centres[a] @ centres[b]))
     return graph
 

@@ -1,4 +1,4 @@
-"""Second moments of a layer's inputs, each token weighted by how much the loss minds an error there."""
+"""Second moments of a layer's inputs, each token weighted by how much an error there costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from birdbone.errors import NumericalError
 
 TILES = 4
-"""Of columns, in a second moment: more of them save little and multiply more slowly."""
+"""Tiles of columns in a second moment: more of them save little and multiply more slowly."""
 
 
 def second_moment(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -28,10 +28,11 @@ def second_moment(x: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _gram(x: Tensor) -> Tensor:
-    """xᵀx, its tiles above the diagonal multiplied and those below copied: five eighths of the work."""
+    """xᵀx: tiles above the diagonal are multiplied, those below copied, for 5/8 of the work."""
     gram = x.new_empty(x.shape[1], x.shape[1])
     for tile in torch.arange(x.shape[1]).chunk(TILES):
-        start, stop = int(tile[0]), int(tile[-1]) + 1
+        start = int(tile[0])
+        stop = int(tile[-1]) + 1
         torch.matmul(x[:, start:stop].T, x[:, start:], out=gram[start:stop, start:])
         gram[stop:, start:stop] = gram[start:stop, stop:].T
     return gram
@@ -39,7 +40,10 @@ def _gram(x: Tensor) -> Tensor:
 
 @contextmanager
 def _exact_products_of(dtype: torch.dtype) -> Iterator[None]:
-    """Let a CPU multiply float32 copies of bfloat16 numbers as what they are: the same sums, three times as fast."""
+    """Let a CPU multiply float32 copies of bfloat16 numbers as bfloat16.
+
+    The sums are the same and three times as fast.
+    """
     matmul = torch.backends.mkldnn.matmul
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16" if dtype == torch.bfloat16 else before
@@ -69,13 +73,14 @@ def inverse_factor(moment: Tensor, damping: float) -> Tensor:
 
     Raises NumericalError when the damped moment is not positive definite.
     """
-    backwards = factorized(damped(moment, damping).double().flip(0, 1))  # its inverse, turned again, is U itself
-    identity = torch.eye(len(moment), dtype=backwards.dtype, device=backwards.device)
-    return torch.linalg.solve_triangular(backwards, identity, upper=False).flip(0, 1).float()
+    reversed_moment = damped(moment, damping).double().flip(0, 1)
+    lower = factorized(reversed_moment)  # its inverse, reversed again, is U
+    identity = torch.eye(len(moment), dtype=lower.dtype, device=lower.device)
+    return torch.linalg.solve_triangular(lower, identity, upper=False).flip(0, 1).float()
 
 
 def factorized(moment: Tensor) -> Tensor:
-    """Lower Cholesky factor [in, in]. Raises NumericalError when the moment is not positive definite."""
+    """Lower Cholesky factor [in, in]. Raises NumericalError for a moment not positive definite."""
     try:
         return torch.linalg.cholesky(moment)
     except torch.linalg.LinAlgError as error:

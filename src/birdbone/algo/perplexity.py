@@ -11,12 +11,12 @@ from birdbone.algo.bootstrap import mean_interval, ratio_interval
 
 
 def perplexity(nll: Tensor, tokens: int) -> float:
-    """exp(mean negative log-likelihood) from window sums [N] in nats and the count of scored tokens."""
+    """exp(mean negative log-likelihood) from window sums [N] in nats and the scored tokens."""
     return math.exp(float(nll.sum()) / tokens)
 
 
 def domain_figures(measured: dict[str, Tensor], documents: Tensor, scored: int, random_seed: int) -> dict[str, float]:
-    """One domain's figures from window sums [N] as ``model.evaluate.compare`` gives them.
+    """One domain's figures from window sums [N] as ``model.judging.evaluate.compare`` gives them.
 
     documents: the document of each window [N]; scored: tokens scored per window. ``change`` is the
     relative perplexity change against the seed, with a 95 % bootstrap interval over documents;
@@ -57,32 +57,41 @@ def worst_change(domains: dict[str, dict], control: dict[str, dict] | None) -> t
 
 
 def judged_change(figures: dict, control: dict | None, random_seed: int) -> list[float]:
-    """[change, low, high] of one domain against the better of seed and control, paired over documents."""
+    """[change, low, high] of one domain against the better of seed and control.
+
+    Paired over documents.
+    """
     if not control or control["perplexity"] >= figures["seed_perplexity"]:
         return [figures["change"], figures["change_low"], figures["change_high"]]
     return list(
-        ratio_interval(control["document_nll"], figures["document_nll"], figures["document_tokens"], seed=random_seed)
+        ratio_interval(
+            control["document_nll"],
+            figures["document_nll"],
+            figures["document_tokens"],
+            seed=random_seed,
+        )
     )
 
 
 def worst_bound(
     domains: dict[str, dict], control: dict[str, dict] | None, errors: float, random_seed: int
 ) -> tuple[str, float, float]:
-    """(domain, change, bound): where the change and ``errors`` of its standard errors together are largest.
+    """(domain, change, bound) of the domain whose bound is largest.
 
-    The standard error is a quarter of the 95 % interval's width, as for a normal distribution, and raised
-    by √(D / (D − 1)): a bootstrap over D documents knows their spread about their own mean alone.
+    The bound is the change plus ``errors`` times its standard error. The standard error is a
+    quarter of the 95 % interval's width, as for a normal distribution, times √(D / (D − 1)),
+    because a bootstrap over D documents measures their spread about their own mean.
     """
-    found = {}
+    bounds = {}
     for name, figures in domains.items():
         change, low, high = judged_change(figures, (control or {}).get(name), random_seed)
         few = math.sqrt(figures["documents"] / max(1, figures["documents"] - 1))
-        found[name] = (change, change + errors * few * (high - low) / 4)
-    name = max(found, key=lambda n: found[n][1])
-    return name, *found[name]
+        bounds[name] = (change, change + errors * few * (high - low) / 4)
+    name = max(bounds, key=lambda n: bounds[n][1])
+    return name, *bounds[name]
 
 
-def plain(domains: dict[str, dict]) -> dict[str, dict]:
+def without_documents(domains: dict[str, dict]) -> dict[str, dict]:
     """The figures without their per-document lists, for reports."""
     return {d: {k: v for k, v in f.items() if not k.startswith("document_")} for d, f in domains.items()}
 

@@ -31,5 +31,9 @@ def repair_columns(
     after = output_error(change, check)
     better = after < before
     total = max(output_error(weight, check), 1e-30)
-    figures = {"deleted_error": before / total, "repaired_error": min(after, before) / total, "repaired": float(better)}
+    figures = {
+        "deleted_error": before / total,
+        "repaired_error": min(after, before) / total,
+        "repaired": float(better),
+    }
     return (refitted if better else deleted), figures

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birdbone.algo import sps as surprise
+from birdbone.algo.sps import NodeMoments, node_sps, taylor_scores
 
 
 @dataclass(frozen=True)
 class NodeStats:
     """One layer's nodes of one kind: activations and gradients, and weight norms [nodes]."""
 
-    seen: surprise.NodeMoments
+    moments: NodeMoments
     incoming: Tensor
     outgoing: Tensor
 
@@ -36,41 +36,47 @@ def score(function: Score) -> Score:
 
 @score
 def taylor(stats: NodeStats, _: torch.Generator) -> Tensor:
-    """mean |activation × gradient|: the loss change to first order (Molchanov et al. 2017, arXiv:1611.06440)."""
-    return surprise.taylor(stats.seen)
+    """mean |activation × gradient|: the loss change to first order.
+
+    Molchanov et al. 2017, arXiv:1611.06440.
+    """
+    return taylor_scores(stats.moments)
 
 
 @score
 def fisher(stats: NodeStats, _: torch.Generator) -> Tensor:
-    """mean h² × mean (∂L/∂h)²: the second-order loss change, activation and gradient taken as independent
+    """mean h² × mean (∂L/∂h)²: the loss change to second order, h and ∂L/∂h taken as independent.
 
-    (the diagonal of K-FAC, Martens & Grosse 2015, arXiv:1503.05671, at a node's output). True Fisher
-    information on text drawn from the model, the empirical one on any other. Too low where a neuron fires just when
-    the loss minds: in the last layers by several times.
+    It is the diagonal of K-FAC (Martens & Grosse 2015, arXiv:1503.05671) at a node's output. On
+    text drawn from the model it is the true Fisher information, on other text the empirical one. It
+    is too low, in the last layers by several times, where a neuron fires just when the loss is
+    sensitive to it.
     """
-    seen = stats.seen
-    return (seen.h_squared / seen.tokens * seen.g_squared / seen.tokens).float()
+    moments = stats.moments
+    return (moments.h_squared / moments.tokens * moments.g_squared / moments.tokens).float()
 
 
 @score
 def fisher_joint(stats: NodeStats, _: torch.Generator) -> Tensor:
-    """mean (h × ∂L/∂h)²: the same without that assumption (Theis et al. 2018, arXiv:1801.05787).
+    """mean (h × ∂L/∂h)²: ``fisher`` without that assumption (Theis et al. 2018, arXiv:1801.05787).
 
-    It rests on the few tokens where both are large: the neurons it ranks lowest are partly those that met none.
+    It rests on the few tokens where both are large. Some of the neurons it ranks lowest have only
+    met no such token.
     """
-    return (stats.seen.taylor_squared / stats.seen.tokens).float()
+    return (stats.moments.taylor_squared / stats.moments.tokens).float()
 
 
 @score
 def fisher_max(stats: NodeStats, generator: torch.Generator) -> Tensor:
-    """The larger of ``fisher`` and ``fisher_joint``: a neuron goes first only where both find it cheap."""
+    """The larger of ``fisher`` and ``fisher_joint``: low only where both are."""
     return torch.maximum(fisher(stats, generator), fisher_joint(stats, generator))
 
 
 @score
 def wanda(stats: NodeStats, _: torch.Generator) -> Tensor:
-    """Activation norm × outgoing weight norm (Sun et al. 2023, arXiv:2306.11695, a column at a time)."""
-    return (stats.seen.h_squared / stats.seen.tokens).sqrt().float() * stats.outgoing
+    """Activation norm × outgoing weight norm (Sun et al. 2023, arXiv:2306.11695, by column)."""
+    rms = (stats.moments.h_squared / stats.moments.tokens).sqrt().float()
+    return rms * stats.outgoing
 
 
 @score
@@ -82,7 +88,7 @@ def magnitude(stats: NodeStats, _: torch.Generator) -> Tensor:
 @score
 def sps(stats: NodeStats, _: torch.Generator) -> Tensor:
     """∫SPS as its source reads it: much used and little surprising is worth keeping."""
-    return surprise.node_sps([stats.seen])[0]
+    return node_sps([stats.moments])[0]
 
 
 @score

@@ -17,28 +17,39 @@ def eligible(values: Tensor, clusters: Tensor, kept: Tensor, cap: float) -> Tens
         members = torch.nonzero(kept & (clusters == label)).flatten()
         limit = min(int(cap * len(members)), len(members) - 1)
         chosen.append(members[values[members].argsort(stable=True)[:limit]])
-    found = torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.long)
-    return found[values[found].argsort(stable=True)]
+    candidates = torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.long)
+    return candidates[values[candidates].argsort(stable=True)]
 
 
 def eligible_across(
     values: dict[int, Tensor], clusters: dict[int, Tensor], kept: dict[int, Tensor], cap: float
 ) -> dict[int, Tensor]:
-    """``eligible`` with clusters that span layers: layer -> its neurons that may go, cheapest first.
+    """``eligible`` with clusters that span layers: layer -> neurons that may go, cheapest first.
 
-    The cap is of a whole cluster, so that it may lose more than that share in one layer and less in another.
+    The cap holds for a whole cluster. A cluster may lose more than that share in one layer and less
+    in another.
     """
-    layers, widths = list(values), [len(values[i]) for i in values]
-    found = eligible(*(torch.cat([part[i] for i in layers]) for part in (values, clusters, kept)), cap)
+    layers = list(values)
+    widths = [len(values[i]) for i in layers]
+    joined = (torch.cat([part[i] for i in layers]) for part in (values, clusters, kept))
+    candidates = eligible(*joined, cap)
     starts = torch.tensor([0, *widths]).cumsum(0)
-    inside = [found[(found >= start) & (found < end)] - start for start, end in zip(starts, starts[1:], strict=False)]
+    inside = [
+        candidates[(candidates >= start) & (candidates < end)] - start
+        for start, end in zip(starts, starts[1:], strict=False)
+    ]
     return dict(zip(layers, inside, strict=True))
 
 
 def cheapest_chunks(
-    values: dict[int, Tensor], order: dict[int, Tensor], widths: dict[int, int], nodes: int, multiple: int, even: bool
+    values: dict[int, Tensor],
+    order: dict[int, Tensor],
+    widths: dict[int, int],
+    nodes: int,
+    multiple: int,
+    even: bool,
 ) -> dict[int, Tensor]:
-    """Neurons to remove per layer, about ``nodes`` in all, so that widths stay multiples of ``multiple``.
+    """Neurons to remove per layer, about ``nodes`` in all; widths stay multiples of ``multiple``.
 
     values: layer -> importance [seed's width]; order: layer -> eligible neurons, cheapest first;
     widths: layer -> present width. ``even``: every layer loses equally many.
@@ -49,37 +60,41 @@ def cheapest_chunks(
         take = max(share, default=0)
         return {i: order[i][:take] for i in order if take}
     chunks = []
-    for layer, found in order.items():
-        ends = _chunk_ends(widths[layer], len(found), multiple)
+    for layer, neurons in order.items():
+        ends = _chunk_ends(widths[layer], len(neurons), multiple)
         for start, end in zip(ends, ends[1:], strict=False):
-            cost = float(values[layer][found[start:end]].double().sum()) / (end - start)
+            cost = float(values[layer][neurons[start:end]].double().sum()) / (end - start)
             chunks.append((cost, layer, end - start))
-    taken: dict[int, int] = {}
+    removed: dict[int, int] = {}
     total = 0
     for _, layer, size in sorted(chunks):
         if total + size <= nodes:
-            taken[layer] = taken.get(layer, 0) + size
+            removed[layer] = removed.get(layer, 0) + size
             total += size
-    return {layer: order[layer][:count] for layer, count in sorted(taken.items())}
+    return {layer: order[layer][:count] for layer, count in sorted(removed.items())}
 
 
 def cheapest_groups(
-    values: dict[int, Tensor], kept: dict[int, Tensor], limit: int, price: float, protected: tuple[int, ...] = ()
+    values: dict[int, Tensor],
+    kept: dict[int, Tensor],
+    limit: int,
+    price: float,
+    protected: tuple[int, ...] = (),
 ) -> list[tuple[int, int]]:
     """Key-value groups to remove, model-wide: (layer, group), cheapest first, ``limit`` at most.
 
     values, kept: layer -> [groups]. Only groups that cost less than ``price`` go, and a layer
     never loses its last one nor, in ``protected`` layers, any.
     """
-    found = sorted(
+    candidates = sorted(
         (float(values[i][g]), i, int(g)) for i in values if i not in protected for g in torch.nonzero(kept[i]).flatten()
     )
-    left = {i: int(kept[i].sum()) for i in kept}
+    remaining = {i: int(kept[i].sum()) for i in kept}
     chosen = []
-    for value, layer, group in found:
-        if value < price and left[layer] > 1 and len(chosen) < limit:
+    for value, layer, group in candidates:
+        if value < price and remaining[layer] > 1 and len(chosen) < limit:
             chosen.append((layer, group))
-            left[layer] -= 1
+            remaining[layer] -= 1
     return chosen
 
 

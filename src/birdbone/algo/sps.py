@@ -32,11 +32,12 @@ def z(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
 
 
 def block_norms(x: Tensor, block: int = 64) -> Tensor:
-    """Euclidean norm of each run of ``block`` features: [T, features] -> [T, ceil(features / block)].
+    """Euclidean norm of each run of ``block`` features.
 
-    The last run is shorter where ``block`` does not divide. Of a linear layer's input this is A,
-    of its output gradient G: A[t, c]·G[t, r] is exactly the Frobenius norm of token t's weight
-    gradient on the block (r, c). Raises ValueError when x is not [T, features].
+    [T, features] -> [T, ceil(features / block)]. The last run is shorter where ``block`` does not
+    divide. Of a linear layer's input this is A, of its output gradient G: A[t, c]·G[t, r] is
+    exactly the Frobenius norm of token t's weight gradient on the block (r, c). Raises ValueError
+    when x is not [T, features].
     """
     if x.dim() != 2:
         raise ValueError(f"block norms need [tokens, features], got {tuple(x.shape)}")
@@ -51,12 +52,16 @@ class BlockScores(NamedTuple):
     g: Tensor
 
     def picture(self) -> Tensor:
-        """SPS_t(r, c) = z(A)[t, c] − z(G)[t, r], as [T, R, C]: high is much used, little surprise."""
+        """SPS_t(r, c) = z(A)[t, c] − z(G)[t, r], as [T, R, C]: high is much used, unsurprising."""
         return self.a[:, None, :] - self.g[:, :, None]
 
 
 def sps(
-    a: dict[str, Tensor], g: dict[str, Tensor], layers: dict[str, int], scope: Scope = "layer", each: bool = False
+    a: dict[str, Tensor],
+    g: dict[str, Tensor],
+    layers: dict[str, int],
+    scope: Scope = "layer",
+    each: bool = False,
 ) -> dict[str, BlockScores]:
     """Block scores per linear module from block norms a [T, C] and g [T, R] of the same tokens.
 
@@ -126,9 +131,20 @@ class NodeMoments:
             raise ValueError(f"{len(self.h)} nodes cannot take h {tuple(h.shape)}, g {tuple(g.shape)}")
         split = (len(h), len(self.h), -1)
         h, g = (x.detach().cpu().double().reshape(split) for x in (h, g))
-        h_norm, g_norm, product = h.norm(dim=-1), g.norm(dim=-1), (h * g).sum(-1)
-        seen = (h_norm, g_norm, h_norm**2, g_norm**2, h_norm * g_norm, product, product.abs(), product**2)
-        sums = (getattr(self, field.name) + x.sum(0) for field, x in zip(fields(self)[1:], seen, strict=True))
+        h_norm = h.norm(dim=-1)
+        g_norm = g.norm(dim=-1)
+        product = (h * g).sum(-1)
+        terms = (
+            h_norm,
+            g_norm,
+            h_norm**2,
+            g_norm**2,
+            h_norm * g_norm,
+            product,
+            product.abs(),
+            product**2,
+        )
+        sums = (getattr(self, field.name) + x.sum(0) for field, x in zip(fields(self)[1:], terms, strict=True))
         return NodeMoments(self.tokens + len(h), *sums)
 
 
@@ -145,23 +161,24 @@ def node_sps(
     """
     groups = [[m] for m in moments] if scope == "layer" else [moments] * len(moments)
     scores = []
-    for own, group in zip(moments, groups, strict=True):
+    for layer, group in zip(moments, groups, strict=True):
         h_mean, h_inverse = _population(group, "h")
         g_mean, g_inverse = _population(group, "g")
-        h, g = own.h / own.tokens, own.g / own.tokens
+        h = layer.h / layer.tokens
+        g = layer.g / layer.tokens
         mean = (h - h_mean) * h_inverse - (g - g_mean) * g_inverse
         if kind == "stable":
             variance = (
-                (own.h_squared / own.tokens - h**2) * h_inverse**2
-                + (own.g_squared / own.tokens - g**2) * g_inverse**2
-                - 2 * (own.cross / own.tokens - h * g) * h_inverse * g_inverse
+                (layer.h_squared / layer.tokens - h**2) * h_inverse**2
+                + (layer.g_squared / layer.tokens - g**2) * g_inverse**2
+                - 2 * (layer.cross / layer.tokens - h * g) * h_inverse * g_inverse
             )
             mean = mean * torch.exp(-delta * variance.clamp(min=0))
-        scores.append((mean * own.tokens if kind == "sum" else mean).float())
+        scores.append((mean * layer.tokens if kind == "sum" else mean).float())
     return scores
 
 
-def taylor(moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute") -> Tensor:
+def taylor_scores(moments: NodeMoments, kind: Literal["absolute", "signed", "squared"] = "absolute") -> Tensor:
     """First-order loss change on removing each node, per token, float32 [N].
 
     absolute: mean |h·∂L/∂h|. signed: |mean h·∂L/∂h| (Molchanov et al., arXiv 1611.06440).

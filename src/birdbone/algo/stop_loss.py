@@ -1,4 +1,4 @@
-"""The guard's verdict: accepted, provisional on the first strike, reverted and stopped on the second."""
+"""The guard's verdict: accepted, provisional on a first strike, reverted on a second."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ def standing_after(before: Standing, passed: bool) -> Standing:
     if before["stopped"]:
         return {**before, "wave": wave, "status": "stopped"}
     if passed:
-        return {"wave": wave, "status": "accepted", "strikes": 0, "halvings": before["halvings"], "stopped": False}
+        return {
+            "wave": wave,
+            "status": "accepted",
+            "strikes": 0,
+            "halvings": before["halvings"],
+            "stopped": False,
+        }
     if before["strikes"] == 0:
         return {
             "wave": wave,
@@ -38,7 +44,13 @@ def standing_after(before: Standing, passed: bool) -> Standing:
             "halvings": before["halvings"] + 1,
             "stopped": False,
         }
-    return {"wave": wave, "status": "reverted", "strikes": 2, "halvings": before["halvings"], "stopped": True}
+    return {
+        "wave": wave,
+        "status": "reverted",
+        "strikes": 2,
+        "halvings": before["halvings"],
+        "stopped": True,
+    }
 
 
 def may_prune(before: Standing) -> bool:

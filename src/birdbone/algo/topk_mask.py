@@ -19,6 +19,8 @@ def keep_largest(score: Tensor, sparsity: float, pattern: tuple[int, int] | None
     if drop == 0:
         return torch.ones_like(score, dtype=torch.bool)
     least = flat.kthvalue(drop, dim=1, keepdim=True).values
-    below, equal = flat < least, flat == least
-    gone = below | (equal & (equal.cumsum(1) <= drop - below.sum(1, keepdim=True)))  # of equal ones, the first
-    return ~gone.reshape(rows, columns)
+    below = flat < least
+    equal = flat == least
+    first_equal = equal & (equal.cumsum(1) <= drop - below.sum(1, keepdim=True))
+    removed = below | first_equal
+    return ~removed.reshape(rows, columns)

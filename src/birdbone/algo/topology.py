@@ -1,10 +1,10 @@
-"""Clusters of nodes, of one layer or of all, by the topology of their responses: ToMATo on a density-filtered graph.
+"""Clusters of nodes, of one layer or of all, by the topology of their responses (ToMATo).
 
 Chazal, Guibas, Oudot, Skraba, "Persistence-based clustering in Riemannian manifolds", J. ACM 2013.
-Points are nodes, distance is 1 − Spearman correlation of their profiles over sampled tokens. Ranks,
-because activations are heavy-tailed and a few tokens would decide: on the default model and 512
-tokens, half the tokens reproduce the clusters with an adjusted Rand index of 0.0–0.2 in most layers
-with Pearson's correlation, of 0.2–0.7 from the middle layers on with ranks.
+Points are nodes; their distance is 1 − Spearman correlation of their profiles over sampled tokens.
+Ranks are used because activations are heavy-tailed and a few tokens would decide. Measured on the
+default model with 512 tokens: half the tokens reproduce the clusters with an adjusted Rand index of
+0.0–0.2 in most layers with Pearson's correlation, of 0.2–0.7 from the middle layers on with ranks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ CHUNK = 1024
 class ClusterResult:
     """Clusters of one layer.
 
-    labels: int32 [nodes], 0 the largest; silent nodes come last. sizes: members per label.
-    diagram: float64 [points, 2], (birth, death) of the density peaks that merge into a higher one;
-    a peak's prominence is birth − death. essential: births of the peaks that never die, one for each
+    labels: int32 [nodes], 0 the largest; silent nodes come last. sizes: members per label. diagram:
+    float64 [points, 2], (birth, death) of the density peaks that merge into a higher one; a peak's
+    prominence is birth − death. essential: births of the peaks that never die, one for each
     connected component. threshold: prominence that a peak needed to stay a cluster of its own.
     silent: label of the nodes that never vary, or None. landmarks: nodes the graph was built on.
     """
@@ -67,16 +67,19 @@ def cluster_layer(
     active = (~silent).nonzero()[:, 0]
     labels = torch.zeros(len(profiles), dtype=torch.int64)
     chosen = active[torch.randperm(len(active), generator=generator)[:landmarks].sort().values]
-    diagram, essential, threshold = torch.zeros(0, 2), torch.zeros(0), 0.0
+    diagram = torch.zeros(0, 2)
+    essential = torch.zeros(0)
+    threshold = 0.0
     if len(chosen) > 1:
         points = standardised(profiles[chosen])
         tree = _tomato(points, neighbours)
         null = _tomato(permuted(points, generator), neighbours)
         threshold = float(_prominence(null).max(initial=0.0))
         tree.merge_threshold_ = threshold
-        found = _without_small(points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster)
-        labels[active] = _of_nearest(profiles, active, points, found)
-        diagram, essential = torch.from_numpy(tree.diagram_), torch.from_numpy(tree.max_weight_per_cc_)
+        landmark_labels = _without_small(points, torch.from_numpy(tree.labels_.astype(np.int64)), min_cluster)
+        labels[active] = _of_nearest(profiles, active, points, landmark_labels)
+        diagram = torch.from_numpy(tree.diagram_)
+        essential = torch.from_numpy(tree.max_weight_per_cc_)
     labels[active] = _by_size(labels[active])
     label_of_silent = int(labels[active].max()) + 1 if len(active) else 0
     labels[silent] = label_of_silent
@@ -99,11 +102,12 @@ def cluster_model(
     min_cluster: int = 16,
     random_seed: int = 0,
 ) -> tuple[dict[str, Tensor], ClusterResult]:
-    """Clusters across layers: the nodes of all layers as one set, by profiles over the *same* tokens.
+    """Clusters across layers: the nodes of all layers as one set.
 
-    profiles: layer name -> [nodes, tokens]. Returns int32 labels per layer name, the same label meaning the
-    same cluster in every layer, and the result over all nodes. Time and memory as ``cluster_layer``.
-    Raises ValueError on profiles that are not finite or differ in their tokens.
+    profiles: layer name -> [nodes, tokens], over the *same* tokens. Returns int32 labels per layer
+    name, the same label meaning the same cluster in every layer, and the result over all nodes.
+    Time and memory as ``cluster_layer``. Raises ValueError on profiles that are not finite or
+    differ in their tokens.
     """
     if len({p.shape[1] for p in profiles.values()}) > 1:
         raise ValueError("clusters across layers need one set of tokens for all layers")
@@ -169,7 +173,8 @@ def permuted(points: Tensor, generator: torch.Generator) -> Tensor:
 
 def _tomato(points: Tensor, neighbours: int) -> Any:
     count = min(neighbours, len(points) - 1)
-    similar, index = [], []
+    similar = []
+    index = []
     for start in range(0, len(points), CHUNK):
         correlation = points[start : start + CHUNK] @ points.T
         rows = torch.arange(len(correlation))
@@ -190,7 +195,10 @@ def _prominence(tree: Any) -> np.ndarray:
 
 
 def _without_small(points: Tensor, labels: Tensor, min_cluster: int) -> Tensor:
-    """Members of clusters under ``min_cluster`` join the nearest large one; without any, all are one."""
+    """Members of clusters under ``min_cluster`` join the nearest large one.
+
+    Without any large one, all are one cluster.
+    """
     sizes = torch.bincount(labels)
     large = (sizes >= min_cluster).nonzero()[:, 0]
     if len(large) == 0:

@@ -13,7 +13,6 @@ from birdbone.algo.sparsegpt import sparsegpt
 from birdbone.algo.topk_mask import keep_largest
 
 SOLVERS = {"sparsegpt": sparsegpt, "admm": admm}
-METHODS = ("magnitude", "wanda", *SOLVERS)
 
 
 def mask_weight(
@@ -26,9 +25,9 @@ def mask_weight(
 ) -> tuple[Tensor, Tensor]:
     """(mask, new weight) for a matrix [O, I] with its inputs' second moment [I, I].
 
-    method: ``magnitude``, ``wanda`` (Sun et al. 2023, arXiv:2306.11695), or one that makes up with what is kept
-    for what is gone: ``sparsegpt``, ``admm``. pattern: (N, M) keeps N of every M neighbours in a row and
-    overrides ``sparsity``.
+    method: ``magnitude``, ``wanda`` (Sun et al. 2023, arXiv:2306.11695), or a solver, which makes
+    the kept weights compensate for the removed ones: ``sparsegpt``, ``admm``. pattern: (N, M) keeps
+    N of every M neighbours in a row and overrides ``sparsity``.
     """
     if method in SOLVERS:
         return SOLVERS[method](weight, moment, sparsity, pattern, damping)
@@ -42,8 +41,8 @@ def mask_weight(
 def saliency(weight: Tensor, moment: Tensor, method: str, damping: float = 0.01) -> Tensor:
     """Output error [O, I] that removing one weight alone makes, by the method's own measure.
 
-    ``magnitude``: w². ``wanda``: w²·Σ_t x². The solvers: w² / [H⁻¹]_jj, what is left after the other
-    columns have made up for it (Optimal Brain Surgeon).
+    ``magnitude``: w². ``wanda``: w²·Σ_t x². Solvers: w² / [H⁻¹]_jj, the error that remains after
+    the other columns have made up for it (Optimal Brain Surgeon).
     """
     squared = weight.float().square()
     if method == "magnitude":

@@ -1,4 +1,6 @@
-"""The commands, one file each. Kedro asks this package for the ``cli`` that a project adds to its own."""
+"""The commands, one file each. Kedro asks this package for the ``cli`` that a project adds to its
+own.
+"""
 
 
 def __getattr__(name: str) -> object:

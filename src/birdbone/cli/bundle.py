@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from birdbone.cli.diff import JSON, project_root
+from birdbone.cli.diff import JSON
+from birdbone.cli.root import project_root
 from birdbone.errors import ConfigError
 
 
@@ -83,10 +84,10 @@ def _base(root: Path, base: str | None) -> str | None:
     if base:
         return base
     try:
-        read, _ = revision(root, "HEAD")
+        head = revision(root, "HEAD")
     except SourceError:
         return None
-    return "HEAD" if tracked_model(read(LOCK)) else None
+    return "HEAD" if tracked_model(head.read(LOCK)) else None
 
 
 def hand_to_dvc(root: Path) -> None:
@@ -98,7 +99,7 @@ def hand_to_dvc(root: Path) -> None:
 
     if why := unrecordable(root):
         raise ConfigError(f"{why} (`birdbone bundle --no-stage` writes the folder alone)")
-    tracked = tracked_model(workspace(root)[0](LOCK))
+    tracked = tracked_model(workspace(root).read(LOCK))
     if tracked is None:
         raise ConfigError("DVC tracks no model yet: `birdbone record` after a finished run, then `birdbone bundle`")
     record(root, tracked.stage)

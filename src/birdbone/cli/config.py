@@ -1,4 +1,6 @@
-"""``kedro config diff``: the resolved configuration against a git revision, and the way back to one."""
+"""``kedro config diff``: the resolved configuration against a git revision, and the way back to
+one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from birdbone.errors import BirdboneError
 
 @click.group(name="birdbone", help="")
 def project_commands() -> None:
-    """What birdbone adds to ``kedro``; without a help text, which would stand above all of Kedro's commands."""
+    """What birdbone adds to ``kedro``; without a help text, which would stand above all of Kedro's
+    commands.
+    """
 
 
 @project_commands.group()
@@ -36,8 +40,8 @@ def diff(revision: str, env: str | None, rollback: str | None, force: bool, as_j
       + quantize.new: 1               only in the workspace
       - quantize.old: 1               only in the revision
 
-    Parameters after interpolation and with the profile laid over them, and the catalog. Nothing is printed when
-    they are equal.
+    Parameters after interpolation and with the profile laid over them, and the catalog. Nothing is
+    printed when they are equal.
     """
     from birdbone.git.config_diff import changes, resolved
     from birdbone.run.config import project_root
@@ -47,15 +51,15 @@ def diff(revision: str, env: str | None, rollback: str | None, force: bool, as_j
         if rollback is not None:
             _roll_back(root, rollback, env, force)
             return
-        found = changes(resolved(root, revision, env), resolved(root, None, env))
+        differences = changes(resolved(root, revision, env), resolved(root, None, env))
     except BirdboneError as error:
         click.echo(f"birdbone: {error}", err=True)
         raise SystemExit(2) from None
     if as_json:
-        click.echo(json.dumps([change.record for change in found], ensure_ascii=False, indent=1))
+        click.echo(json.dumps([change.record for change in differences], ensure_ascii=False, indent=1))
     else:
-        click.echo("".join(f"{change.line}\n" for change in found), nl=False)
-    sys.exit(1 if exit_code and found else 0)
+        click.echo("".join(f"{change.line}\n" for change in differences), nl=False)
+    sys.exit(1 if exit_code and differences else 0)
 
 
 def _roll_back(root: Path, revision: str, env: str | None, force: bool) -> None:

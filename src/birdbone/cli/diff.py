@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from birdbone.cli.root import project_root
 from birdbone.errors import BirdboneError, BundleError, ConfigError
 
 LOADABLE = click.option(
@@ -147,7 +148,9 @@ def verify(name: str, as_json: bool) -> None:
 @LOADABLE
 @JSON
 def apply(name: str, base: str, target: Path, loadable: Path | None, as_json: bool) -> None:
-    """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's own."""
+    """Make the bundle's new model from BASE (folder, revision or `.`), which must be the bundle's
+    own.
+    """
     _patched(name, base, target, loadable, as_json)
 
 
@@ -168,10 +171,12 @@ def revert(
     loadable: Path | None,
     as_json: bool,
 ) -> None:
-    """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the masks.
+    """Take a bundle back from MODEL (default: the workspace's): whole, or some layers, or only the
+    masks.
 
-    The whole revert is the old model, bit for bit. A part of it is a new state, and not judged until it is
-    evaluated: with `--loadable FOLDER`, `kedro run --params=model=FOLDER` measures and exports it.
+    The whole revert is the old model, bit for bit. A part of it is a new state, and not judged
+    until it is evaluated: with `--loadable FOLDER`, `kedro run --params=model=FOLDER` measures and
+    exports it.
     """
     chosen = None
     if layers is not None:
@@ -181,20 +186,13 @@ def revert(
     _patched(name, model, target, loadable, as_json, revert=True, layers=chosen, masks_only=masks_only)
 
 
-def project_root() -> Path:
-    """The project's folder; imported when asked for, see ``console``."""
-    from birdbone.run.config import project_root as found
-
-    return found()
-
-
 def _patched(
     name: str, base: str, target: Path, loadable: Path | None, as_json: bool, revert: bool = False, **part: Any
 ) -> None:
-    from birdbone.diff.apply import apply as apply_patches
+    from birdbone.diff.apply import apply_bundle
     from birdbone.diff.bundle import read_bundle
     from birdbone.diff.loadable import write_loadable
-    from birdbone.diff.revisions import TOKENIZER, opened, seed_state
+    from birdbone.diff.revisions import opened, seed_state, tokenizer_folder
 
     root, folder = project_root(), _bundle_folder(name)
     manifest = read_bundle(folder)
@@ -202,9 +200,9 @@ def _patched(
         if path and path.exists():
             raise ConfigError(f"{option} {path} is already there: name a new folder")
     with opened(root, base) as (side,):
-        digest = apply_patches(side.state, folder, seed_state(root), target, revert, **part)
+        digest = apply_bundle(side.state, folder, seed_state(root), target, revert, **part)
     if loadable:
-        write_loadable(target, root / TOKENIZER, loadable)
+        write_loadable(target, tokenizer_folder(root), loadable)
     judged = {manifest["core"]["base"]: "the bundle's old model", manifest["core"]["new"]: "the bundle's new model"}
     what = judged.get(digest, "a new state, not judged until it is evaluated")
     if as_json:
@@ -215,13 +213,13 @@ def _patched(
 
 def _bundle_folder(name: str) -> Path:
     """A bundle's folder by its id, its folder, or the commit that carries it."""
-    from birdbone.diff.bundle import find
+    from birdbone.diff.bundle import find_bundle
     from birdbone.diff.revisions import BUNDLES
     from birdbone.git.repository import commit, git
 
     root = project_root()
     try:
-        return find(root, name)
+        return find_bundle(root, name)
     except BundleError as error:
         sha = commit(root, name)
         if sha is None:
@@ -230,4 +228,4 @@ def _bundle_folder(name: str) -> Path:
         added = [p for p in listed.splitlines() if p.startswith(f"{BUNDLES}/") and p.endswith("/manifest.json")]
         if not added:
             raise BundleError(f"{name} is no bundle's id, and as a commit it adds none") from error
-        return find(root, Path(added[0]).parent.name)
+        return find_bundle(root, Path(added[0]).parent.name)

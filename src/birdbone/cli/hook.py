@@ -1,4 +1,6 @@
-"""``birdbone hook``: what git's hooks and a pull request's check call. Exit code 1 stops the commit or the merge."""
+"""``birdbone hook``: what git's hooks and a pull request's check call. Exit code 1 stops the commit
+or the merge.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ def hook() -> None:
 
 @hook.command()
 def weights() -> None:
-    """Refuse a commit that changes the accepted model without a bundle, a merge that mixes two models' runs, and a
-    dvc.lock that names other parameters than were used."""
+    """Refuse a commit that changes the accepted model without a bundle, a merge that mixes two
+    models' runs, and a dvc.lock that names other parameters than were used.
+    """
     from birdbone.git import hooks
 
     root = _root()
@@ -33,7 +36,9 @@ def blobs() -> None:
 
 @hook.command()
 def notebooks() -> None:
-    """Clean staged notebooks of outputs and counts; refuse the commit until they are staged again."""
+    """Clean staged notebooks of outputs and counts; refuse the commit until they are staged
+    again.
+    """
     from birdbone.datasets.atomic import write_file
     from birdbone.git import hooks
     from birdbone.git.notebooks import clean
@@ -50,7 +55,9 @@ def notebooks() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("rest", nargs=-1)
 def message(file: Path, rest: tuple[str, ...]) -> None:
-    """Add the trailer `Bundle-Id:` to a commit message, for each bundle the commit adds (prepare-commit-msg)."""
+    """Add the trailer `Bundle-Id:` to a commit message, for each bundle the commit adds
+    (prepare-commit-msg).
+    """
     from birdbone.git import hooks
 
     bundles = hooks.added_bundles(_root())
@@ -62,7 +69,9 @@ def message(file: Path, rest: tuple[str, ...]) -> None:
 @hook.command()
 @click.option("--base", default="origin/main", show_default=True, help="The branch to merge into.")
 def review(base: str) -> None:
-    """Verify the bundles added since the base, print their reports, and fail where one must not be merged."""
+    """Verify the bundles added since the base, print their reports, and fail where one must not be
+    merged.
+    """
     from birdbone.git.review import examine
 
     review = examine(_root(), base, fault)
@@ -83,7 +92,9 @@ def fault(folder: Path) -> str | None:
 
 
 def _misnamed(root: Path) -> list[str]:
-    """What a dvc.lock under way says that was not run; asked only where there is a ledger to tell."""
+    """What a dvc.lock under way says that was not run; asked only where there is a ledger to
+    tell.
+    """
     from birdbone.git import repository
     from birdbone.git.lock import LOCK
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import click
 
@@ -12,6 +11,7 @@ from birdbone.cli.bundle import bundle
 from birdbone.cli.diff import diff
 from birdbone.cli.hook import hook
 from birdbone.cli.plan import plan
+from birdbone.cli.root import project_root
 from birdbone.cli.scan import image, replay, scan
 from birdbone.errors import BirdboneError, ConfigError
 from birdbone.run.failure import message
@@ -99,20 +99,15 @@ def record(only_check: bool) -> None:
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 def summary(env: str | None) -> None:
     """Print the last finished run's summary table and the paths of what it made."""
+    from birdbone.run.catalog import CatalogFiles
     from birdbone.run.config import roots
 
-    where = roots(_loader(env))
-    path = project_root() / where["data"] / "08_reporting" / "summary.txt"
+    loader = _loader(env)
+    path = project_root() / CatalogFiles(loader).path("summary")
     if not path.is_file():
-        raise ConfigError(f"no finished run in {where['data']}: kedro run" + (f" --env={env}" if env else ""))
+        command = "kedro run" + (f" --env={env}" if env else "")
+        raise ConfigError(f"no finished run in {roots(loader)['data']}: {command}")
     click.echo(path.read_text())
-
-
-def project_root() -> Path:
-    """The project's folder. Imported when asked for: git's hooks call this console, and Kedro takes its time."""
-    from birdbone.run.config import project_root as found
-
-    return found()
 
 
 def _loader(env: str | None):

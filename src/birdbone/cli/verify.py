@@ -1,4 +1,6 @@
-"""Every artifact of a profile re-hashed against its manifest, and every object of DVC's cache against its name."""
+"""Every artifact of a profile re-hashed against its manifest, and every object of DVC's cache
+against its name.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ DAMAGED = "DAMAGED"
 
 
 def artifacts(root: Path, env: str | None) -> dict[str, str]:
-    """Catalog entry -> ``ok``, ``absent`` or ``DAMAGED``, for all that the main job reads and writes."""
+    """Catalog entry -> ``ok``, ``absent`` or ``DAMAGED``, for all that the main job reads and
+    writes.
+    """
     from kedro.framework.session import KedroSession
 
     states = {}
@@ -35,7 +39,9 @@ def artifacts(root: Path, env: str | None) -> dict[str, str]:
 
 
 def cached(root: Path) -> tuple[int, list[str]]:
-    """How many objects DVC's cache holds, and those that are not what their name says: hash and, where known, path."""
+    """How many objects DVC's cache holds, and those that are not what their name says: hash and,
+    where known, path.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -53,23 +59,26 @@ def cached(root: Path) -> tuple[int, list[str]]:
 
 def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = ()) -> str | None:
     """What is wrong and what to do about it; None where nothing is."""
-    found, bad = [], [name for name, state in states.items() if state == DAMAGED]
+    sentences, bad = [], [name for name, state in states.items() if state == DAMAGED]
     if bad:
-        found.append(
-            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run again, or "
+        sentences.append(
+            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and "
+            "run again, or "
             "restore them with dvc checkout"
         )
     if damaged:
-        found.append(
-            f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them from the cache, "
+        sentences.append(
+            f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them "
+            "from the cache, "
             "then dvc pull, or birdbone record where the workspace's copy is sound"
         )
     if unlike:
-        found.append(
-            f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as conf/base says "
+        sentences.append(
+            f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as "
+            "conf/base says "
             "(kedro run --env=base) or write what was used into it, then birdbone record"
         )
-    return ". ".join(found) or None
+    return ". ".join(sentences) or None
 
 
 def _md5(path: Path) -> str:
@@ -81,12 +90,12 @@ def _paths(root: Path, cache: Path) -> dict[str, str]:
     """Hash -> path, for what the workspace's ``dvc.lock`` has and the files in its folders."""
     lock = root / "dvc.lock"
     stages = ((yaml.safe_load(lock.read_text()) or {}).get("stages") or {}) if lock.is_file() else {}
-    found = {out["md5"]: out["path"] for s in stages.values() for out in s.get("outs", []) if "md5" in out}
-    for md5, path in list(found.items()):
+    paths = {out["md5"]: out["path"] for s in stages.values() for out in s.get("outs", []) if "md5" in out}
+    for md5, path in list(paths.items()):
         listing = cache / md5[:2] / md5[2:]
         if md5.endswith(".dir") and listing.is_file():
             try:
-                found |= {entry["md5"]: f"{path}/{entry['relpath']}" for entry in json.loads(listing.read_bytes())}
+                paths |= {entry["md5"]: f"{path}/{entry['relpath']}" for entry in json.loads(listing.read_bytes())}
             except (ValueError, KeyError, TypeError):
                 continue  # a damaged listing names nothing
-    return found
+    return paths

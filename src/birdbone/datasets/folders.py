@@ -95,8 +95,8 @@ class TensorFolder(Stored):
 class ObjectFolder(TensorFolder):
     """A frozen object made of tensors, such as Scores: saves and loads that object.
 
-    holds: the dotted name of its class, which has ``to_tensors() -> (tensors, meta)`` and the class method
-    ``from_tensors(tensors, meta)``.
+    holds: the dotted name of its class, which has ``to_tensors() -> (tensors, meta)`` and the class
+    method ``from_tensors(tensors, meta)``.
     """
 
     def __init__(self, filepath: str, holds: str, metadata: dict | None = None) -> None:
@@ -143,10 +143,11 @@ class ModelFolder(Stored):
 
 
 class MomentsFolder(Stored):
-    """Second moments, which a node wrote into a folder of its own: saves that folder, loads ``SecondMoments``.
+    """Second moments, which a node wrote into a folder of its own: saves that folder, loads
+    ``SecondMoments``.
 
-    What is missing or of another model is computed anew to the same bits, so nothing depends on what is here: the
-    digest is always the same.
+    What is missing or of another model is computed anew to the same bits, so nothing depends on
+    what is here: the digest is always the same.
     """
 
     def save(self, folder: Path) -> None:
@@ -199,7 +200,9 @@ class JSONFile(Stored):
 
 
 class TextFile(Stored):
-    """A text for people or other tools (CSV, HTML, Markdown, GraphML): nothing here depends on it."""
+    """A text for people or other tools (CSV, HTML, Markdown, GraphML): nothing here depends on
+    it.
+    """
 
     def save(self, text: str) -> None:
         write_file(self.filepath, text)

@@ -14,10 +14,10 @@ from birdbone.errors import ArtifactError
 def open_scan(path: str | Path, *, model_digest: str | None = None, partial: bool = False) -> Scan:
     """Open a scan of version 2 or 1.
 
-    ``partial``: accept one whose writer was cut off, so that it has no end mark, up to its last whole
-    chunk. A chunk's values are checked when first read, or by ``verify``. Raises ArtifactError when
-    the file is missing, no scan, of an unknown version, truncated, corrupted, or of a model other than
-    ``model_digest``.
+    ``partial``: accept one whose writer was cut off, so that it has no end mark, up to its last
+    whole chunk. A chunk's values are checked when first read, or by ``verify``. Raises
+    ArtifactError when the file is missing, no scan, of an unknown version, truncated, corrupted, or
+    of a model other than ``model_digest``.
     """
     path = Path(path)
     try:

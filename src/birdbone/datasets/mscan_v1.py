@@ -83,14 +83,14 @@ class ScanV1(Scan):
         start, stop, _ = slice(start, stop).indices(len(self))
         first, last = np.searchsorted(self._records["token"], (start, max(start, stop)))
         records = self._records[first:last]
-        found = {}
+        norms = {}
         for number in numbers:
             module, own = self.modules[number], records[records["module"] == self._ids[number]]
             place = own["token"].astype(np.int64) - start, own["block"]
             sides = np.zeros((2, max(0, stop - start), module.inputs // 64), "f4")
             sides[0][place], sides[1][place] = own["a"], own["g"]
-            found[module.name] = Norms(*torch.from_numpy(sides))
-        return found
+            norms[module.name] = Norms(*torch.from_numpy(sides))
+        return norms
 
     def _own_faults(self) -> list[str]:
         if len(self._records) and not self._records["g"].any():

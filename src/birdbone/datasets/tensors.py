@@ -15,7 +15,9 @@ from birdbone.model.checkpoint import tensor_digest
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> dict[str, dict]:
-    """Write tensors (bool ones packed eight to a byte) and return ``{name: {dtype, shape, sha256}}``."""
+    """Write tensors (bool ones packed eight to a byte) and return ``{name: {dtype, shape,
+    sha256}}``.
+    """
     plain = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
     save_file({n: _packed(t) for n, t in plain.items()}, path)
     return {

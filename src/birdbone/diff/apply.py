@@ -1,4 +1,4 @@
-"""A diff bundle laid over the state it was made from, or taken back from the one it leads to."""
+"""Apply a diff bundle to its old state, or revert it from its new one."""
 
 from __future__ import annotations
 
@@ -20,33 +20,43 @@ from birdbone.model.checkpoint import tensor_digest
 
 
 class Bundle:
-    """The two patches of a folder, which agree with each other and with the digests they claim."""
+    """A folder's two patches, checked against each other and against the digests they claim."""
 
     def __init__(self, folder: Path) -> None:
         """Raises ArtifactError when a patch is missing, damaged or of another bundle."""
         self.folder = folder
-        self.weights, self.masks = PatchFile(folder / WEIGHTS_PATCH), PatchFile(folder / MASKS_PATCH)
+        self.weights = PatchFile(folder / WEIGHTS_PATCH)
+        self.masks = PatchFile(folder / MASKS_PATCH)
         a, b = self.weights.header, self.masks.header
-        self.old, self.new, self.seed = a.old, a.new, a.seed
-        if (a.holds, b.holds) != ("weights", "masks") or (a.old, a.new, a.seed) != (b.old, b.new, b.seed):
-            raise ArtifactError(f"{folder}: its two patches are not of one bundle. Restore both with dvc checkout")
+        self.old = a.old
+        self.new = a.new
+        self.seed = a.seed
+        models = [(header.old, header.new, header.seed) for header in (a, b)]
+        if (a.holds, b.holds) != ("weights", "masks") or models[0] != models[1]:
+            raise ArtifactError(
+                f"{folder}: its two patches are not of one bundle. Restore both with dvc checkout"
+            )
         for side in ("old", "new"):
             config = getattr(b.config, side)
-            if state_digest(config, a.digests(side).items(), b.digests(side).items()) != getattr(a, side):
+            digest = getattr(a, side)
+            if state_digest(config, a.digests(side).items(), b.digests(side).items()) != digest:
                 raise ArtifactError(
-                    f"{folder}: its patches do not list the tensors of {getattr(a, side)}. Make it again"
+                    f"{folder}: its patches do not list the tensors of {digest}. Make it again"
                 )
 
     @cached_property
     def mask_changes(self) -> dict[str, tuple[Tensor | None, Tensor | None]]:
         """Every mask that differs: bool, old and new, None where it is not there (all kept)."""
-        return {n: tuple(_whole(self.masks, n, s) for s in ("old", "new")) for n in self.masks.entries}
+        return {
+            n: tuple(_whole(self.masks, n, s) for s in ("old", "new")) for n in self.masks.entries
+        }
 
 
-def verify(folder: Path) -> dict:
-    """Check every checksum of a bundle, no model needed; returns ``{old, new, seed, weights, masks}``.
+def verify_patches(folder: Path) -> dict:
+    """Check every checksum of a bundle. No model is needed.
 
-    ``weights`` and ``masks`` count what differs. Raises ArtifactError naming the file and tensor.
+    Returns ``{old, new, seed, weights, masks}``; ``weights`` and ``masks`` count what differs.
+    Raises ArtifactError naming the file and tensor.
     """
     bundle = Bundle(folder)
     for patch in (bundle.weights, bundle.masks):
@@ -61,7 +71,7 @@ def verify(folder: Path) -> dict:
     return {"old": bundle.old, "new": bundle.new, "seed": bundle.seed, **counts}
 
 
-def apply(
+def apply_bundle(
     base: State,
     folder: Path,
     seed: State | None,
@@ -70,7 +80,10 @@ def apply(
     layers: set[int] | None = None,
     masks_only: bool = False,
 ) -> str:
-    """Write what ``patched`` gives as a model folder, at once and every tensor checked; returns its digest."""
+    """Write what ``patched`` gives as a model folder, at once, with every tensor checked.
+
+    Returns the model's digest.
+    """
     return write_state(target, patched(base, folder, seed, revert, layers, masks_only))
 
 
@@ -82,10 +95,11 @@ def patched(
     layers: set[int] | None = None,
     masks_only: bool = False,
 ) -> State:
-    """The state that a bundle makes of ``base``, each tensor made when asked for.
+    """The state that a bundle makes of ``base``. Each tensor is computed when it is read.
 
-    revert: ``base`` is the bundle's new state, and its old one comes out. layers, masks_only: only a part, see
-    ``partial.mixed``. Raises BundleError when base or seed is not the bundle's, ArtifactError when it is damaged.
+    revert: ``base`` is the bundle's new state and the result its old one. layers, masks_only: apply
+    only a part, see ``partial.mixed``. Raises BundleError when base or seed is not the bundle's,
+    ArtifactError when it is damaged.
     """
     bundle = Bundle(folder)
     have, want = ("new", "old") if revert else ("old", "new")
@@ -95,7 +109,9 @@ def patched(
             f"{folder} needs its seed, the model of digest {bundle.seed}: "
             + (f"{seed.weights.origin} has {seed.digest}" if seed else "none was given")
         )
-    masks = _target(base.masks, bundle.masks, want, lambda entry: _whole(bundle.masks, entry.name, want))
+    masks = _target(
+        base.masks, bundle.masks, want, lambda entry: _whole(bundle.masks, entry.name, want)
+    )
 
     def make(entry: Entry) -> Tensor:
         if entry.kind != "xor":
@@ -110,19 +126,20 @@ def patched(
     return mixed(base, whole, axes, layers, masks_only)
 
 
-def _check_base(bundle: Bundle, base: State, wanted: str, revert: bool) -> None:
-    if base.digest != wanted:
+def _check_base(bundle: Bundle, base: State, expected: str, revert: bool) -> None:
+    if base.digest != expected:
         verb = "reverted from" if revert else "applied to"
         other = bundle.old if revert else bundle.new
-        hint = f" (it is the model that {'reverting' if revert else 'applying'} gives)" if base.digest == other else ""
+        action = "reverting" if revert else "applying"
+        hint = f" (it is the model that {action} gives)" if base.digest == other else ""
         raise BundleError(
-            f"{bundle.folder} can only be {verb} the model of digest {wanted}; "
+            f"{bundle.folder} can only be {verb} the model of digest {expected}; "
             f"{base.weights.origin} has {base.digest}{hint}"
         )
 
 
 def _target(base: Tensors, patch: PatchFile, want: str, make) -> Tensors:
-    """The tensors of the wanted side: base's own where unchanged, else what ``make`` gives for the entry."""
+    """The tensors of the target side: the base's where unchanged, else ``make`` of the entry."""
     digests = patch.header.digests(want)
     entries = {n: e for n, e in patch.entries.items() if n in digests}
     specs = {n: getattr(entries[n], want).spec if n in entries else base.specs[n] for n in digests}
@@ -132,21 +149,28 @@ def _target(base: Tensors, patch: PatchFile, want: str, make) -> Tensors:
 
 def _whole(patch: PatchFile, name: str, side: str) -> Tensor | None:
     """A tensor that the patch holds whole."""
-    held = getattr(patch.entries[name], side)
-    if held is None:
+    stored = getattr(patch.entries[name], side)
+    if stored is None:
         return None
-    data = np.zeros(held.spec.nbytes, np.uint8)
+    data = np.zeros(stored.spec.nbytes, np.uint8)
     patch.add(name, side, data)
-    tensor = unraw(data, held.spec)
-    if tensor_digest(tensor) != held.sha256:
-        raise ArtifactError(f"{patch.path}: tensor {name} is not what its digest says. Make it again")
+    tensor = unraw(data, stored.spec)
+    if tensor_digest(tensor) != stored.sha256:
+        raise ArtifactError(
+            f"{patch.path}: tensor {name} is not what its digest says. Make it again"
+        )
     return tensor
 
 
 def _xored(
-    patch: PatchFile, entry: Entry, sides: tuple[str, str], base: State, seed: State | None, masks: Tensors
+    patch: PatchFile,
+    entry: Entry,
+    sides: tuple[str, str],
+    base: State,
+    seed: State | None,
+    masks: Tensors,
 ) -> Tensor:
-    """The wanted side of a tensor that the patch holds as XOR; ``masks`` are those of the wanted state."""
+    """The target side of a tensor stored as XOR; ``masks`` are the target state's."""
     have, want = (getattr(entry, side) for side in sides)
     full = Spec(have.spec.dtype, entry.shape)
     fit = base.weights.specs[entry.name] == have.spec
@@ -157,7 +181,10 @@ def _xored(
         before, after = node_pair(base.masks, masks, axis.nodes.name) if fit else (None, None)
         fit = fit and fits(have.spec, full, axis, before) and fits(want.spec, full, axis, after)
     if not fit:
-        raise ArtifactError(f"{patch.path}: tensor {entry.name} does not fit the model's masks and seed. Make it again")
+        raise ArtifactError(
+            f"{patch.path}: tensor {entry.name} does not fit the model's masks and seed. Make it "
+            "again"
+        )
     tensor = base.weights[entry.name]
     if entry.axis:
         tensor = widened(tensor, axis, before, seed.weights, entry.name)

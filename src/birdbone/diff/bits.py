@@ -50,7 +50,9 @@ class Spec(NamedTuple):
     @property
     def stored(self) -> Spec:
         """The tensor as files hold it: bools packed eight to a byte."""
-        return Spec(torch.uint8, ((math.prod(self.shape) + 7) // 8,)) if self.dtype == torch.bool else self
+        if self.dtype != torch.bool:
+            return self
+        return Spec(torch.uint8, ((math.prod(self.shape) + 7) // 8,))
 
     @property
     def nbytes(self) -> int:
@@ -77,7 +79,9 @@ def unraw(data: np.ndarray, spec: Spec) -> Tensor:
     """The tensor whose ``raw`` bytes these are; it shares their memory where that is possible."""
     if spec.dtype == torch.bool:
         data = np.unpackbits(data, count=math.prod(spec.shape))
-    return torch.from_numpy(data).view(spec.dtype).reshape(spec.shape) if data.size else spec.empty()
+    if not data.size:
+        return spec.empty()
+    return torch.from_numpy(data).view(spec.dtype).reshape(spec.shape)
 
 
 def bits(tensor: Tensor) -> Tensor:

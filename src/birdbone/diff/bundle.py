@@ -1,6 +1,6 @@
-"""A bundle on disk: ``diffs/<id>/`` with both patches, the figures, the texts, and a manifest that covers them.
+"""A bundle on disk: ``diffs/<id>/`` with both patches, figures, texts and a manifest of them all.
 
-The id is the SHA-256 of what the change is made of, so that it survives rebase and squash; the parent commit is
+The id is a SHA-256 of the change itself, so it survives rebase and squash. The parent commit is
 recorded beside it.
 """
 
@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from birdbone.datasets.atomic import MANIFEST, canonical_json, json_digest, write_folder
-from birdbone.diff.markdown import report
-from birdbone.diff.page import page
+from birdbone.diff.markdown import markdown_report
+from birdbone.diff.page import bundle_page
 from birdbone.diff.patch import MASKS_PATCH, WEIGHTS_PATCH, write_patches
 from birdbone.diff.report_data import Story, story_of
 from birdbone.diff.revisions import BUNDLES, Side
@@ -25,13 +25,24 @@ from birdbone.git.notebooks import notebooks_text
 from birdbone.model.checkpoint import names_digest
 
 TOOLS = ("torch", "transformers", "peft", "gguf", "safetensors", "zstandard")
-ID, STATE = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
-SMALL = ("report.md", "report.html", MASKS_PATCH, "metrics.json", "config.diff", "notebooks.diff", MANIFEST)
-"""What goes to git; ``weights.patch`` goes to DVC, and so does ``masks.patch`` where it is too large for git."""
+ID = re.compile(r"[0-9a-f]{12}")
+STATE = re.compile(r"[0-9a-f]{64}")
+SMALL = (
+    "report.md",
+    "report.html",
+    MASKS_PATCH,
+    "metrics.json",
+    "config.diff",
+    "notebooks.diff",
+    MANIFEST,
+)
+"""Files that go to git. ``weights.patch`` goes to DVC, and so does a ``masks.patch`` too large for
+git.
+"""
 
 
 def core_of(old: Side, new: Side) -> dict:
-    """What the id is made of: digests of base, new state, its masks and configuration, and the tools' versions."""
+    """What the id is made of: digests of both states, masks and configuration; tool versions."""
     return {
         "base": old.state.digest,
         "new": new.state.digest,
@@ -47,13 +58,14 @@ def bundle_id(core: dict) -> str:
 
 
 def write_bundle(old: Side, new: Side, seed: State | None, root: Path, parent: str | None) -> Path:
-    """Write ``diffs/<id>/`` at once and return it; an equal one that is there is written anew.
+    """Write ``diffs/<id>/`` at once and return it. One with the same id is replaced.
 
     Raises BundleError when the two states are one, or nodes differ and no seed is given.
     """
     if old.state.digest == new.state.digest:
         raise BundleError(
-            f"{old.label} and {new.label} are the same model ({old.state.digest[:12]}): nothing to bundle"
+            f"{old.label} and {new.label} are the same model ({old.state.digest[:12]}): nothing to "
+            "bundle"
         )
     core = core_of(old, new)
     name = bundle_id(core)
@@ -67,7 +79,13 @@ def write_bundle(old: Side, new: Side, seed: State | None, root: Path, parent: s
             "old": old.tracked.md5 if old.tracked else None,
             "new": new.tracked.md5,
         }
-        return {"id": name, "core": core, "parent_commit": parent, "tracked": tracked, "seed": summary["seed"]}
+        return {
+            "id": name,
+            "core": core,
+            "parent_commit": parent,
+            "tracked": tracked,
+            "seed": summary["seed"],
+        }
 
     folder = root / BUNDLES / name
     write_folder(folder, fill)
@@ -79,62 +97,80 @@ def write_texts(folder: Path, story: Story) -> None:
     old, new = story.old, story.new
     (folder / "metrics.json").write_text(json.dumps(story.metrics, indent=1, sort_keys=True) + "\n")
     config = config_text(old.config, new.config) if old.config else ""
-    notebooks = notebooks_text(old.records.notebooks, new.records.notebooks) if old.records.notebooks else ""
+    notebooks = ""
+    if old.records.notebooks:
+        notebooks = notebooks_text(old.records.notebooks, new.records.notebooks)
     (folder / "config.diff").write_text(config)
     (folder / "notebooks.diff").write_text(notebooks)
-    (folder / "report.md").write_text(report(story, config, notebooks))
-    (folder / "report.html").write_text(page(story, config, notebooks))
+    (folder / "report.md").write_text(markdown_report(story, config, notebooks))
+    (folder / "report.html").write_text(bundle_page(story, config, notebooks))
 
 
 def read_bundle(folder: Path) -> dict:
-    """The manifest of a bundle whose small files are what it says; a patch that is DVC's need not be there.
+    """The manifest of a bundle, its small files checked. Patches held by DVC may be absent.
 
-    Raises BundleError when it is none, ArtifactError naming the file that was changed.
+    Raises BundleError when the folder holds no bundle, ArtifactError naming the changed file.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        good = manifest["sha256"] == json_digest(manifest) and bundle_id(manifest["core"]) == manifest["id"]
+        good = (
+            manifest["sha256"] == json_digest(manifest)
+            and bundle_id(manifest["core"]) == manifest["id"]
+        )
         files = {n: (int(e["bytes"]), str(e["sha256"])) for n, e in manifest["files"].items()}
         good &= all(STATE.fullmatch(manifest["core"][side]) for side in ("base", "new"))
     except FileNotFoundError as error:
         raise BundleError(f"{folder} holds no bundle: {MANIFEST} is missing") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{folder / MANIFEST} is not a bundle's manifest: git checkout it") from error
-    if not good or not ID.fullmatch(manifest["id"]) or {*files, MANIFEST} != {*SMALL, WEIGHTS_PATCH}:
-        raise ArtifactError(f"{folder / MANIFEST} was changed since it was written: git checkout it")
+        raise ArtifactError(
+            f"{folder / MANIFEST} is not a bundle's manifest: git checkout it"
+        ) from error
+    complete = {*files, MANIFEST} == {*SMALL, WEIGHTS_PATCH}
+    if not good or not ID.fullmatch(manifest["id"]) or not complete:
+        raise ArtifactError(
+            f"{folder / MANIFEST} was changed since it was written: git checkout it"
+        )
     for name, (size, sha) in files.items():
         path = folder / name
-        held_by_dvc = name == WEIGHTS_PATCH or (name == MASKS_PATCH and (folder / f"{name}.dvc").is_file())
-        if held_by_dvc and not path.is_file():
+        large_masks = name == MASKS_PATCH and (folder / f"{name}.dvc").is_file()
+        in_dvc = name == WEIGHTS_PATCH or large_masks
+        if in_dvc and not path.is_file():
             continue
         if not path.is_file() or path.stat().st_size != size or _sha256(path) != sha:
-            raise ArtifactError(f"{path} is missing or changed: git checkout it (what has a .dvc file: dvc checkout)")
+            raise ArtifactError(
+                f"{path} is missing or changed: git checkout it (what has a .dvc file: dvc "
+                "checkout)"
+            )
     return manifest
 
 
 def read_metrics(folder: Path) -> dict:
-    """A bundle's ``metrics.json``. Raises ArtifactError where it has no verdict or figures that are none."""
+    """A bundle's ``metrics.json``. Raises ArtifactError where verdict or figures are malformed."""
     path = folder / "metrics.json"
     try:
-        found = json.loads(path.read_text())
-        change = found.get("worst_change", 0.0)
-        if isinstance(found["verdict"], str) and isinstance(change, float | int):
-            return found
+        figures = json.loads(path.read_text())
+        change = figures.get("worst_change", 0.0)
+        if isinstance(figures["verdict"], str) and isinstance(change, float | int):
+            return figures
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not a bundle's figures ({error!r}): git checkout it") from error
+        raise ArtifactError(
+            f"{path} is not a bundle's figures ({error!r}): git checkout it"
+        ) from error
     raise ArtifactError(f"{path} is not a bundle's figures: git checkout it")
 
 
-def find(root: Path, name: str) -> Path:
-    """The bundle of this id (or its beginning), or in this folder. Raises BundleError where none or several match."""
+def find_bundle(root: Path, name: str) -> Path:
+    """The bundle in this folder, or the one whose id begins so. Raises BundleError without one."""
     if (Path(name) / MANIFEST).is_file():
         return Path(name)
     if re.fullmatch(r"[0-9a-f]{4,12}", name):
-        found = [p.parent for p in (root / BUNDLES).glob(f"{name}*/{MANIFEST}")]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise BundleError(f"{name} begins the names of {len(found)} bundles: give more of the id")
+        folders = [p.parent for p in (root / BUNDLES).glob(f"{name}*/{MANIFEST}")]
+        if len(folders) == 1:
+            return folders[0]
+        if folders:
+            raise BundleError(
+                f"{name} begins the names of {len(folders)} bundles: give more of the id"
+            )
     raise BundleError(f"there is no bundle {name!r} in {BUNDLES}/: `birdbone diff list` names them")
 
 

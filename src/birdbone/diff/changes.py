@@ -1,4 +1,4 @@
-"""Changes of a model in the model's own words: which neurons, key-value groups and weights went or came back."""
+"""Changes between two models: which neurons, key-value groups and weights went or came back."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from torch import Tensor
 from birdbone.diff.bits import bits
 from birdbone.diff.coordinates import node_pair, shifted_axes
 from birdbone.diff.states import State, Tensors
-from birdbone.model.layout import UNITS, Nodes
 from birdbone.model.masks import masked_tensor
+from birdbone.model.units import UNITS, Nodes
 
 
 class NodeChange(NamedTuple):
     """One layer's nodes of a unit, bool over the seed's nodes.
 
-    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown`` where they are not.
+    What came back is ``revived`` where all its weights are the seed's bit for bit, ``regrown``
+    where they are not.
     """
 
     nodes: Nodes
@@ -29,7 +30,7 @@ class NodeChange(NamedTuple):
 
 
 class WeightChange(NamedTuple):
-    """What happened to one tensor's weight mask: shares masked before and after, and the bits that changed sides."""
+    """One tensor's weight mask: shares masked before and after, and how many bits changed."""
 
     tensor: str
     before: float
@@ -39,9 +40,9 @@ class WeightChange(NamedTuple):
 
 
 def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
-    """Every layer whose nodes differ between two states, in order. A mask that is not there keeps all.
+    """Every layer whose nodes differ between two states, in order. A missing mask keeps all nodes.
 
-    Without the seed all that came back counts as regrown.
+    Without the seed, every node that came back counts as regrown.
     """
     changes = []
     for name in {*old.masks, *new.masks}:
@@ -49,29 +50,38 @@ def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
                 back = ~before & after
-                as_before = back & _as_seed(new, seed, name, after) if seed and back.any() else torch.zeros_like(back)
-                kept, gone = before & after, before & ~after
-                changes.append(NodeChange(nodes, kept, gone, back & ~as_before, as_before))
+                revived = torch.zeros_like(back)
+                if seed and back.any():
+                    revived = back & _as_seed(new, seed, name, after)
+                kept = before & after
+                removed = before & ~after
+                changes.append(NodeChange(nodes, kept, removed, back & ~revived, revived))
     return sorted(changes, key=lambda change: (change.nodes.layer, change.nodes.unit))
 
 
 def weight_changes(old: State, new: State) -> list[WeightChange]:
-    """Every tensor whose weight mask differs, by name; where nodes went too, its bits are not paired."""
+    """Every tensor whose weight mask differs, by name. Masks of two shapes have no paired bits."""
     changes = []
     for name in sorted({n for n in (*old.masks, *new.masks) if masked_tensor(n)}):
-        if name in old.masks and name in new.masks and old.masks.digest(name) == new.masks.digest(name):
+        both = name in old.masks and name in new.masks
+        if both and old.masks.digest(name) == new.masks.digest(name):
             continue
         before, after = (_masked(masks, name) for masks in (old.masks, new.masks))
-        gone = back = 0
+        removed = returned = 0
         if before.kept is None or after.kept is None or before.kept.shape == after.kept.shape:
-            a, b = (m.kept if m.kept is not None else torch.ones((), dtype=torch.bool) for m in (before, after))
-            gone, back = int((a & ~b).sum()), int((~a & b).sum())
-        changes.append(WeightChange(masked_tensor(name), before.share, after.share, gone, back))
+            a, b = (
+                m.kept if m.kept is not None else torch.ones((), dtype=torch.bool)
+                for m in (before, after)
+            )
+            removed = int((a & ~b).sum())
+            returned = int((~a & b).sum())
+        tensor = masked_tensor(name)
+        changes.append(WeightChange(tensor, before.share, after.share, removed, returned))
     return changes
 
 
 def node_words(changes: Iterable[NodeChange]) -> list[str]:
-    """One line per layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed, 12 regrown``."""
+    """One line a layer: ``layer 3: key-value group 1 removed; 128 FFN neurons removed``."""
     lines: dict[int, list[str]] = {}
     for change in changes:
         lines.setdefault(change.nodes.layer, []).append(_words(change))
@@ -80,7 +90,11 @@ def node_words(changes: Iterable[NodeChange]) -> list[str]:
 
 def _words(change: NodeChange) -> str:
     parts = []
-    for what, mask in (("removed", change.removed), ("regrown", change.regrown), ("revived", change.revived)):
+    for what, mask in (
+        ("removed", change.removed),
+        ("regrown", change.regrown),
+        ("revived", change.revived),
+    ):
         numbers = mask.nonzero().flatten().tolist()
         if not numbers:
             continue
@@ -96,15 +110,15 @@ def _words(change: NodeChange) -> str:
 
 
 def _as_seed(new: State, seed: State, name: str, kept: Tensor) -> Tensor:
-    """Which of the kept nodes have all their weights as the seed has them, bool over the seed's nodes."""
+    """Which kept nodes have all their weights as in the seed, bool over the seed's nodes."""
     same = torch.ones(int(kept.sum()), dtype=torch.bool)
     for tensor, axis in shifted_axes(new.config, {name}).items():
         if tensor in new.weights and tensor in seed.weights:
             equal = bits(new.weights[tensor]) == axis.cut(bits(seed.weights[tensor]), kept)
             same &= equal.movedim(axis.dim, 0).reshape(len(same), -1).all(1)
-    found = torch.zeros_like(kept)
-    found[kept] = same
-    return found
+    unchanged = torch.zeros_like(kept)
+    unchanged[kept] = same
+    return unchanged
 
 
 class _Mask(NamedTuple):

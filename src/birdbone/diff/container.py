@@ -1,9 +1,10 @@
 """The patch file, written and read.
 
-Layout: ``BBPATCH1``, length of the header (u64, little-endian), the header (canonical JSON, see ``header.Header``),
-SHA-256 of all of that (32 bytes); then the frames in the header's order with nothing between or behind them. A frame
-is one zstd stream of at most ``FRAME`` bytes of a tensor, turned so that the elements' first bytes come first, then
-their second ones (exponents lie together and compress). The same content gives the same bytes under one zstd version.
+Layout: ``BBPATCH1``, length of the header (u64, little-endian), the header (canonical JSON, see
+``header.Header``), SHA-256 of all of that (32 bytes); then the frames in the header's order with
+nothing between or behind them. A frame is one zstd stream of at most ``FRAME`` bytes of a tensor.
+Its bytes are in planes: the first bytes of all elements, then their second bytes, and so on.
+Exponents then lie together and compress. One zstd version gives equal bytes for equal content.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ WORKERS = 2
 
 
 class PatchWriter:
-    """Writes a patch file at once: frames into a temporary file first, for the header comes before them."""
+    """Writes a patch file at once, from frames in a temporary file and then the header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,10 +53,13 @@ class PatchWriter:
     def __exit__(self, *error: object) -> bool | None:
         return self._stack.__exit__(*error)
 
-    def store(self, spec: Spec, cut: Callable[[int, int], np.ndarray], sparse: bool) -> tuple[tuple[Frame, ...], int]:
+    def store(
+        self, spec: Spec, cut: Callable[[int, int], np.ndarray], sparse: bool
+    ) -> tuple[tuple[Frame, ...], int]:
         """Append a payload; returns its frames and how many of its elements are not zero.
 
-        cut: bytes [start, stop) of the payload, called from several threads. sparse: leave out frames of zeros.
+        cut: bytes [start, stop) of the payload, called from several threads. sparse: leave out
+        frames of zeros.
         """
 
         def work(at: int) -> tuple[bytes, str, int]:
@@ -64,7 +68,9 @@ class PatchWriter:
             packed = b"" if sparse and not count else _squeezed(data, spec.dtype.itemsize)
             return packed, hashlib.sha256(packed).hexdigest(), count
 
-        frames, total, starts = [], 0, cuts(spec.nbytes)
+        frames = []
+        total = 0
+        starts = cuts(spec.nbytes)
         for group in range(0, len(starts), 2 * WORKERS):
             some = starts[group : group + 2 * WORKERS]
             for at, (packed, digest, count) in zip(some, self.pool.map(work, some), strict=True):
@@ -75,7 +81,7 @@ class PatchWriter:
         return tuple(frames), total
 
     def finish(self, header: Header) -> int:
-        """Put the file in place; returns its size in bytes. Raises ValueError where it could not be read back."""
+        """Put the file in place; returns its size in bytes. Raises ValueError for a bad header."""
         self._frames.flush()
         text = canonical_json(header.model_dump()).encode()
         Header.model_validate_json(text)
@@ -91,7 +97,7 @@ class PatchWriter:
 
 
 class PatchFile:
-    """A patch file whose header is sound and whose frames have their places; the frames are checked when read."""
+    """A patch file whose header and frame positions are sound. Frames are checked when read."""
 
     def __init__(self, path: Path) -> None:
         """Raises ArtifactError when the file is missing, truncated, damaged or malformed."""
@@ -112,7 +118,9 @@ class PatchFile:
             place = ".".join(map(str, first["loc"]))
             raise self._damaged(f"its header is malformed: {place} {first['msg']}") from error
         except OSError as error:
-            raise ArtifactError(f"{path} cannot be read ({error}): fetch it with dvc pull, or git checkout") from error
+            raise ArtifactError(
+                f"{path} cannot be read ({error}): fetch it with dvc pull, or git checkout"
+            ) from error
         if canonical_json(self.header.model_dump()).encode() != head[16:]:
             raise self._damaged("its header is not canonical JSON")
         self.entries = {e.name: e for e in self.header.tensors}
@@ -123,17 +131,20 @@ class PatchFile:
                 self._places[entry.name, part] = end
                 end += sum(frame[1] for frame in frames)
         if end != size:
-            raise self._damaged(f"it has {size} bytes where its header tells of {end}")
+            raise self._damaged(f"it has {size} bytes where its header says {end}")
 
     def add(self, name: str, part: str, into: np.ndarray) -> None:
-        """XOR a tensor's payload (``xor``, ``old`` or ``new``) into its bytes. Raises ArtifactError."""
+        """XOR a payload (``xor``, ``old`` or ``new``) into bytes. Raises ArtifactError."""
         itemsize = self.entries[name].payloads[part][0].dtype.itemsize
         for at, data in self.frames(name, part):
             planes = np.frombuffer(data, np.uint8).reshape(itemsize, -1)
             into[at : at + len(data)].reshape(-1, itemsize)[...] ^= planes.T
 
     def frames(self, name: str, part: str) -> Iterator[tuple[int, bytes]]:
-        """Start and content, still turned, of each frame of a payload, all checked. Raises ArtifactError."""
+        """Start and content, bytes still in planes, of each frame of a payload, checked.
+
+        Raises ArtifactError.
+        """
         spec, frames = self.entries[name].payloads[part]
         place = self._places[name, part]
         for at, length, digest in frames:
@@ -152,12 +163,16 @@ class PatchFile:
         try:
             if zstandard.get_frame_parameters(packed).content_size != size:
                 raise self._damaged(f"tensor {name} has a frame of another length than {size}")
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size, allow_extra_data=False)
+            return zstandard.ZstdDecompressor().decompress(
+                packed, max_output_size=size, allow_extra_data=False
+            )
         except zstandard.ZstdError as error:
             raise self._damaged(f"tensor {name} does not decompress ({error})") from error
 
     def _damaged(self, what: str) -> ArtifactError:
-        return ArtifactError(f"{self.path}: {what}. Restore it with dvc checkout or git checkout, or make it again")
+        return ArtifactError(
+            f"{self.path}: {what}. Restore it with dvc checkout or git checkout, or make it again"
+        )
 
 
 def _nonzero(data: np.ndarray, spec: Spec) -> int:

@@ -1,4 +1,4 @@
-"""The seed's coordinates: where two states hold different nodes, their tensors compare at the seed's full width."""
+"""The seed's coordinates: states with different nodes are compared at the seed's full width."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from torch import Tensor
 from birdbone.diff.bits import Spec, bits
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError
-from birdbone.model.layout import Axis, Layout, Nodes
+from birdbone.model.layout import Layout
+from birdbone.model.units import Axis, Nodes
 
 
 def shifted_masks(old: State, new: State) -> dict[str, tuple[Tensor, Tensor]]:
     """The node masks that keep other nodes in ``new`` than in ``old``, by name."""
-    found = {}
+    shifted = {}
     for name in sorted({*old.masks, *new.masks}):
         if Nodes.parse(name):
             before, after = node_pair(old.masks, new.masks, name)
             if not torch.equal(before, after):
-                found[name] = (before, after)
-    return found
+                shifted[name] = (before, after)
+    return shifted
 
 
 def node_pair(old: Tensors, new: Tensors, name: str) -> tuple[Tensor, Tensor]:
@@ -39,8 +40,12 @@ def shifted_axes(config: dict, masks: set[str]) -> dict[str, Axis]:
         blocks = Layout(config).blocks
         axes = [blocks[layer].axes for layer in layers if layer < len(blocks)]
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ArtifactError(f"the model's configuration does not tell the widths of its nodes ({error!r})") from error
-    return {name: axis for block in axes for name, axis in block.items() if axis.nodes.name in masks}
+        raise ArtifactError(
+            f"the model's configuration does not tell the widths of its nodes ({error!r})"
+        ) from error
+    return {
+        name: axis for block in axes for name, axis in block.items() if axis.nodes.name in masks
+    }
 
 
 def fits(narrow: Spec, whole: Spec, axis: Axis, mask: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""What a patch file says of itself: parsed strictly, every number in it checked before it is used."""
+"""The header of a patch file, parsed strictly: every number is checked before it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from birdbone.diff.bits import DTYPES, Spec
-from birdbone.model.layout import Axis, Nodes
+from birdbone.model.units import Axis, Nodes
 
 FRAME = 1 << 24
 """Bytes of a payload that are compressed together; a multiple of every element's width."""
@@ -27,8 +27,9 @@ def width(at: int, size: int) -> int:
     return min(FRAME, size - at)
 
 
-def _plain(name: str) -> str:
-    if not name or name == "__metadata__" or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+def _tensor_name(name: str) -> str:
+    control = any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
+    if not name or name == "__metadata__" or control:
         raise ValueError(f"{name!r} cannot name a tensor")
     return name
 
@@ -39,28 +40,28 @@ def _node_mask(name: str) -> str:
     return name
 
 
-def _known(dtype: str) -> str:
+def _dtype(dtype: str) -> str:
     if dtype not in DTYPES:
         raise ValueError(f"unknown data type {dtype!r}")
     return dtype
 
 
-Name = Annotated[str, AfterValidator(_plain)]
+Name = Annotated[str, AfterValidator(_tensor_name)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Shape = Annotated[tuple[Count, ...], Field(max_length=64)]
 Frame = tuple[Count, Annotated[int, Field(ge=1, le=2 * (1 << 24))], Digest]
-"""Where it begins in the payload, its compressed length, and the SHA-256 of the compressed bytes."""
+"""Its start in the payload, its compressed length, and the SHA-256 of the compressed bytes."""
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Side(_Strict):
-    """A tensor before or after. ``frames`` hold it whole; none where it follows from the other side by XOR."""
+class StoredSide(_Strict):
+    """A tensor before or after. ``frames`` hold it whole; there are none where the XOR gives it."""
 
-    dtype: Annotated[str, AfterValidator(_known)]
+    dtype: Annotated[str, AfterValidator(_dtype)]
     shape: Shape
     sha256: Digest
     frames: tuple[Frame, ...] = ()
@@ -71,7 +72,7 @@ class Side(_Strict):
 
 
 class StoredAxis(_Strict):
-    """An ``Axis``: the XOR is in the seed's coordinates along ``dim``; ``mask`` is that of its nodes."""
+    """An ``Axis``: along ``dim`` the XOR has the seed's width; ``mask`` names the node mask."""
 
     mask: Annotated[str, AfterValidator(_node_mask)]
     dim: Count
@@ -83,26 +84,31 @@ class StoredAxis(_Strict):
 
 
 class Entry(_Strict):
-    """One tensor that differs. ``shape`` and ``frames`` are those of the XOR; a frame that is all zero is left out."""
+    """One tensor that differs. ``shape`` and ``frames`` are the XOR's; zero frames are left out."""
 
     name: Name
     kind: Literal["xor", "whole", "added", "removed"]
-    old: Side | None
-    new: Side | None
+    old: StoredSide | None
+    new: StoredSide | None
     shape: Shape | None = None
     axis: StoredAxis | None = None
     frames: tuple[Frame, ...] = ()
 
     @property
     def payloads(self) -> dict[str, tuple[Spec, tuple[Frame, ...]]]:
-        """``xor``, or ``old`` and ``new`` as they are there: their kind of tensor and their frames, in file order."""
+        """Spec and frames of ``xor``, or of ``old`` and ``new`` where present, in file order."""
         if self.kind == "xor":
             return {"xor": (Spec(DTYPES[self.old.dtype], self.shape), self.frames)}
         return {n: (s.spec, s.frames) for n, s in (("old", self.old), ("new", self.new)) if s}
 
     @model_validator(mode="after")
     def _sound(self) -> Entry:
-        sides = {"xor": (True, True), "whole": (True, True), "added": (False, True), "removed": (True, False)}
+        sides = {
+            "xor": (True, True),
+            "whole": (True, True),
+            "added": (False, True),
+            "removed": (True, False),
+        }
         if (self.old is not None, self.new is not None) != sides[self.kind]:
             raise ValueError(f"{self.name} has not the sides of kind {self.kind}")
         if self.kind == "xor":
@@ -113,17 +119,22 @@ class Entry(_Strict):
             if spec.nbytes > LARGEST:
                 raise ValueError(f"{self.name} is too large")
             every = cuts(spec.nbytes)
-            rising = all(a[0] < b[0] for a, b in pairwise(frames)) and all(f[0] in every for f in frames)
+            rising = all(a[0] < b[0] for a, b in pairwise(frames)) and all(
+                f[0] in every for f in frames
+            )
             if not rising or (self.kind != "xor" and len(frames) != len(every)):
                 raise ValueError(f"the frames of {self.name} do not cover its {spec.nbytes} bytes")
         return self
 
     def _check_xor(self) -> None:
         shapes = {side: list(s.shape) for side, s in (("old", self.old), ("new", self.new))}
-        if self.shape is None or self.old.dtype != self.new.dtype or self.old.frames or self.new.frames:
+        whole = self.old.frames or self.new.frames
+        if self.shape is None or self.old.dtype != self.new.dtype or whole:
             raise ValueError(f"{self.name} has no XOR")
         if self.axis is not None:
-            if self.axis.dim >= len(self.shape) or any(len(s) != len(self.shape) for s in shapes.values()):
+            if self.axis.dim >= len(self.shape) or any(
+                len(s) != len(self.shape) for s in shapes.values()
+            ):
                 raise ValueError(f"{self.name} has no dimension {self.axis.dim}")
             for shape in shapes.values():
                 if shape[self.axis.dim] > self.shape[self.axis.dim]:
@@ -141,7 +152,7 @@ class Configs(_Strict):
 
 
 class Header(_Strict):
-    """A patch between the states of digests ``old`` and ``new``; ``seed`` where a tensor needs its coordinates."""
+    """A patch between the states of digests ``old`` and ``new``; ``seed`` where one is needed."""
 
     format: Literal[1] = 1
     holds: Literal["weights", "masks"]

@@ -1,4 +1,4 @@
-"""``report.md``: one screen of a pull request: what was removed, what did it cost, can I take it back?"""
+"""``report.md``: what was removed, what it cost and how to take it back, on one screen."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from birdbone.diff.changes import node_words
 from birdbone.diff.report_data import Story
 from birdbone.report import numbers
 
-LINES, DIFF_LINES, WIDTH, BYTES = 40, 100, 180, 8_000
-"""Lines of a list or table, lines of a diff, characters of a line and bytes of a part that are shown: six parts and
-what stands around them stay under 60 kB, and a comment has 65,536 characters at most."""
+LINES = 40
+"""Lines shown of a list or table."""
+DIFF_LINES = 100
+"""Lines shown of a diff."""
+WIDTH = 180
+"""Characters shown of a line."""
+BYTES = 8_000
+"""Bytes shown of a part. Six parts and their frame stay under 60 kB; GitHub takes 65,536
+characters.
+"""
 
 
-def report(story: Story, config: str, notebooks: str) -> str:
+def markdown_report(story: Story, config: str, notebooks: str) -> str:
     """The report in Markdown: equal stories give equal bytes."""
     parts = [
         _headline(story),
@@ -27,18 +34,21 @@ def report(story: Story, config: str, notebooks: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """A name from outside as Markdown text that can mean nothing else."""
     safe = escape("".join(c if c.isprintable() else "\ufffd" for c in _short(text)), quote=False)
     return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~@:$" else c for c in safe)
 
 
 def _unchanged(story: Story) -> str:
-    return "No parameter changed." if story.old.config else f"None is known of {plain(story.old.label)}."
+    if story.old.config:
+        return "No parameter changed."
+    return f"None is known of {escaped(story.old.label)}."
 
 
 def _headline(story: Story) -> str:
-    before, after = story.metrics["before"], story.metrics["after"]
+    before = story.metrics["before"]
+    after = story.metrics["after"]
     rows = [
         ("bytes of the export", "bytes", numbers.size),
         ("parameters", "parameters", numbers.exact),
@@ -53,25 +63,32 @@ def _headline(story: Story) -> str:
         for name, key, show in rows
         if key in before or key in after
     ]
-    was, now = before.get("perplexity", {}), after.get("perplexity", {})
+    was = before.get("perplexity", {})
+    now = after.get("perplexity", {})
     for domain in sorted({*was, *now}):
-        change = numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
+        change = (
+            numbers.change(now[domain] / was[domain] - 1) if domain in was and domain in now else ""
+        )
         shown = f"{numbers.plain(now.get(domain))} {f'({change})' if change else ''}".strip()
-        table.append(f"| perplexity, {plain(domain)} | {numbers.plain(was.get(domain))} | {shown} |")
+        table.append(
+            f"| perplexity, {escaped(domain)} | {numbers.plain(was.get(domain))} | {shown} |"
+        )
     table = _first(table)
     verdict = f"**{story.metrics['verdict']}**"
     if "worst_change" in story.metrics:
         verdict += (
-            f": {plain(story.metrics['worst_domain'])} {numbers.change(story.metrics['worst_change'])} against the "
-            f"seed, {numbers.share(story.metrics['limit'], 0)} allowed"
+            f": {escaped(story.metrics['worst_domain'])} "
+            f"{numbers.change(story.metrics['worst_change'])} against the seed, "
+            f"{numbers.share(story.metrics['limit'], 0)} allowed"
         )
     return "\n".join(
         [
             f"# Bundle {story.id}",
             "",
-            f"`{story.old.state.digest[:12]}` → `{story.new.state.digest[:12]}`. Verdict of the guard: {verdict}.",
+            f"`{story.old.state.digest[:12]}` → `{story.new.state.digest[:12]}`. Verdict of the "
+            f"guard: {verdict}.",
             "",
-            f"| | before ({plain(story.old.label)}) | after ({plain(story.new.label)}) |",
+            f"| | before ({escaped(story.old.label)}) | after ({escaped(story.new.label)}) |",
             "|:--|--:|--:|",
             *table,
             "",
@@ -82,35 +99,44 @@ def _headline(story: Story) -> str:
 def _structure(story: Story) -> list[str]:
     lines = [f"- {line}" for line in node_words(story.nodes)]
     for change in story.weights:
-        moved = (
-            f"; {change.removed:,} weights masked, {change.returned:,} unmasked"
-            if change.removed or change.returned
-            else ""
-        )
+        moved = ""
+        if change.removed or change.returned:
+            moved = f"; {change.removed:,} weights masked, {change.returned:,} unmasked"
         lines.append(
-            f"- {plain(change.tensor)}: masked {numbers.share(change.before)} → {numbers.share(change.after)}{moved}"
+            f"- {escaped(change.tensor)}: masked {numbers.share(change.before)} → "
+            f"{numbers.share(change.after)}{moved}"
         )
     lines = _first(lines) if lines else ["- No node and no weight mask changed."]
     was, now = story.sparsity
     if was or now:
         lines += ["", "| layer | masked before | after |", "|--:|--:|--:|"]
         layers = sorted({*was, *now})
-        rows = [f"| {i} | {numbers.share(was.get(i, 0.0))} | {numbers.share(now.get(i, 0.0))} |" for i in layers]
+        rows = [
+            f"| {i} | {numbers.share(was.get(i, 0.0))} | {numbers.share(now.get(i, 0.0))} |"
+            for i in layers
+        ]
         lines += _first(rows, DIFF_LINES)
     tensors = story.summary["weights"]
     changed, elements = (sum(t[k] for t in tensors.values()) for k in ("changed", "elements"))
     size = numbers.size(story.summary["bytes"]["weights.patch"])
-    lines += ["", f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values (`weights.patch`: {size})."]
+    lines += [
+        "",
+        f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values "
+        f"(`weights.patch`: {size}).",
+    ]
     return lines
 
 
 def _stages(story: Story) -> list[str]:
-    was, lines = story.old.records.waves, []
+    was = story.old.records.waves
+    lines = []
     for number, reports in story.new.records.waves.items():
         same = was.get(number) or {}
         for stage in ("prune", "heal", "regrow", "verdict"):
             if stage in reports and reports[stage] != same.get(stage):
-                lines.append(f"- wave {number}, {_STAGES[stage][0]}: {_STAGES[stage][1](reports[stage])}")
+                lines.append(
+                    f"- wave {number}, {_STAGES[stage][0]}: {_STAGES[stage][1](reports[stage])}"
+                )
     quantize = story.new.records.figures.get("quantize") or {}
     if quantize and quantize != story.old.records.figures.get("quantize"):
         counts = ", ".join(f"{count} × {kind}" for kind, count in quantize["counts"].items())
@@ -122,27 +148,35 @@ def _pruned(report: dict) -> str:
     counts = {k: sum(report.get("removed", {}).get(k, {}).values()) for k in ("ffn", "kv")}
     words = [f"{counts['ffn']} FFN neurons"] if counts["ffn"] else []
     words += [f"{counts['kv']} key-value groups"] if counts["kv"] else []
-    return f"removed {', '.join(words)}" if words else f"nothing ({plain(report.get('why', 'masks alone'))})"
+    if words:
+        return f"removed {', '.join(words)}"
+    return f"nothing ({escaped(report.get('why', 'masks alone'))})"
 
 
 def _healed(report: dict) -> str:
     if not report.get("steps"):
-        return f"nothing ({plain(report.get('why', ''))})"
-    words, checks = f"{report['steps']} steps", report.get("checks", [])
+        return f"nothing ({escaped(report.get('why', ''))})"
+    words = f"{report['steps']} steps"
+    checks = report.get("checks", [])
     if not checks:
         return words
-    before, after = checks[0][1], min(loss for _, loss in checks)
+    before = checks[0][1]
+    after = min(loss for _, loss in checks)
     return f"{words}, loss on check text {before:.4f} → {after:.4f} after {report['kept']}"
 
 
 def _regrown(report: dict) -> str:
     count = sum(report.get("returned", {}).values())
-    return f"{count} FFN neurons regrown" if count else f"nothing ({plain(report.get('why', ''))})"
+    return (
+        f"{count} FFN neurons regrown" if count else f"nothing ({escaped(report.get('why', ''))})"
+    )
 
 
 def _judged(report: dict) -> str:
     change = report.get("worst_change")
-    return plain(report["status"]) + (f", worst domain {numbers.change(change)}" if change is not None else "")
+    return escaped(report["status"]) + (
+        f", worst domain {numbers.change(change)}" if change is not None else ""
+    )
 
 
 _STAGES = {
@@ -157,9 +191,12 @@ def _back(story: Story) -> list[str]:
     return [
         "```sh",
         f"birdbone diff verify {story.id}                       # every checksum",
-        f"birdbone diff revert {story.id} --to OUT              # the whole model as it was, bit for bit",
-        f"birdbone diff revert {story.id} --to OUT --layers 5   # one layer; --masks-only: what was removed",
-        "git revert COMMIT && dvc checkout                      # code, configuration and model together",
+        f"birdbone diff revert {story.id} --to OUT              # the whole model as it was, bit "
+        "for bit",
+        f"birdbone diff revert {story.id} --to OUT --layers 5   # one layer; --masks-only: what "
+        "was removed",
+        "git revert COMMIT && dvc checkout                      # code, configuration and model "
+        "together",
         "```",
     ]
 
@@ -171,7 +208,11 @@ def _section(title: str, lines: list[str]) -> str:
 def _fenced(text: str, kind: str) -> list[str]:
     """Text in a fence longer than any it holds."""
     fence = "`" * max(3, 1 + max((len(run) for run in _runs(text)), default=0))
-    return [fence + kind, *_first([_short(line) for line in text.rstrip("\n").split("\n")], DIFF_LINES), fence]
+    return [
+        fence + kind,
+        *_first([_short(line) for line in text.rstrip("\n").split("\n")], DIFF_LINES),
+        fence,
+    ]
 
 
 def _runs(text: str) -> list[str]:
@@ -179,10 +220,12 @@ def _runs(text: str) -> list[str]:
 
 
 def _first(lines: list[str], most: int = LINES) -> list[str]:
-    """As many lines as there is room for, and how many those are not."""
+    """As many lines as there is room for, and a line that counts the rest."""
     sizes = accumulate(len(line.encode(errors="replace")) + 1 for line in lines)
     most = min(most, sum(size <= BYTES for size in sizes))
-    return lines if len(lines) <= most else [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
+    if len(lines) <= most:
+        return lines
+    return [*lines[:most], f"… and {len(lines) - most} more (report.html has all)"]
 
 
 def _short(line: str) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a bundle: size, speed, perplexity, canaries and the guard's verdict, before and after."""
+"""A bundle's figures, before and after: size, speed, perplexity, canaries, the guard's verdict."""
 
 from __future__ import annotations
 
@@ -13,49 +13,62 @@ NOT_JUDGED = "not judged"
 
 
 def metrics(old: Side, new: Side) -> dict:
-    """``metrics.json``: ``{before, after, verdict, worst_domain, worst_change, limit}``, less what is not known."""
+    """``metrics.json``: before, after, verdict, and where known the worst change and its limit."""
     final = new.records.figures.get("final") or {}
-    known = bool(final) and not new.records.figures.get("is_seed")
+    judged = bool(final) and not new.records.figures.get("is_seed")
     return {
         "before": figures_of(old),
         "after": figures_of(new),
-        "verdict": ("accepted" if final["accepted"] else "rejected") if known else NOT_JUDGED,
-        **{k: final[k] for k in ("worst_domain", "worst_change", "limit") if known and k in final},
+        "verdict": ("accepted" if final["accepted"] else "rejected") if judged else NOT_JUDGED,
+        **{k: final[k] for k in ("worst_domain", "worst_change", "limit") if judged and k in final},
     }
 
 
 def figures_of(side: Side) -> dict:
-    """What is known of one side: parameters from its tensors, all else from its reports."""
-    found = {"parameters": parameters(side.state), "macs_per_token": macs_per_token(side.state)}
-    known = side.records.figures
-    seed, final, quantize = (known.get(k) or {} for k in ("seed", "final", "quantize"))
+    """The figures of one side: parameters from its tensors, all others from its reports."""
+    figures = {"parameters": parameters(side.state), "macs_per_token": macs_per_token(side.state)}
+    reports = side.records.figures
+    seed, final, quantize = (reports.get(k) or {} for k in ("seed", "final", "quantize"))
     judged = final.get("domains", {})
-    if known.get("is_seed"):
+    if reports.get("is_seed"):
         perplexity = {d: f["seed_perplexity"] for d, f in judged.items()}
-        found |= {"bytes": seed.get("bytes_f16"), "perplexity": perplexity, "canaries": answered(seed.get("canaries"))}
+        figures |= {
+            "bytes": seed.get("bytes_f16"),
+            "perplexity": perplexity,
+            "canaries": answered(seed.get("canaries")),
+        }
     else:
         tokens = sum(f["tokens"] for f in judged.values())
-        found |= {k: sum(f[k] * f["tokens"] for f in judged.values()) / tokens for k in ("kl", "top1") if tokens}
-        found |= {"bytes": quantize.get("tensor_bytes"), "canaries": answered(final.get("canaries"))}
-        found["perplexity"] = {d: f["perplexity"] for d, f in judged.items()}
-        found["tokens_per_second"] = (known.get("headline") or {}).get("tokens_per_second")
-    return {k: v for k, v in found.items() if v not in (None, {})}
+        figures |= {
+            k: sum(f[k] * f["tokens"] for f in judged.values()) / tokens
+            for k in ("kl", "top1")
+            if tokens
+        }
+        figures |= {
+            "bytes": quantize.get("tensor_bytes"),
+            "canaries": answered(final.get("canaries")),
+        }
+        figures["perplexity"] = {d: f["perplexity"] for d, f in judged.items()}
+        figures["tokens_per_second"] = (reports.get("headline") or {}).get("tokens_per_second")
+    return {k: v for k, v in figures.items() if v not in (None, {})}
 
 
 def parameters(state: State) -> int:
-    """Weights held: removed nodes not counted, masked weights counted."""
+    """Number of stored weights: without removed nodes, with masked weights."""
     return sum(math.prod(spec.shape) for spec in state.weights.specs.values())
 
 
 def macs_per_token(state: State) -> int:
-    """Multiply-accumulates per token in linear layers and the output head, as ``Checkpoint`` counts them."""
+    """Multiply-accumulates per token in linear layers and head, as ``Checkpoint`` counts them."""
     shapes = {name: spec.shape for name, spec in state.weights.specs.items()}
     layout = Layout(state.config)
-    return layout.macs_per_token(shapes, sum(_masked(state, f"{module}.weight") for module in layout.linears))
+    return layout.macs_per_token(
+        shapes, sum(_masked(state, f"{module}.weight") for module in layout.linears)
+    )
 
 
 def sparsity(state: State) -> dict[int, float]:
-    """Layer -> share of its linear layers' weights that weight masks set to zero; layers without any are left out."""
+    """Layer -> share of its linear weights that masks set to zero; unmasked layers are left out."""
     shares = {}
     for block in Layout(state.config).blocks:
         names = [f"{module}.weight" for module in block.linears]

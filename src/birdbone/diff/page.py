@@ -1,15 +1,15 @@
-"""``report.html``: the bundle's report with pictures, one small file that opens with no network and no script."""
+"""``report.html``: a bundle's report with pictures, one file without network or script."""
 
 from __future__ import annotations
 
 from birdbone.diff import pictures
 from birdbone.diff.changes import node_words
-from birdbone.diff.markdown import report
+from birdbone.diff.markdown import markdown_report
 from birdbone.diff.report_data import Story
 from birdbone.report.embed import environment
 
 
-def page(story: Story, config: str, notebooks: str) -> str:
+def bundle_page(story: Story, config: str, notebooks: str) -> str:
     """The page; equal stories give equal text."""
     neurons = [c for c in story.nodes if c.nodes.unit == "ffn"]
     curves = {
@@ -27,8 +27,10 @@ def page(story: Story, config: str, notebooks: str) -> str:
             deltas=pictures.delta_map(story.deltas) if story.deltas else None,
             healing=pictures.healing(curves) if curves else None,
             words=node_words(story.nodes),
-            text=report(story, config, notebooks),
-            tensors=sorted(story.summary["weights"].items(), key=lambda row: (-row[1]["changed"], row[0])),
+            text=markdown_report(story, config, notebooks),
+            tensors=sorted(
+                story.summary["weights"].items(), key=lambda row: (-row[1]["changed"], row[0])
+            ),
             configuration=config,
             notebooks=notebooks,
             states=pictures.STATES,

@@ -1,12 +1,13 @@
 """A part of a bundle: some layers, or the masks without the healing.
 
-A bundle leads from state x to state y (reverting: from its new to its old one). A partial step gives a third state
-that is consistent in itself and has a digest of its own:
+A bundle leads from state x to state y; reverting leads from its new state to its old one. A partial
+step gives a third state, consistent in itself and with its own digest:
 
-- ``layers``: everything of these decoder blocks, weights and masks, is y's; everything else stays x's.
-- ``masks_only``: the masks are y's. A weight has y's value where its node, or its bit of a weight mask, is kept in
-  one of x and y and not in the other; every other weight stays as it is in x. So reverting a prune-and-heal bundle
-  with it brings back what was removed, with the values it had, and keeps the healing of what was not.
+- ``layers``: weights and masks of these decoder blocks are y's; everything else stays x's.
+- ``masks_only``: the masks are y's. A weight has y's value where only one of x and y keeps its node
+  or its bit of a weight mask. Every other weight stays as it is in x. Reverting a prune-and-heal
+  bundle this way brings back what was removed, with the values it had, and keeps the healing of
+  everything else.
 
 Both together: the masks of these layers only. The configuration stays x's.
 """
@@ -20,14 +21,18 @@ from birdbone.diff.bits import bits
 from birdbone.diff.coordinates import node_pair, shifted_axes, shifted_masks
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import BundleError
-from birdbone.model.layout import Axis, Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.masks import masked_tensor, weight_name
+from birdbone.model.units import Axis, Nodes
 
 
-def mixed(x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, masks_only: bool) -> State:
+def mixed(
+    x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, masks_only: bool
+) -> State:
     """The state between x and y; ``axes`` are those of the tensors whose nodes differ.
 
-    Raises BundleError when the model has no such layer, or when masks alone would not fit the weights.
+    Raises BundleError when the model has no such layer, or when masks alone would not fit the
+    weights.
     """
     inside = _within(x, layers)
     masks = _chosen(x.masks, y.masks, lambda name: inside(_tensor_of(x, name)))
@@ -39,17 +44,22 @@ def mixed(x: State, y: State, axes: dict[str, Axis], layers: set[int] | None, ma
     for name in sorted(touched):
         _check(name, x, y, masks, axes.get(name) if name in cut else None, name in cut)
 
-    def read(name: str) -> Tensor:
-        return _mix(name, x, y, masks, axes[name] if name in cut else None) if name in touched else x.weights[name]
+    def tensor_of(name: str) -> Tensor:
+        if name not in touched:
+            return x.weights[name]
+        return _mix(name, x, y, masks, axes[name] if name in cut else None)
 
     specs = {n: y.weights.specs[n] if n in touched else s for n, s in x.weights.specs.items()}
-    known = {n: x.weights.digest(n) for n in specs if n not in touched}
-    return State(x.config, Tensors(f"masks of {y.weights.origin}", specs, read, known), masks)
+    digests = {n: x.weights.digest(n) for n in specs if n not in touched}
+    return State(
+        x.config, Tensors(f"masks of {y.weights.origin}", specs, tensor_of, digests), masks
+    )
 
 
 def _mix(name: str, x: State, y: State, masks: Tensors, axis: Axis | None) -> Tensor:
     """y's values where only one of x and the masks keeps them, x's elsewhere."""
-    ours, theirs = x.weights[name], y.weights[name]
+    ours = x.weights[name]
+    theirs = y.weights[name]
     a, b = bits(ours), bits(theirs)
     kept_a = _mask(x.masks, weight_name(name), ours.shape)
     kept_b = _mask(masks, weight_name(name), theirs.shape)
@@ -57,10 +67,10 @@ def _mix(name: str, x: State, y: State, masks: Tensors, axis: Axis | None) -> Te
         return torch.where(kept_a == kept_b, a, b).view(ours.dtype)
     before, after = node_pair(x.masks, masks, axis.nodes.name)
     both = before & after
-    left, right = both[before], both[after]
-    same = axis.cut(kept_a, left) == axis.cut(kept_b, right)
-    common = torch.where(same, axis.cut(a, left), axis.cut(b, right))
-    return axis.paste(common, right, b).view(ours.dtype)
+    kept_before, kept_after = both[before], both[after]
+    same = axis.cut(kept_a, kept_before) == axis.cut(kept_b, kept_after)
+    common = torch.where(same, axis.cut(a, kept_before), axis.cut(b, kept_after))
+    return axis.paste(common, kept_after, b).view(ours.dtype)
 
 
 def _mask(masks: Tensors, name: str, shape: torch.Size) -> Tensor:
@@ -74,13 +84,16 @@ def _differ(a: Tensors, b: Tensors, name: str) -> bool:
 
 
 def _check(name: str, x: State, y: State, masks: Tensors, axis: Axis | None, cut: bool) -> None:
-    """Raises BundleError where a tensor of x and y differs in more than what masks tell of."""
+    """Raises BundleError where a tensor of x and y differs in more than its masks."""
     a, b = (s.weights.specs.get(name) for s in (x, y))
     sound = a and b and a.dtype == b.dtype and (axis if cut else a == b)
     if not sound or any(
-        m.specs.get(weight_name(name), spec).shape != spec.shape for m, spec in ((x.masks, a), (masks, b))
+        m.specs.get(weight_name(name), spec).shape != spec.shape
+        for m, spec in ((x.masks, a), (masks, b))
     ):
-        raise BundleError(f"masks alone do not fit tensor {name}, which changed in more than its masks: take both")
+        raise BundleError(
+            f"masks alone do not fit tensor {name}, which changed in more than its masks: take both"
+        )
 
 
 def _within(x: State, layers: set[int] | None):
@@ -91,7 +104,9 @@ def _within(x: State, layers: set[int] | None):
     prefixes = tuple(f"{family.blocks}.{layer}." for layer in sorted(layers))
     for layer, prefix in zip(sorted(layers), prefixes, strict=True):
         if not any(n.startswith(prefix) for n in x.weights):
-            raise BundleError(f"{x.weights.origin} has no layer {layer}: none of its tensors begins with {prefix}")
+            raise BundleError(
+                f"{x.weights.origin} has no layer {layer}: none of its tensors begins with {prefix}"
+            )
     return lambda name: name.startswith(prefixes)
 
 

@@ -1,10 +1,10 @@
 """A diff bundle's two patches: every bit that differs between two model states, in both directions.
 
-``weights.patch`` holds per tensor the XOR of the two bit patterns, so that applying and reverting are the same
-operation. Where the states hold different nodes of a layer, both are first laid over the seed's tensor at full width
-(a node that went or came back with the seed's values then costs nothing), and the seed is needed to read the patch.
-Tensors that have no such XOR are held whole, old and new. ``masks.patch`` holds old and new masks, and both
-configurations.
+``weights.patch`` holds per tensor the XOR of the two bit patterns, so that applying and reverting
+are the same operation. Where the states hold different nodes of a layer, both are first laid over
+the seed's tensor at full width. A node that went or came back with the seed's values then costs
+nothing, but the seed is needed to read the patch. Tensors that have no such XOR are stored whole,
+old and new. ``masks.patch`` holds old and new masks, and both configurations.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from torch import Tensor
 from birdbone.diff.bits import raw, spec_of
 from birdbone.diff.container import PatchWriter
 from birdbone.diff.coordinates import fits, shifted_axes, shifted_masks, widened
-from birdbone.diff.header import Configs, Entry, Header, Side, StoredAxis
+from birdbone.diff.header import Configs, Entry, Header, StoredAxis, StoredSide
 from birdbone.diff.states import State, Tensors
 from birdbone.errors import ArtifactError, BundleError
-from birdbone.model.layout import Axis
+from birdbone.model.units import Axis
 
-WEIGHTS_PATCH, MASKS_PATCH = "weights.patch", "masks.patch"
+WEIGHTS_PATCH = "weights.patch"
+MASKS_PATCH = "masks.patch"
 
 Widen = Callable[[Tensor, str], Tensor]
 
@@ -32,10 +33,10 @@ Widen = Callable[[Tensor, str], Tensor]
 def write_patches(old: State, new: State, seed: State | None, folder: Path) -> dict:
     """Write ``weights.patch`` and ``masks.patch`` of old → new into a folder, each at once.
 
-    Returns ``{old, new, seed, bytes, weights, masks}``: digests, sizes by file, and per tensor or mask that differs
-    ``{kind, elements, changed, bytes}``: the elements compared (at the seed's width where nodes differ), how many
-    differ, compressed bytes. Raises BundleError when nodes differ and no seed is given, ArtifactError when a state
-    is damaged.
+    Returns ``{old, new, seed, bytes, weights, masks}``: digests, sizes by file, and per tensor or
+    mask that differs ``{kind, elements, changed, bytes}``: the elements compared (at the seed's
+    width where nodes differ), how many differ, compressed bytes. Raises BundleError when nodes
+    differ and no seed is given, ArtifactError when a state is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     masks = shifted_masks(old, new)
@@ -44,14 +45,18 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
 
     def widen(side: int) -> Widen:
         def at_full_width(tensor: Tensor, name: str) -> Tensor:
-            axis = axes.get(name)
-            return widened(tensor, axis, masks[axis.nodes.name][side], seed.weights, name) if axis else tensor
+            if name not in axes:
+                return tensor
+            mask = masks[axes[name].nodes.name][side]
+            return widened(tensor, axes[name], mask, seed.weights, name)
 
         return at_full_width
 
     try:
         with PatchWriter(folder / WEIGHTS_PATCH) as writer:
-            body, weights = _differences(writer, old.weights, new.weights, axes, (widen(0), widen(1)))
+            body, weights = _differences(
+                writer, old.weights, new.weights, axes, (widen(0), widen(1))
+            )
             size = writer.finish(Header(holds="weights", **about, **body))
         with PatchWriter(folder / MASKS_PATCH) as writer:
             body, changed = _differences(writer, old.masks, new.masks, {}, None)
@@ -66,34 +71,53 @@ def write_patches(old: State, new: State, seed: State | None, folder: Path) -> d
     return {**about, "bytes": sizes, "weights": weights, "masks": changed}
 
 
-def _axes(old: State, new: State, seed: State | None, masks: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Axis]:
-    """The tensors whose difference in shape the node masks explain, with the axis of their nodes."""
-    axes = {n: a for n, a in shifted_axes(new.config, set(masks)).items() if n in old.weights and n in new.weights}
+def _axes(
+    old: State, new: State, seed: State | None, masks: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, Axis]:
+    """The axis of each tensor whose difference in shape the node masks explain."""
+    axes = {
+        n: a
+        for n, a in shifted_axes(new.config, set(masks)).items()
+        if n in old.weights and n in new.weights
+    }
     if axes and seed is None:
         raise BundleError(
-            f"{', '.join(masks)} keep other nodes in the new model than in the old one: give the seed, "
-            "in whose coordinates they compare"
+            f"{', '.join(masks)} keep other nodes in the new model than in the old one: give the "
+            "seed, in whose coordinates they compare"
         )
-    found = {}
+    explained = {}
     for name, axis in axes.items():
-        whole, kept = seed.weights.specs.get(name), masks[axis.nodes.name]
+        whole = seed.weights.specs.get(name)
+        kept = masks[axis.nodes.name]
         specs = [state.weights.specs[name] for state in (old, new)]
-        wide = [whole and fits(s._replace(dtype=whole.dtype), whole, axis, m) for s, m in zip(specs, kept, strict=True)]
+        wide = [
+            whole and fits(s._replace(dtype=whole.dtype), whole, axis, m)
+            for s, m in zip(specs, kept, strict=True)
+        ]
         if not any(wide):
             raise BundleError(
-                f"tensor {name} of the seed {seed.weights.origin} has not the width that mask {axis.nodes.name} tells "
-                "of: give the model that the masks are about"
+                f"tensor {name} of the seed {seed.weights.origin} has not the width that mask "
+                f"{axis.nodes.name} tells of: give the model that the masks are about"
             )
         if all(wide) and {s.dtype for s in specs} == {whole.dtype}:
-            found[name] = axis
-    return found
+            explained[name] = axis
+    return explained
 
 
 def _differences(
-    writer: PatchWriter, old: Tensors, new: Tensors, axes: dict[str, Axis], widen: tuple[Widen, Widen] | None
+    writer: PatchWriter,
+    old: Tensors,
+    new: Tensors,
+    axes: dict[str, Axis],
+    widen: tuple[Widen, Widen] | None,
 ) -> tuple[dict, dict]:
-    """Store what differs; returns the header's ``tensors`` and ``unchanged``, and the summary. No XOR without widen."""
-    entries, unchanged, summary = [], {}, {}
+    """Store what differs; returns the header's ``tensors`` and ``unchanged``, and the summary.
+
+    Without ``widen`` every tensor is stored whole.
+    """
+    entries = []
+    unchanged = {}
+    summary = {}
     for name in sorted({*old, *new}):
         both = name in old and name in new
         if both and name not in axes and old.digest(name) == new.digest(name):
@@ -115,27 +139,45 @@ def _differences(
 
 
 def _xor(
-    writer: PatchWriter, name: str, old: Tensors, new: Tensors, axis: Axis | None, widen: tuple[Widen, Widen]
+    writer: PatchWriter,
+    name: str,
+    old: Tensors,
+    new: Tensors,
+    axis: Axis | None,
+    widen: tuple[Widen, Widen],
 ) -> tuple[Entry, int]:
     pairs = list(writer.pool.map(lambda tensors: tensors.verified(name), (old, new)))
-    sides = [Side(dtype=spec_of(t).word, shape=spec_of(t).shape, sha256=digest) for t, digest in pairs]
+    sides = [
+        StoredSide(dtype=spec_of(t).word, shape=spec_of(t).shape, sha256=digest)
+        for t, digest in pairs
+    ]
     full = [lay(tensor, name) for lay, (tensor, _) in zip(widen, pairs, strict=True)]
     a, b = raw(full[0]), raw(full[1])
-    frames, changed = writer.store(spec_of(full[0]), lambda start, stop: a[start:stop] ^ b[start:stop], sparse=True)
+    frames, changed = writer.store(
+        spec_of(full[0]), lambda start, stop: a[start:stop] ^ b[start:stop], sparse=True
+    )
     where = StoredAxis(mask=axis.nodes.name, dim=axis.dim, entries=axis.entries) if axis else None
     shape = tuple(full[0].shape)
-    entry = Entry(name=name, kind="xor", old=sides[0], new=sides[1], shape=shape, axis=where, frames=frames)
+    entry = Entry(
+        name=name, kind="xor", old=sides[0], new=sides[1], shape=shape, axis=where, frames=frames
+    )
     return entry, changed
 
 
 def _whole(writer: PatchWriter, name: str, old: Tensors, new: Tensors) -> tuple[Entry, int]:
-    sides, changed = {"old": None, "new": None}, 0
+    sides = {"old": None, "new": None}
+    changed = 0
     for side, tensors in (("old", old), ("new", new)):
         if name in tensors:
             tensor, digest = tensors.verified(name)
-            spec, data = spec_of(tensor), raw(tensor)
-            frames, _ = writer.store(spec, lambda start, stop, data=data: data[start:stop], sparse=False)
-            sides[side] = Side(dtype=spec.word, shape=spec.shape, sha256=digest, frames=frames)
+            spec = spec_of(tensor)
+            data = raw(tensor)
+            frames, _ = writer.store(
+                spec, lambda start, stop, data=data: data[start:stop], sparse=False
+            )
+            sides[side] = StoredSide(
+                dtype=spec.word, shape=spec.shape, sha256=digest, frames=frames
+            )
             changed = max(changed, tensor.numel())
     kind = "whole" if all(sides.values()) else "added" if sides["new"] else "removed"
     return Entry(name=name, kind=kind, **sides), changed

@@ -1,4 +1,4 @@
-"""All that a bundle's reports tell, worked out once."""
+"""Everything that a bundle's reports show, computed once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ EDGES = np.linspace(-5, 0, 41)
 
 @dataclass(frozen=True)
 class Story:
-    """``deltas``: layer -> counts [len(EDGES) - 1] of its linear weights that changed, by how much; smaller
-    changes count in the first, larger in the last. ``summary``: as ``patch.write_patches`` returns it.
+    """``deltas``: layer -> counts [len(EDGES) - 1] of its linear weights that changed, by how much;
+    smaller changes count in the first, larger in the last. ``summary``: as ``patch.write_patches``
+    returns it.
     """
 
     id: str
@@ -35,7 +36,7 @@ class Story:
 
 
 def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict) -> Story:
-    """The story of a bundle; reads every linear weight that changed and kept its shape once more."""
+    """The story of a bundle. Reads every linear weight that changed and kept its shape again."""
     return Story(
         name,
         old,
@@ -50,16 +51,20 @@ def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict)
 
 
 def deltas(old: Side, new: Side) -> dict[int, np.ndarray]:
-    """Histograms of how much the linear layers' weights changed, per layer, where their shapes are still the same."""
+    """Layer -> histogram of how much its linear weights changed, where their shapes are equal."""
     histograms: dict[int, np.ndarray] = {}
-    a, b = old.state.weights, new.state.weights
+    a = old.state.weights
+    b = new.state.weights
     blocks = Layout(new.state.config).blocks
-    for layer, name in ((block.layer, f"{module}.weight") for block in blocks for module in block.linears):
+    for layer, name in (
+        (block.layer, f"{module}.weight") for block in blocks for module in block.linears
+    ):
         if name not in a or a.specs[name] != b.specs[name] or a.digest(name) == b.digest(name):
             continue
-        before, change = a[name].float(), b[name].float()
+        before = a[name].float()
+        after = b[name].float()
         scale = before.square().mean().sqrt().clamp_min(1e-30)
-        change = (change - before)[change != before].abs() / scale
+        change = (after - before)[after != before].abs() / scale
         logs = torch.log10(change.clamp_min(1e-30)).clamp(EDGES[0], EDGES[-1]).numpy()
         histograms[layer] = histograms.get(layer, 0) + np.histogram(logs, EDGES)[0]
     return histograms

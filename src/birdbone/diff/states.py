@@ -1,4 +1,4 @@
-"""A model state read, and written, tensor by tensor: never the whole model in memory."""
+"""Model states read and written tensor by tensor, never with the whole model in memory."""
 
 from __future__ import annotations
 
@@ -24,27 +24,34 @@ INDEX = "model.safetensors.index.json"
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Tensors by name, each read when asked for and checked.
+    """Tensors by name. Each is read on access and checked.
 
-    origin: what errors call them. specs: of every tensor. read: gives one by name.
-    digests: ``tensor_digest`` by name where known; others are learned when first read.
+    origin: what errors call them. specs: of every tensor. load: gives one by name. digests:
+    ``tensor_digest`` by name where known; the others are computed when first read.
     """
 
     def __init__(
-        self, origin: str, specs: dict[str, Spec], read: Callable[[str], Tensor], digests: dict[str, str] | None = None
+        self,
+        origin: str,
+        specs: dict[str, Spec],
+        load: Callable[[str], Tensor],
+        digests: dict[str, str] | None = None,
     ) -> None:
-        self.origin, self.specs, self._read, self._digests = origin, specs, read, dict(digests or {})
+        self.origin = origin
+        self.specs = specs
+        self._load = load
+        self._digests = dict(digests or {})
 
     def verified(self, name: str) -> tuple[Tensor, str]:
         """A tensor and its digest. Raises ArtifactError where that is not the known one."""
-        tensor = self._read(name)
-        found = tensor_digest(tensor)
-        if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, found) != found:
+        tensor = self._load(name)
+        digest = tensor_digest(tensor)
+        if spec_of(tensor) != self.specs[name] or self._digests.setdefault(name, digest) != digest:
             raise ArtifactError(
-                f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): make or download it "
-                "again, or restore it with dvc checkout"
+                f"{self.origin}: tensor {name} is not what its digest says (changed or damaged): "
+                "make or download it again, or restore it with dvc checkout"
             )
-        return tensor, found
+        return tensor, digest
 
     def digest(self, name: str) -> str:
         """``tensor_digest`` of a tensor, read only where that is not known yet."""
@@ -78,9 +85,15 @@ class State:
         return state_digest(self.config, weights.items(), masks.items())
 
 
-def state_digest(config: dict, weights: Iterable[tuple[str, str]], masks: Iterable[tuple[str, str]]) -> str:
+def state_digest(
+    config: dict, weights: Iterable[tuple[str, str]], masks: Iterable[tuple[str, str]]
+) -> str:
     """``Checkpoint.digest`` from the configuration and (name, tensor digest) pairs."""
-    text = json.dumps(config, sort_keys=True, default=str) + names_digest(weights) + names_digest(masks)
+    text = (
+        json.dumps(config, sort_keys=True, default=str)
+        + names_digest(weights)
+        + names_digest(masks)
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -89,15 +102,17 @@ def state_of(checkpoint: Checkpoint) -> State:
     config = json.loads(json.dumps(checkpoint.config, default=str))
     return State(
         config,
-        _held("the model's weights", checkpoint.weights),
-        _held("the model's masks", checkpoint.masks.to_tensors()),
+        _in_memory("the model's weights", checkpoint.weights),
+        _in_memory("the model's masks", checkpoint.masks.to_tensors()),
     )
 
 
 def open_state(folder: Path) -> State:
-    """The state in a folder: a Hugging Face one (with ``config.json``; no masks), or one of ``ModelFolder``.
+    """The state in a folder: a Hugging Face one (with ``config.json``; no masks), or one of
+    ``ModelFolder``.
 
-    Raises SourceError when it is neither or holds pickles, ArtifactError when files are missing or damaged.
+    Raises SourceError when it is neither or holds pickles, ArtifactError when files are missing or
+    damaged.
     """
     if (folder / "config.json").is_file():
         return _hugging_face(folder)
@@ -105,25 +120,34 @@ def open_state(folder: Path) -> State:
         raise SourceError(f"{folder} holds no model: neither {MANIFEST} nor config.json is there")
     manifest = read_manifest(folder)
     try:
-        config, recorded = dict(manifest["config"]), manifest["digest"]
+        config = dict(manifest["config"])
+        recorded = manifest["digest"]
         weights = _recorded(folder / WEIGHTS, manifest["weights"])
         masks = _recorded(folder / MASKS, manifest["masks"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(f"{folder / MANIFEST} is not the manifest of a model ({error!r})") from error
+        raise SourceError(
+            f"{folder / MANIFEST} is not the manifest of a model ({error!r})"
+        ) from error
     state = State(config, weights, masks)
     if state.digest != recorded:
-        raise ArtifactError(f"{folder / MANIFEST}: the digest is not that of its tensors: run the stage that makes it")
+        raise ArtifactError(
+            f"{folder / MANIFEST}: the digest is not that of its tensors: run the stage that makes "
+            "it"
+        )
     return state
 
 
 def write_state(folder: Path, state: State) -> str:
-    """Write a state as ``ModelFolder`` does, at once, with one tensor in memory at a time; returns its digest.
+    """Write a state as ``ModelFolder`` does, at once, with one tensor in memory at a time; returns
+    its digest.
 
-    Raises ArtifactError when a tensor is not what its digest says or the disk is full; nothing is replaced then.
+    Raises ArtifactError when a tensor is not what its digest says or the disk is full; nothing is
+    replaced then.
     """
 
     def fill(place: Path) -> dict:
-        weights, masks = _write(place / WEIGHTS, state.weights), _write(place / MASKS, state.masks)
+        weights = _write(place / WEIGHTS, state.weights)
+        masks = _write(place / MASKS, state.masks)
         pairs = ([(n, r["sha256"]) for n, r in records.items()] for records in (weights, masks))
         digest = state_digest(state.config, *pairs)
         return {"config": state.config, "weights": weights, "masks": masks, "digest": digest}
@@ -131,28 +155,40 @@ def write_state(folder: Path, state: State) -> str:
     return write_folder(folder, fill)["digest"]
 
 
-def _held(origin: str, tensors: dict[str, Tensor]) -> Tensors:
-    return Tensors(origin, {n: spec_of(t) for n, t in tensors.items()}, lambda name: tensors[name].detach())
+def _in_memory(origin: str, tensors: dict[str, Tensor]) -> Tensors:
+    return Tensors(
+        origin, {n: spec_of(t) for n, t in tensors.items()}, lambda name: tensors[name].detach()
+    )
 
 
 class _File:
-    """One safetensors file, checked when opened. Mapped anew for each tensor: pages a map has read count as memory."""
+    """One safetensors file, checked when opened and mapped anew for each tensor.
+
+    A map that stays open would keep the pages it has read in memory.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.specs = path, {}
+        self.path = path
+        self.specs = {}
         codes = {code: dtype for dtype, code in CODES.items()}
         with self._mapped() as file:
             for name in file.keys():
-                code, shape = file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()
+                part = file.get_slice(name)
+                code = part.get_dtype()
                 if code not in codes:
-                    raise ArtifactError(f"{path}: tensor {name} is of type {code}, which is not supported")
-                self.specs[name] = Spec(codes[code], tuple(shape))
+                    raise ArtifactError(
+                        f"{path}: tensor {name} is of type {code}, which is not supported"
+                    )
+                self.specs[name] = Spec(codes[code], tuple(part.get_shape()))
 
     def read(self, name: str) -> Tensor:
         with self._mapped() as file:
             tensor = file.get_tensor(name)
-        if tensor.dtype == torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
-            raise ArtifactError(f"{self.path}: tensor {name} is bool and holds bytes other than 0 and 1")
+        is_mask = tensor.dtype == torch.bool and tensor.numel()
+        if is_mask and int(tensor.view(torch.uint8).max()) > 1:
+            raise ArtifactError(
+                f"{self.path}: tensor {name} is bool and holds bytes other than 0 and 1"
+            )
         return tensor
 
     @contextmanager
@@ -161,7 +197,9 @@ class _File:
             with safe_open(self.path, "pt") as file:
                 yield file
         except (SafetensorError, OSError, ValueError) as error:
-            raise ArtifactError(f"{self.path} is missing, truncated or corrupted ({error}). Get it again") from error
+            raise ArtifactError(
+                f"{self.path} is missing, truncated or corrupted ({error}). Get it again"
+            ) from error
 
 
 def _recorded(path: Path, records: dict[str, dict]) -> Tensors:
@@ -188,9 +226,13 @@ def _hugging_face(folder: Path) -> State:
         from birdbone.sources.files import PICKLES, refusal
 
         pickled = [p for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
-        raise SourceError(refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}")
+        raise SourceError(
+            refusal(pickled[0]) if pickled else f"{folder} holds neither {WEIGHTS} nor {INDEX}"
+        )
     specs = {n: f.specs[n] for n, f in files.items()}
-    return State(config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _held("no masks", {}))
+    return State(
+        config, Tensors(str(folder), specs, lambda n: files[n].read(n)), _in_memory("no masks", {})
+    )
 
 
 def _shards(folder: Path) -> dict[str, _File]:
@@ -198,34 +240,45 @@ def _shards(folder: Path) -> dict[str, _File]:
     index = _json_object(folder / INDEX).get("weight_map")
     names = index.values() if isinstance(index, dict) else ()
     if not names or not all(isinstance(f, str) and Path(f).name == f for f in names):
-        raise ArtifactError(f"{folder / INDEX} does not map tensors to files of this folder. Download it again")
+        raise ArtifactError(
+            f"{folder / INDEX} does not map tensors to files of this folder. Download it again"
+        )
     files = {name: _File(folder / name) for name in sorted(set(names))}
-    held = {(tensor, name) for name, file in files.items() for tensor in file.specs}
-    if held != set(index.items()):
-        odd = min(held ^ set(index.items()))
-        raise ArtifactError(f"{folder / INDEX} and {odd[1]} do not agree on tensor {odd[0]}. Download them again")
+    pairs = {(tensor, name) for name, file in files.items() for tensor in file.specs}
+    if pairs != set(index.items()):
+        odd = min(pairs ^ set(index.items()))
+        raise ArtifactError(
+            f"{folder / INDEX} and {odd[1]} do not agree on tensor {odd[0]}. Download them again"
+        )
     return {tensor: files[name] for tensor, name in index.items()}
 
 
 def _json_object(path: Path) -> dict:
     try:
-        found = json.loads(path.read_text())
-        json.dumps(found, ensure_ascii=False).encode()
+        content = json.loads(path.read_text())
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError, OSError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ArtifactError(f"{path} is not a JSON object. Download it again")
-    return found
+    return content
 
 
 def _write(path: Path, tensors: Tensors) -> dict[str, dict]:
-    """One safetensors file, streamed, widest types first so that all are aligned; returns its records."""
+    """Stream one safetensors file, widest types first for alignment; returns its records."""
     stored = {n: s.stored for n, s in tensors.specs.items()}
     order = sorted(stored, key=lambda n: (-stored[n].dtype.itemsize, n))
-    header, records, end = {}, {}, 0
+    header = {}
+    records = {}
+    end = 0
     for name in order:
-        begin, end = end, end + stored[name].nbytes
-        header[name] = {"dtype": CODES[stored[name].dtype], "shape": stored[name].shape, "data_offsets": [begin, end]}
+        begin = end
+        end += stored[name].nbytes
+        header[name] = {
+            "dtype": CODES[stored[name].dtype],
+            "shape": stored[name].shape,
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with path.open("xb") as file:

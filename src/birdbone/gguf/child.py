@@ -1,10 +1,11 @@
 """llama.cpp in a process of its own, so that its death is an error message and not ours.
 
-The child (``python -m birdbone.gguf.child``) reads one request, does one of ``tasks.TASKS`` and writes each result as
-a line of JSON; an array's float32 numbers follow its line. llama.cpp's log goes to the child's standard error.
+The child (``python -m birdbone.gguf.child``) reads one request, does one of ``tasks.TASKS`` and
+writes each result as a line of JSON; an array's float32 numbers follow its line. llama.cpp's log
+goes to the child's standard error.
 
-On some virtual machines the CPU claims AMX tiles, llama.cpp repacks weights for them, and the first batch ends in an
-illegal instruction: the child then starts again without.
+On some virtual machines the CPU claims AMX tiles, llama.cpp repacks weights for them, and the first
+batch ends in an illegal instruction: the child then starts again without.
 """
 
 from __future__ import annotations
@@ -42,49 +43,50 @@ class _Died(Exception):
 def ask(task: str, *files: Path, **settings: Any) -> Iterator[Any]:
     """The results of a task, one by one as the child gives them: JSON values or float32 arrays.
 
-    files: the task's first arguments; settings: its others, in JSON's types. Raises ArtifactError for a damaged
-    file, ExportError with llama.cpp's last log lines for one that it refuses or dies of.
+    files: the task's first arguments; settings: its others, in JSON's types. Raises ArtifactError
+    for a damaged file, ExportError with llama.cpp's last log lines for one that it refuses or dies
+    of.
     """
     for path in files:
         read_gguf_header(path)
-    given = 0
+    done = 0
     while True:
         request = {"task": task, "files": [str(p) for p in files], "repack": _cpu["repack"], "settings": settings}
         try:
-            for result in islice(_results(request), given, None):
-                given += 1
+            for result in islice(_results(request), done, None):
+                done += 1
                 yield result
             return
         except _Died as death:
-            status, said = death.args
+            status, output = death.args
             if status == -signal.SIGILL and _cpu["repack"]:
                 _cpu["repack"] = False
                 continue
             ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
             names = ", ".join(dict.fromkeys(map(str, files)))
-            raise ExportError(f"llama.cpp died of {names} ({task}, {ended}):\n{_last_lines(said)}") from None
+            raise ExportError(f"llama.cpp died of {names} ({task}, {ended}):\n{_last_lines(output)}") from None
 
 
 def _results(request: dict) -> Iterator[Any]:
     search = os.pathsep.join(filter(None, sys.path))
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "birdbone.gguf.child"],
             env={**os.environ, "PYTHONPATH": search, "GGML_NO_BACKTRACE": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=output,
         )
         try:
-            with suppress(BrokenPipeError), child.stdin as asked:
-                asked.write(json.dumps(request).encode())
+            with suppress(BrokenPipeError), child.stdin as pipe:
+                pipe.write(json.dumps(request).encode())
             while reply := _reply(child.stdout):
                 if "refused" in reply:
-                    raise ExportError(f"{reply['refused']}:\n{_last_lines(_tail(said))}")
+                    raise ExportError(f"{reply['refused']}:\n{_last_lines(_tail(output))}")
                 if "done" in reply:
                     return
                 yield reply["result"]
-            raise _Died(child.wait(), _tail(said))
+            raise _Died(child.wait(), _tail(output))
         finally:
             child.kill()
             child.wait()
@@ -111,8 +113,8 @@ def _tail(file: IO[bytes]) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def _last_lines(said: str) -> str:
-    return "\n".join([line for line in said.splitlines() if line.strip(" .")][-LINES_SHOWN:])
+def _last_lines(output: str) -> str:
+    return "\n".join([line for line in output.splitlines() if line.strip(" .")][-LINES_SHOWN:])
 
 
 def main() -> None:

@@ -26,7 +26,9 @@ UNQUANTIZED = {"F64", "F32", "F16", "BF16"}
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of a file. shape: as PyTorch has it (rows first); offset: from the file's start."""
+    """One tensor of a file. shape: as PyTorch has it (rows first); offset: from the file's
+    start.
+    """
 
     type: str
     shape: tuple[int, ...]
@@ -63,7 +65,9 @@ def tensor_types(path: Path) -> dict[str, str]:
 
 
 def quantized_type(path: Path) -> str | None:
-    """The ggml type below whole floats that most bytes of a file's blocks have; None where none has."""
+    """The ggml type below whole floats that most bytes of a file's blocks have; None where none
+    has.
+    """
     sizes: Counter[str] = Counter()
     for name, tensor in read_gguf_header(path).tensors.items():
         if name.startswith("blk.") and tensor.type not in UNQUANTIZED:

@@ -15,27 +15,30 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import GgufForm
 
 LAYERS_OF_GEMMA3_27B = 62
+STANDS = 1e30
+"""What divides the frequency of a rotary pair that does not turn."""
 
 
 @dataclass(frozen=True)
 class GgufShape:
-    """What the layers of a narrow model look like. widths, groups: per layer."""
+    """What the layers of a narrow model look like.
+
+    widths: per layer. heads, groups: query heads and key-value heads per layer with attention. recurrent: which
+    layers have linear attention in its place. window_head_size: of the layers with a sliding window.
+    """
 
     widths: list[int]
+    heads: list[int]
     groups: list[int]
-    heads_per_group: int
     head_size: int
+    window_head_size: int
     hidden: int
-
-    @property
-    def heads(self) -> list[int]:
-        """Query heads per layer."""
-        return [groups * self.heads_per_group for groups in self.groups]
+    recurrent: list[bool]
 
     @property
     def even(self) -> bool:
         """Whether every layer has the same width and the same heads."""
-        return len(set(self.widths)) == len(set(self.groups)) == 1
+        return len(set(self.widths)) == len(set(self.groups)) == len(set(self.heads)) == 1
 
 
 def gguf_shape(checkpoint: Checkpoint) -> GgufShape:
@@ -43,17 +46,27 @@ def gguf_shape(checkpoint: Checkpoint) -> GgufShape:
 
     Raises ExportError for a layer with no neuron or no group left, which llama.cpp gets wrong.
     """
+    layout = checkpoint.layout
     widths = checkpoint.counts("ffn")
     groups = checkpoint.counts("kv")
-    for layer in range(checkpoint.layers):
-        if not widths[layer] or not groups[layer]:
+    for layer, block in enumerate(layout.blocks):
+        if not widths[layer] or (block.attends and not groups[layer]):
             raise ExportError(
                 f"layer {layer} has {widths[layer]} neurons and {groups[layer]} key-value "
                 "groups: llama.cpp mistreats empty layers, keep 32 neurons and one group"
             )
-    block = checkpoint.layout.blocks[0]
-    hidden = checkpoint.weights[checkpoint.layout.embedding].shape[1]
-    return GgufShape(widths, groups, block.heads // block.kv_heads, block.head_size, hidden)
+    attending = [block for block in layout.blocks if block.attends]
+    slides = [layout.kinds[block.layer] == "sliding_attention" for block in attending]
+    sizes = {sliding: block.head_size for block, sliding in zip(attending, slides, strict=True)}
+    return GgufShape(
+        widths,
+        heads=[groups[block.layer] * block.heads // block.kv_heads for block in attending],
+        groups=[groups[block.layer] for block in attending],
+        head_size=sizes.get(False, attending[0].head_size),
+        window_head_size=sizes.get(True, attending[0].head_size),
+        hidden=checkpoint.weights[layout.embedding].shape[1],
+        recurrent=[not block.attends for block in layout.blocks],
+    )
 
 
 def architecture_name(form: GgufForm, shape: GgufShape, heads: int) -> str:
@@ -92,21 +105,48 @@ def model_keys(
         "attention.value_length": shape.head_size,
         "vocab_size": vocabulary,
     }
+    keys |= {key: int(getattr(config, name) or 0) for key, name in form.sizes.items() if key not in keys}
+    keys |= {key: getattr(config, one) * getattr(config, other) for key, (one, other) in form.products.items()}
     keys |= {key: float(getattr(config, name)) for key, name in form.floats.items()}
     if form.rope:
-        keys |= {"rope.dimension_count": shape.head_size, **rope_keys(config)}
+        rotated = int(shape.head_size * _rotated_part(form, config))
+        if rotated != shape.head_size and arch != form.arch:
+            raise ExportError(f"config.json: partial_rotary_factor is not 1, which llama.cpp's {arch} does not compute")
+        keys |= {"rope.dimension_count": rotated, **rope_keys(config)}
+    if form.rope_sections:
+        sections = _full_rope(config).get(form.rope_sections.key, form.rope_sections.default)
+        keys["rope.dimension_sections"] = [*sections, 0]
     if form.windowed:
         keys |= _window_keys(config)
+    if form.window_sizes:
+        lengths = ("attention.key_length_swa", "attention.value_length_swa", "rope.dimension_count_swa")
+        keys |= dict.fromkeys(lengths, shape.window_head_size)
+    if form.recurrent:
+        keys[form.recurrent] = shape.recurrent
     if form.softcap and config.final_logit_softcapping:
         keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
     return keys
 
 
-def rope_factors(config: PretrainedConfig, head_size: int) -> Tensor | None:
-    """Divisors of the rotary frequencies where they are not one number (Llama 3): [head_size / 2]."""
+def rope_factors(form: GgufForm, config: PretrainedConfig, head_size: int) -> Tensor | None:
+    """Divisors of the rotary frequencies where they are not one number, or asked for all the same: [head_size / 2].
+
+    Proportional rotary turns the first pairs only: the others' frequencies are divided by so much that they stand.
+    """
     rope = _full_rope(config)
-    if rope.get("rope_type") != "llama3":
+    if rope.get("rope_type") == "llama3":
+        return llama3_factors(config, head_size)
+    if "proportional" not in form.rope_types:
         return None
+    part = rope.get("partial_rotary_factor", 1.0) if rope["rope_type"] == "proportional" else 1.0
+    factors = torch.full((head_size // 2,), STANDS)
+    factors[: int(part * head_size // 2)] = 1.0
+    return factors
+
+
+def llama3_factors(config: PretrainedConfig, head_size: int) -> Tensor:
+    """Llama 3's divisors of the rotary frequencies: [head_size / 2]."""
+    rope = _full_rope(config)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, device="cpu")
     plain = rope["rope_theta"] ** -(torch.arange(0, head_size, 2, dtype=torch.float32) / head_size)
     return plain / scaled
@@ -132,14 +172,17 @@ def check_settings(form: GgufForm, config: PretrainedConfig) -> None:
         "attn_logit_softcapping is set": getattr(config, "attn_logit_softcapping", None),
         "scale_attn_by_inverse_layer_idx is set": getattr(config, "scale_attn_by_inverse_layer_idx", False),
         "scale_attn_weights is off": not getattr(config, "scale_attn_weights", True),
-        "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", False),
+        "use_bidirectional_attention is set": getattr(config, "use_bidirectional_attention", None) in (True, "all"),
     }
-    if found := [fault for fault, is_so in refused.items() if is_so]:
-        raise ExportError(f"config.json: {found[0]}: llama.cpp's {form.arch} does not compute it")
+    refused |= {
+        f"{key} is {getattr(config, key)}, {other} {getattr(config, other)}": getattr(config, key)
+        != getattr(config, other)
+        for key, other in form.equal.items()
+    }
+    if faults := [fault for fault, is_so in refused.items() if is_so]:
+        raise ExportError(f"config.json: {faults[0]}: llama.cpp's {form.arch} does not compute it")
     if form.rope:
-        rope_keys(config)
-        if _full_rope(config).get("rope_type") == "llama3" and not form.rope_factors:
-            raise ExportError(f"config.json: rope_type 'llama3' is not computed by llama.cpp's {form.arch}")
+        _check_rope(form, config)
     if form.unrotated:
         _check_unrotated(form, getattr(config, form.unrotated.key))
     if form.windowed:
@@ -179,14 +222,29 @@ def _full_rope(config: PretrainedConfig) -> dict[str, Any]:
     return rope.get("full_attention", rope)
 
 
-def rope_keys(config: PretrainedConfig) -> dict[str, Any]:
-    """Keys of the rotary positions. Raises ExportError for a kind that has no GGUF form here."""
+def _rotated_part(form: GgufForm, config: PretrainedConfig) -> float:
+    """How much of each head rotary positions turn; all of it where divisors of the frequencies say which part."""
+    return 1.0 if "proportional" in form.rope_types else _full_rope(config).get("partial_rotary_factor", 1.0)
+
+
+def _check_rope(form: GgufForm, config: PretrainedConfig) -> None:
     rope = _full_rope(config)
     kind = rope.get("rope_type", "default")
-    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+    if kind not in form.rope_types:
+        raise ExportError(
+            f"config.json: rope_type {kind!r} is not computed by llama.cpp's {form.arch} here; "
+            f"{', '.join(form.rope_types)} are"
+        )
+    if _rotated_part(form, config) != 1.0 and not form.partial_rotary:
         raise ExportError("config.json: partial_rotary_factor is not 1, which has no GGUF form here")
-    if kind not in ("default", "linear", "llama3"):
-        raise ExportError(f"config.json: rope_type {kind!r} has no GGUF form here; default, linear and llama3 have")
+    if kind == "proportional" and rope.get("factor", 1.0) != 1.0:
+        raise ExportError("config.json: factor of a proportional rope_type has no GGUF form here")
+
+
+def rope_keys(config: PretrainedConfig) -> dict[str, Any]:
+    """Keys of the rotary positions."""
+    rope = _full_rope(config)
+    kind = rope.get("rope_type", "default")
     keys: dict[str, Any] = {"rope.freq_base": float(rope["rope_theta"])}
     if kind == "linear":
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}

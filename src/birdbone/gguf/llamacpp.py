@@ -1,4 +1,6 @@
-"""llama.cpp as referee: what a stock runtime computes from a GGUF file, each call in a process of its own."""
+"""llama.cpp as referee: what a stock runtime computes from a GGUF file, each call in a process of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ FILE_TYPES = {
 
 
 def context_length(path: Path) -> int:
-    """Positions at which the file is the model: beyond them llama.cpp computes something else, or aborts."""
+    """Positions at which the file is the model: beyond them llama.cpp computes something else, or
+    aborts.
+    """
     metadata = read_gguf_header(path).metadata
     return int(metadata[f"{metadata['general.architecture']}.context_length"])
 
@@ -48,8 +52,8 @@ def logits(
 
     overrides: keys of the file that shall have another value.
     """
-    (found,) = logits_of(path, [tokens], kv, threads, overrides)
-    return found
+    (rows,) = logits_of(path, [tokens], kv, threads, overrides)
+    return rows
 
 
 def logits_of(
@@ -70,9 +74,9 @@ def perplexity(
 
     Every token after a window's first is scored; windows are independent.
     """
-    asked = _plain(windows)
-    found = ask("perplexity", path, windows=asked, kv=kv, threads=threads)
-    return [tuple(one) for one in track(found, "llama.cpp perplexity", len(asked), unit="window")]
+    plain_windows = _plain(windows)
+    losses = ask("perplexity", path, windows=plain_windows, kv=kv, threads=threads)
+    return [tuple(one) for one in track(losses, "llama.cpp perplexity", len(plain_windows), unit="window")]
 
 
 def speed(path: Path, threads: int | None = None, **settings: int) -> dict[str, float]:
@@ -88,11 +92,13 @@ def speeds(
     repeats: int = 3,
     overrides: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Per file, median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16 KV cache.
+    """Per file, median tokens per second of ``decode`` (one by one) and ``prompt`` (one batch), f16
+    KV cache.
 
-    The files take turns, so that a machine that is slower for a minute is so for all of them; the first words of
-    each turn are not counted. llama.cpp's threads spin: measure on an idle machine. Both lengths are cut to the
-    shortest context among the files. overrides: as for ``logits``, by name.
+    The files take turns, so that a machine that is slower for a minute is so for all of them; the
+    first words of each turn are not counted. llama.cpp's threads spin: measure on an idle machine.
+    Both lengths are cut to the shortest context among the files. overrides: as for ``logits``, by
+    name.
     """
     room = min(map(context_length, files.values()))
     generated = min(generated, room // 2)
@@ -105,23 +111,26 @@ def speeds(
         repeats=repeats,
         overrides=[dict((overrides or {}).get(name, {})) for name in files],
     )
-    found = zip(*track(turns, "llama.cpp speed", repeats, unit="turn"), strict=True)
+    speeds_by_file = zip(*track(turns, "llama.cpp speed", repeats, unit="turn"), strict=True)
     return {
         name: dict(zip(("decode", "prompt"), map(statistics.median, zip(*turns, strict=True)), strict=True))
-        for name, turns in zip(files, found, strict=True)
+        for name, turns in zip(files, speeds_by_file, strict=True)
     }
 
 
 def tokenize(path: Path, texts: Sequence[str], special: bool = False) -> list[list[int]]:
     """llama.cpp's token ids of each text. special: add what the file says belongs around a text.
 
-    Raises ExportError too where llama.cpp has no place for one of the file's tensors; it reads none.
+    Raises ExportError too where llama.cpp has no place for one of the file's tensors; it reads
+    none.
     """
     return [*ask("tokenize", path, texts=list(texts), special=special)]
 
 
 def end_tokens(path: Path) -> set[int]:
-    """The tokens that end a text, as llama.cpp reads the file: those it names, and some known by their text."""
+    """The tokens that end a text, as llama.cpp reads the file: those it names, and some known by
+    their text.
+    """
     return {*ask("end_tokens", path)}
 
 
@@ -139,7 +148,7 @@ def quantize(source: Path, target: Path, kind: str, threads: int | None = None) 
     finally:
         partial.unlink(missing_ok=True)
     written = tensor_types(target)
-    return {name: (asked.upper(), written[name]) for name, asked in substituted}
+    return {name: (kind_asked.upper(), written[name]) for name, kind_asked in substituted}
 
 
 def _plain(windows: Iterable[Sequence[int]]) -> list[list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +15,11 @@ from birdbone.algo.budget import Option, summed
 from birdbone.algo.grids import GRIDS
 from birdbone.errors import ExportError
 from birdbone.gguf.keys import GgufShape, architecture_name, gguf_shape, model_keys, query_factor, rope_factors
+from birdbone.gguf.names import tensor_names
+from birdbone.gguf.order import rows_to_file, to_file
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import Family
 from birdbone.model.folder import beyond
-from birdbone.model.layout import Layout
 from birdbone.model.network import hf_config
 
 FLOATS = {"F32": torch.float32, "F16": torch.float16}
@@ -42,7 +42,7 @@ class FilePlan:
         self.family = self.checkpoint.layout.family
         self.config = hf_config(self.checkpoint.config)
         self.shape = gguf_shape(self.checkpoint)
-        self.arch = architecture_name(self.family.gguf, self.shape, self.checkpoint.layout.blocks[0].heads)
+        self.arch = architecture_name(self.family.gguf, self.shape, self.checkpoint.layout.heads[0])
         unknown = sorted((self.types.keys() | self.packed.keys()) - self.checkpoint.weights.keys())
         if unknown:
             raise ExportError(f"types or packed name {unknown[0]}, which the model does not have")
@@ -61,7 +61,8 @@ class FilePlan:
 
     def factors(self) -> Tensor | None:
         """Divisors of the rotary frequencies, where the model has any."""
-        return rope_factors(self.config, self.shape.head_size) if self.family.gguf.rope else None
+        form = self.family.gguf
+        return rope_factors(form, self.config, self.shape.head_size) if form.rope else None
 
     def names(self) -> dict[str, list[str]]:
         """GGUF name -> the canonical weights that it joins, in the file's order."""
@@ -78,7 +79,7 @@ class FilePlan:
         asked = {self._kind(part) for part in parts}
         if len(asked) > 1:
             raise ExportError(f"{name} joins {', '.join(parts)}, which need one type, not {sorted(asked)}")
-        if name.removesuffix(".weight") in self.family.gguf.float32 and parts[0] not in self.packed:
+        if name.removesuffix(".weight").rpartition(".")[2] in self.family.gguf.float32 and parts[0] not in self.packed:
             return "F32"
         return asked.pop()
 
@@ -91,7 +92,7 @@ class FilePlan:
 
     def dimensions(self, parts: list[str]) -> tuple[int, ...]:
         """The shape of a tensor, parts joined by rows."""
-        shapes = [self.checkpoint.weights[part].shape for part in parts]
+        shapes = [squeezed(self.checkpoint.weights[part]).shape for part in parts]
         return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def data(self, parts: list[str], kind: str) -> np.ndarray:
@@ -106,44 +107,17 @@ class FilePlan:
                 raise ExportError(
                     f"packed {part} has {rows.shape[1]} bytes per row, not those of {weight.shape[1]} {kind} weights"
                 )
-            return self._permuted(part, rows).contiguous().numpy()
-        return encoded(part, self._permuted(part, self._shifted(part, weight.detach().float())), kind)
-
-    def _permuted(self, part: str, rows: Tensor) -> Tensor:
-        """Rotary pairs side by side, where this architecture wants them: each head's rows reordered."""
-        turned = (self.family.attention.query, self.family.attention.key)
-        if not self.family.gguf.pairs(self.arch) or not part.rpartition(".")[0].endswith(turned):
-            return rows
-        heads = rows.shape[0] // self.shape.head_size
-        return rows.reshape(heads, 2, self.shape.head_size // 2, -1).transpose(1, 2).reshape(rows.shape)
-
-    def _shifted(self, part: str, weight: Tensor) -> Tensor:
-        offset = self.family.norms.offset
-        if not offset or not part.endswith("norm.weight"):
-            return weight
-        factor = query_factor(self.config, self.shape) if part.endswith("q_norm.weight") else 1.0
-        return (weight + offset) * factor
+            return rows_to_file(self.checkpoint.layout, self.arch, part, rows).contiguous().numpy()
+        numbers = to_file(self.checkpoint.layout, self.arch, part, weight.detach().float())
+        heads = self.family.head_norms
+        if heads and part.endswith(f"{heads.query}.weight"):
+            numbers = numbers * query_factor(self.config, self.shape)
+        return encoded(part, squeezed(numbers), kind)
 
 
-def tensor_names(layout: Layout, tensors: Container[str], arch: str | None = None) -> dict[str, list[str]]:
-    """GGUF name -> those of the canonical ``tensors`` that it joins, in the file's order.
-
-    arch: llama.cpp's architecture; the family's own where none is given.
-    """
-    form = layout.family.gguf
-    modules = dict(form.modules)
-    for block in layout.blocks:
-        parts = form.names(arch or form.arch)
-        modules |= {block.part(part): f"blk.{block.layer}.{name}" for part, name in parts.items()}
-    names: dict[str, list[str]] = {}
-    for module, name in modules.items():
-        for suffix in ("weight", "bias"):
-            if f"{module}.{suffix}" in tensors:
-                names.setdefault(f"{name}.{suffix}", []).append(f"{module}.{suffix}")
-    head = f"{form.modules[layout.family.head]}.weight"
-    if form.own_head:
-        names.setdefault(head, [layout.embedding])
-    return names
+def squeezed(tensor: Tensor) -> Tensor:
+    """A convolution's weight [channels, 1, width] as a matrix; any other tensor as it is."""
+    return tensor.squeeze(1) if tensor.ndim == 3 else tensor
 
 
 def joined(checkpoint: Checkpoint) -> dict[str, list[str]]:

@@ -14,10 +14,12 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 from birdbone.errors import ExportError
 
 CHECK_TEXT = (
-    "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫️ (multiple emojis concatenated) "
+    "\n \n\n \n\n\n \t \t\t \t\n  \n   \n    \n     \n🚀 (normal) 😶\u200d🌫️ (multiple emojis "
+    "concatenated) "
     "✅ 🦙🦙 3 33 333 3333 33333 333333 3333333 33333333 3.3 3..3 3...3 កាន់តែពិសេសអាច😁 "
     "?我想在apple工作1314151天～ ------======= нещо на Български ''''''```````\"\"\"\"......!!!!!!?????? "
-    "I've been 'told he's there, 'RE you sure? 'M not sure I'll make it, 'D you like some tea? We'Ve a'lL"
+    "I've been 'told he's there, 'RE you sure? 'M not sure I'll make it, 'D you like some tea? "
+    "We'Ve a'lL"
 )
 
 
@@ -37,9 +39,9 @@ def split_name(folder: Path, backend: Tokenizer, data: dict) -> tuple[str, bool]
 
     Raises ExportError when llama.cpp has no such split, or none that is known here.
     """
-    found = sha256(str(backend.encode(CHECK_TEXT).ids).encode()).hexdigest()
-    if found in _known()["hashes"]:
-        return _known()["hashes"][found], True
+    digest = sha256(str(backend.encode(CHECK_TEXT).ids).encode()).hexdigest()
+    if digest in _known()["hashes"]:
+        return _known()["hashes"][digest], True
     steps = split_steps(data)
     kinds = [step["type"] for step in steps]
     last = steps[-1]
@@ -50,12 +52,12 @@ def split_name(folder: Path, backend: Tokenizer, data: dict) -> tuple[str, bool]
     if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and last["use_regex"]:
         return "smollm", False
     if kinds == ["Split", "ByteLevel"] and not last["use_regex"]:
-        for known in _known()["patterns"]:
-            same = steps[0]["pattern"].get("Regex") == known["regex"]
-            if same and bool(data["model"].get("ignore_merges")) == known["ignore_merges"]:
-                return known["pre"], False
+        for row in _known()["patterns"]:
+            same = steps[0]["pattern"].get("Regex") == row["regex"]
+            if same and bool(data["model"].get("ignore_merges")) == row["ignore_merges"]:
+                return row["pre"], False
     raise ExportError(
-        f"{folder}: this split of text ({' + '.join(kinds)}, hash {found[:8]}) is unknown; if "
+        f"{folder}: this split of text ({' + '.join(kinds)}, hash {digest[:8]}) is unknown; if "
         "llama.cpp has a name for it, add it to src/birdbone/gguf/pretokenizers.yml"
     )
 
@@ -69,7 +71,7 @@ def splitter(pre: str) -> pre_tokenizers.PreTokenizer | None:
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if pre == "smollm":
         return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), splitter("gpt-2")])
-    regex = next((known["regex"] for known in _known()["patterns"] if known["pre"] == pre), None)
+    regex = next((row["regex"] for row in _known()["patterns"] if row["pre"] == pre), None)
     if regex is None:
         return None
     return pre_tokenizers.Sequence(

@@ -1,6 +1,7 @@
 """llama.cpp's model, context and decoding, behind typed errors. Its log goes to standard error.
 
-Some broken files make llama.cpp abort the whole process: import this in a child process alone (see ``child``).
+Some broken files make llama.cpp abort the whole process: import this in a child process alone (see
+``child``).
 """
 
 from __future__ import annotations
@@ -46,18 +47,20 @@ class Session:
     vocabulary: int
 
     def decode(self, tokens: Sequence[int], position: int = 0, every: bool = True) -> np.ndarray:
-        """Feed tokens from ``position`` on (0 starts afresh); logits of every token, or of the last."""
+        """Feed tokens from ``position`` on (0 starts afresh); logits of every token, or of the
+        last.
+        """
         if position == 0:
             api.llama_memory_clear(api.llama_get_memory(self.context), True)
         parts = [tokens[start : start + BATCH] for start in range(0, len(tokens), BATCH)]
-        found = []
+        batches = []
         for part in parts:
             if every or part is parts[-1]:
-                found.append(self._batch(part, position, every))
+                batches.append(self._batch(part, position, every))
             else:
                 self._batch(part, position, every)
             position += len(part)
-        return np.concatenate(found)
+        return np.concatenate(batches)
 
     def _batch(self, tokens: Sequence[int], position: int, every: bool) -> np.ndarray:
         batch = api.llama_batch_init(len(tokens), 0, 1)
@@ -102,7 +105,9 @@ def loaded(
 def session(
     path: str, length: int, kv: str, threads: int | None, overrides: Mapping[str, int] | None = None
 ) -> Iterator[Session]:
-    """A session for sequences of up to ``length`` tokens. kv: precision of the KV cache; overrides: see ``loaded``."""
+    """A session for sequences of up to ``length`` tokens. kv: precision of the KV cache; overrides:
+    see ``loaded``.
+    """
     params = api.llama_context_default_params()
     params.n_ctx = -(-length // 256) * 256
     params.n_batch = params.n_ubatch = params.n_outputs_max = BATCH
@@ -128,7 +133,7 @@ def thread_count(threads: int | None) -> int:
 
 def _overrides(values: Mapping[str, int]) -> ctypes.Array:
     """llama.cpp's list of overridden keys, closed by an empty entry."""
-    found = (api.llama_model_kv_override * (len(values) + 1))()
-    for entry, (key, value) in zip(found, values.items(), strict=False):
+    entries = (api.llama_model_kv_override * (len(values) + 1))()
+    for entry, (key, value) in zip(entries, values.items(), strict=False):
         entry.key, entry.tag, entry.value.val_i64 = key.encode(), api.LLAMA_KV_OVERRIDE_TYPE_INT, value
-    return found
+    return entries

@@ -1,4 +1,5 @@
-"""What llama.cpp is asked for, done in its own process (``child``): each task yields its results one by one.
+"""What llama.cpp is asked for, done in its own process (``child``): each task yields its results
+one by one.
 
 ``llamacpp`` says what they are.
 """
@@ -35,9 +36,9 @@ def perplexity(
     path: str, windows: Sequence[Sequence[int]], kv: str, threads: int | None
 ) -> Iterator[tuple[float, int]]:
     """Of each window, its summed loss and the number of scored tokens."""
-    for window, found in zip(windows, logits(path, windows, kv, threads, {}), strict=True):
-        scored = len(found) - 1
-        parts = (_loss(found[i : min(i + ROWS, scored)], window[1 + i : 1 + i + ROWS]) for i in range(0, scored, ROWS))
+    for window, rows in zip(windows, logits(path, windows, kv, threads, {}), strict=True):
+        scored = len(rows) - 1
+        parts = (_loss(rows[i : min(i + ROWS, scored)], window[1 + i : 1 + i + ROWS]) for i in range(0, scored, ROWS))
         yield sum(parts), scored
 
 
@@ -47,8 +48,8 @@ def speeds(
     """Of each turn, the files' tokens per second: decode and prompt."""
     for _ in range(repeats):
         turn = []
-        for path, asked in zip(paths, overrides, strict=True):
-            with session(path, prompt + generated, "f16", threads, asked) as runtime:
+        for path, own_overrides in zip(paths, overrides, strict=True):
+            with session(path, prompt + generated, "f16", threads, own_overrides) as runtime:
                 _timed(runtime, prompt, min(WARM_UP, generated))
                 turn.append(_timed(runtime, prompt, generated))
         yield turn
@@ -91,11 +92,11 @@ def _timed(runtime: Session, prompt: int, generated: int) -> tuple[float, float]
     return generated / (time.perf_counter() - middle), prompt / (middle - start)
 
 
-def _loss(found: np.ndarray, right: Sequence[int]) -> float:
-    found = found.astype(np.float64)
-    highest = found.max(1)
-    total = np.log(np.exp(found - highest[:, None]).sum(1)) + highest
-    return float((total - found[np.arange(len(found)), np.asarray(right)]).sum())
+def _loss(logits: np.ndarray, right: Sequence[int]) -> float:
+    logits = logits.astype(np.float64)
+    highest = logits.max(1)
+    total = np.log(np.exp(logits - highest[:, None]).sum(1)) + highest
+    return float((total - logits[np.arange(len(logits)), np.asarray(right)]).sum())
 
 
 def _ids(vocab: api.llama_vocab_p, text: bytes, special: bool) -> list[int]:

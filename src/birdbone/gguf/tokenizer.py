@@ -37,8 +37,8 @@ PROBES = (
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way; ends: the tokens
-    that end a text; sampling: how to draw the next one.
+    """What a GGUF file holds of a tokenizer. proven: llama.cpp is known to split text the same way;
+    ends: the tokens that end a text; sampling: how to draw the next one.
     """
 
     keys: dict[str, Any]

@@ -1,1 +1,1 @@
-"""The project's life in git: configuration and notebook diffs, hooks, and the gate of a pull request."""
+"""The project in git: configuration and notebook diffs, hooks, the gate of a pull request."""

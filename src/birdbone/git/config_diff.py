@@ -1,4 +1,4 @@
-"""The resolved configuration of the workspace or of a git revision: what a run would use, not what files say."""
+"""The resolved configuration of the workspace or a git revision: the values a run would use."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CONF = "conf"
 
 
 def resolved(root: Path, revision: str | None = None, env: str | None = "base") -> dict:
-    """Parameters after interpolation with the profile laid over them, and the catalog under ``catalog``.
+    """Parameters after interpolation, with the profile over them; the catalog under ``catalog``.
 
-    revision: of git; None: the workspace. env: None takes what ``kedro run`` takes, ``conf/local`` over the base.
-    A revision without ``conf/`` has no configuration: ``{}``. The parameters are not checked against the present
-    schema, which an old revision need not fit. Raises ConfigError where the revision or profile is not known or
-    its files cannot be read.
+    revision: of git; None: the workspace. env: None takes what ``kedro run`` takes, ``conf/local``
+    over the base. A revision without ``conf/`` has no configuration: ``{}``. The parameters are not
+    checked against the present schema, since an old revision need not fit it. Raises ConfigError
+    where the revision or profile is unknown or its files cannot be read.
     """
     if revision is None:
         return _load(root / CONF, env, "the workspace") if (root / CONF).is_dir() else {}
@@ -38,39 +38,45 @@ def resolved(root: Path, revision: str | None = None, env: str | None = "base") 
 
 
 def uncommitted(root: Path) -> list[str]:
-    """The files of ``conf/`` that no commit has as they are: changed, staged, deleted or not tracked."""
+    """The files of ``conf/`` that differ from HEAD: changed, staged, deleted or not tracked."""
     lines = git(root, "status", "--porcelain", "-z", "--no-renames", "--", CONF).split(b"\0")
     return sorted(line[3:].decode(errors="surrogateescape") for line in lines if line)
 
 
 def restore(root: Path, revision: str) -> list[str]:
-    """Make the tracked files of ``conf/`` what they are in a revision, those it has not deleted; stage that.
+    """Restore the tracked files of ``conf/`` from a revision, delete the others, and stage that.
 
-    Returns the paths that changed. Files that git does not track stay. Raises ConfigError when the revision is not
-    known or has no ``conf/``.
+    Returns the paths that changed. Files that git does not track stay. Raises ConfigError when the
+    revision is unknown or has no ``conf/``.
     """
-    known = _known(root, revision)
-    if not git(root, "ls-tree", known, "--", f"{CONF}/"):
+    commit_id = _commit_id(root, revision)
+    if not git(root, "ls-tree", commit_id, "--", f"{CONF}/"):
         raise ConfigError(f"revision {revision} has no {CONF}/ to go back to")
-    changed = git(root, "diff", "--name-only", "-z", "--no-renames", "--relative", known, "--", CONF).split(b"\0")
-    git(root, "checkout", "--no-overlay", "--quiet", known, "--", CONF)
+    changed = git(
+        root, "diff", "--name-only", "-z", "--no-renames", "--relative", commit_id, "--", CONF
+    ).split(b"\0")
+    git(root, "checkout", "--no-overlay", "--quiet", commit_id, "--", CONF)
     return sorted(name.decode(errors="surrogateescape") for name in changed if name)
 
 
-def _known(root: Path, revision: str) -> str:
-    found = commit(root, revision)
-    if found is None:
-        top(root)  # outside a repository that is what to say
-        raise ConfigError(f"git knows no revision {revision!r}: name a commit, tag or branch (git log --oneline)")
-    return found
+def _commit_id(root: Path, revision: str) -> str:
+    commit_id = commit(root, revision)
+    if commit_id is None:
+        top(root)  # raises outside a repository, which is then the better message
+        raise ConfigError(
+            f"git knows no revision {revision!r}: name a commit, tag or branch (git log --oneline)"
+        )
+    return commit_id
 
 
 def _extract(root: Path, revision: str, folder: Path) -> bool:
     """Write a revision's ``conf/`` below a folder; False where it has none."""
-    known = _known(root, revision)
-    if not git(root, "ls-tree", known, "--", f"{CONF}/"):
+    commit_id = _commit_id(root, revision)
+    if not git(root, "ls-tree", commit_id, "--", f"{CONF}/"):
         return False
-    with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", known, CONF))) as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(git(root, "archive", "--format=tar", commit_id, CONF))
+    ) as archive:
         for member in archive.getmembers():
             if member.isfile():
                 path = folder / member.name
@@ -82,12 +88,12 @@ def _extract(root: Path, revision: str, folder: Path) -> bool:
 def _load(conf: Path, env: str | None, whose: str) -> dict:
     try:
         loader = ProfileLoader(str(conf), env, base_env="base", default_run_env="local")
-        found = dict(loader.tree())
+        configuration = dict(loader.tree())
         try:
-            found["catalog"] = loader["catalog"]
+            configuration["catalog"] = loader["catalog"]
         except MissingConfigException:
             pass  # parameters alone are a configuration too
-        return found
+        return configuration
     except (YAMLError, ValueError, OmegaConfBaseException, BirdboneError) as error:
         message = str(error).replace(f"{conf}/", f"{CONF}/").replace(str(conf), CONF)
         raise ConfigError(f"the configuration of {whose}: {message}") from error

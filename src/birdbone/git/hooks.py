@@ -1,9 +1,10 @@
-"""What the hooks ask of a commit under way. Each returns what is wrong, one message a problem; none writes.
+"""What the hooks check in a commit under way. Each returns one message a problem; none writes.
 
-``weights`` decides from ``dvc.lock`` alone. The model under review is the accepted model of the last wave
-(``tracked_model``): the commit must hold a bundle for it whenever its digest is not the one of the commit before.
-Nothing else that DVC tracks counts, neither reports nor intermediate states, nor the seed while what was accepted
-stays what it was. A merge of two branches that both changed the model must be one side's run, or a new one.
+``weights`` decides from ``dvc.lock`` alone. The model under review is the accepted model of the
+last wave (``tracked_model``): the commit must hold a bundle for it whenever its digest is not the
+one of the commit before. Nothing else that DVC tracks counts: neither reports nor intermediate
+states, nor the seed while the accepted model stays the same. A merge of two branches that both
+changed the model must be one side's run, or a new one.
 """
 
 from __future__ import annotations
@@ -36,53 +37,71 @@ def weights(root: Path) -> list[str]:
 
 
 def unbundled(root: Path, before: str, after: str) -> list[str]:
-    """The same between any two states of the repository, each a revision or ``repository.INDEX``."""
+    """The same between any two states: revisions or ``repository.INDEX``."""
     old, new = (repository.read(root, side, LOCK) for side in (before, after))
     if new is None or new == old:
         return []
-    found = (repository.read(root, after, path) for path in repository.names(root, after, MANIFESTS))
-    problem = weights_problem(old, new, [manifest for manifest in found if manifest])
+    manifests = (
+        repository.read(root, after, path) for path in repository.names(root, after, MANIFESTS)
+    )
+    problem = weights_problem(old, new, [manifest for manifest in manifests if manifest])
     return [problem] if problem else []
 
 
 def weights_problem(old: bytes | None, new: bytes, manifests: list[bytes]) -> str | None:
-    """Why two texts of ``dvc.lock`` and these bundles' manifests do not go together; None where they do."""
-    now, was = _model(new), _model(old) if old else None
+    """Why a change of ``dvc.lock`` and these bundles' manifests disagree; None where they agree."""
+    now = _model(new)
+    was = _model(old) if old else None
     if now is None or (was and was.md5 == now.md5):
         return None
     if now.md5 in {tracked["new"] for tracked in map(_tracked, manifests) if tracked}:
         return None
     change = f"{was.md5[:12] if was else 'none'} -> {now.md5[:12]}"
     return (
-        f"{LOCK}: {now.path} changes ({change}) and no bundle in diffs/ shows it. Make and stage one: birdbone bundle"
+        f"{LOCK}: {now.path} changes ({change}) and no bundle in diffs/ shows it. Make and stage "
+        "one: birdbone bundle"
     )
 
 
 def blobs(root: Path) -> list[str]:
     """Pickles, and files too large for git."""
-    found = []
+    problems = []
     for blob in repository.staged(root):
         size = repository.size(root, blob)
-        if size > LARGEST and not any(fnmatch.fnmatch(blob.path, allowed) for allowed in LARGE_ALLOWED):
-            found.append(
-                f"{blob.path}: {size / 1e6:.1f} MB is too large for git (1 MB): git rm --cached it, and dvc add it"
+        if size > LARGEST and not any(
+            fnmatch.fnmatch(blob.path, allowed) for allowed in LARGE_ALLOWED
+        ):
+            problems.append(
+                f"{blob.path}: {size / 1e6:.1f} MB is too large for git (1 MB): git rm --cached "
+                "it, and dvc add it"
             )
         elif reason := pickle_reason(blob.path, repository.content(root, blob)):
-            found.append(f"{blob.path}: {reason}, which runs code when loaded: save it as safetensors or JSON")
-    return found
+            problems.append(
+                f"{blob.path}: {reason}, which runs code when loaded: save it as safetensors or "
+                "JSON"
+            )
+    return problems
 
 
 def notebooks(root: Path) -> list[str]:
     """The paths of staged notebooks with outputs, counts or volatile metadata."""
-    staged = [blob for blob in repository.staged(root) if PurePosixPath(blob.path).suffix == ".ipynb"]
+    staged = [
+        blob for blob in repository.staged(root) if PurePosixPath(blob.path).suffix == ".ipynb"
+    ]
     return [blob.path for blob in staged if not is_clean(_text(root, blob), blob.path)]
 
 
 def added_bundles(root: Path) -> list[str]:
-    """The ids of the bundles that the commit under way adds; of a merge, those that no side had."""
+    """The ids of the bundles that the commit under way adds; in a merge, those that no side had."""
     added = {blob.path for blob in repository.staged(root) if blob.status == "A"}
-    added.difference_update(*(repository.names(root, side, MANIFESTS) for side in other_sides(root)))
-    return [PurePosixPath(path).parent.name for path in sorted(added) if fnmatch.fnmatch(path, MANIFESTS)]
+    added.difference_update(
+        *(repository.names(root, side, MANIFESTS) for side in other_sides(root))
+    )
+    return [
+        PurePosixPath(path).parent.name
+        for path in sorted(added)
+        if fnmatch.fnmatch(path, MANIFESTS)
+    ]
 
 
 def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
@@ -90,13 +109,15 @@ def with_trailers(root: Path, message: str, bundles: list[str]) -> str:
     arguments = [part for bundle in bundles for part in ("--trailer", f"{TRAILER}: {bundle}")]
     if not arguments:
         return message
-    given = ("interpret-trailers", "--if-exists", "addIfDifferent", *arguments)
-    return repository.git(root, *given, stdin=message.encode()).decode()
+    command = ("interpret-trailers", "--if-exists", "addIfDifferent", *arguments)
+    return repository.git(root, *command, stdin=message.encode()).decode()
 
 
 def _mixed(root: Path) -> list[str]:
     others = other_sides(root)
-    lock, *sides = (repository.read(root, side, LOCK) for side in (repository.INDEX, "HEAD", *others))
+    lock, *sides = (
+        repository.read(root, side, LOCK) for side in (repository.INDEX, "HEAD", *others)
+    )
     problem = mixed(lock, sides) if others else None
     return [problem] if problem else []
 
@@ -106,16 +127,18 @@ def _model(lock: bytes) -> Tracked | None:
         return tracked_model(lock.decode())
     except (YAMLError, ValueError, KeyError, TypeError, AttributeError) as error:
         conflict = b"<<<<<<<" in lock
-        what = f"has a conflict in it: {ONE_SIDE}" if conflict else "cannot be read: dvc repro writes it anew"
+        what = "cannot be read: dvc repro writes it anew"
+        if conflict:
+            what = f"has a conflict in it: {ONE_SIDE}"
         raise BirdboneError(f"{LOCK} {what}") from error
 
 
 def _tracked(manifest: bytes) -> dict | None:
-    """What a bundle says of DVC; None where it is no bundle, says nothing or was changed since it was written."""
+    """A bundle's DVC record; None where there is none or the manifest was changed since."""
     try:
-        found = json.loads(manifest)
-        good = found["sha256"] == json_digest(found)
-        tracked = found["tracked"] if good else None
+        content = json.loads(manifest)
+        good = content["sha256"] == json_digest(content)
+        tracked = content["tracked"] if good else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return tracked if isinstance(tracked, dict) and "new" in tracked else None

@@ -1,4 +1,4 @@
-"""Notebooks in git: the difference of their sources, and what has no place in a commit.
+"""Notebooks in git: the difference of their sources, and cleaning before a commit.
 
 Needs the extra ``notebooks`` (nbdime, nbformat).
 """
@@ -12,30 +12,31 @@ from birdbone.errors import BirdboneError
 
 KEPT_OF_NOTEBOOK = {"kernelspec": ("display_name", "language", "name"), "language_info": ("name",)}
 KEPT_OF_CELL = ("tags",)
-"""Metadata with a meaning; all else (versions, widths, execution times, widgets) changes from machine to machine."""
+"""Metadata that is kept; the rest (versions, widths, times, widgets) differs between machines."""
 
 
 def notebooks_text(old: dict[str, str], new: dict[str, str]) -> str:
-    """What changed in the cells' sources, notebook by notebook, by nbdime; empty where nothing did.
+    """What changed in the cells' sources, by nbdime, notebook by notebook; empty where nothing did.
 
-    old, new: path -> a notebook's JSON. Outputs, ids, counts and metadata play no part, and there are no times in
-    it: equal arguments give equal bytes. Raises BirdboneError naming what is not a notebook.
+    old, new: path -> a notebook's JSON. Outputs, ids, counts and metadata are ignored. Equal
+    arguments give equal bytes. Raises BirdboneError naming what is not a notebook.
     """
     texts = []
     for path in sorted({*old, *new}):
-        before, after = old.get(path), new.get(path)
+        before = old.get(path)
+        after = new.get(path)
         if before == after:
             continue
         difference = _difference(_sources(path, before), _sources(path, after))
         if difference or before is None or after is None:
-            left = "/dev/null" if before is None else path
-            right = "/dev/null" if after is None else path
-            texts.append(f"--- {left}\n+++ {right}\n{difference}")
+            old_name = "/dev/null" if before is None else path
+            new_name = "/dev/null" if after is None else path
+            texts.append(f"--- {old_name}\n+++ {new_name}\n{difference}")
     return "".join(texts)
 
 
 def clean(text: str, path: str = "notebook") -> str:
-    """A notebook without outputs, execution counts and volatile metadata. Cleaning twice changes nothing more.
+    """A notebook without outputs, execution counts and volatile metadata.
 
     Raises BirdboneError when it is not one.
     """
@@ -43,9 +44,12 @@ def clean(text: str, path: str = "notebook") -> str:
     notebook = _read(path, text)
     notebook.metadata = _kept(notebook.metadata)
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({k: cell.metadata[k] for k in KEPT_OF_CELL if k in cell.metadata})
+        cell.metadata = nbformat.from_dict(
+            {k: cell.metadata[k] for k in KEPT_OF_CELL if k in cell.metadata}
+        )
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
     return nbformat.writes(notebook) + "\n"
 
 
@@ -68,7 +72,9 @@ def _sources(path: str, text: str | None) -> Any:
     """A notebook of the cells' types and sources alone; an empty one for None."""
     cells = [] if text is None else _read(path, text).cells
     plain = [_cell(cell.cell_type, cell.source) for cell in cells]
-    return _library("nbformat").from_dict({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": plain})
+    return _library("nbformat").from_dict(
+        {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": plain}
+    )
 
 
 def _cell(kind: str, source: str) -> dict:
@@ -78,8 +84,11 @@ def _cell(kind: str, source: str) -> dict:
 
 def _kept(metadata: Any) -> Any:
     nbformat = _library("nbformat")
-    found = {part: {k: metadata[part][k] for k in keys if k in metadata[part]} for part, keys in _parts(metadata)}
-    return nbformat.from_dict(found)
+    parts = {
+        part: {k: metadata[part][k] for k in keys if k in metadata[part]}
+        for part, keys in _parts(metadata)
+    }
+    return nbformat.from_dict(parts)
 
 
 def _parts(metadata: Any) -> list[tuple[str, tuple[str, ...]]]:
@@ -103,4 +112,6 @@ def _library(name: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise BirdboneError(f"notebooks need {error.name}: pip install 'birdbone[notebooks]'") from error
+        raise BirdboneError(
+            f"notebooks need {error.name}: pip install 'birdbone[notebooks]'"
+        ) from error

@@ -1,4 +1,4 @@
-"""Whether bytes are, or hold, a Python pickle: code that runs when it is loaded. Nothing is ever unpickled here."""
+"""Whether bytes are, or hold, a Python pickle, which runs code when loaded. None is loaded here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SCAN = 1 << 16
 
 NUMPY = b"\x93NUMPY"
 WRITTEN = {"PUT", "GLOBAL", "INST", "REDUCE", "APPEND", "SETITEM", "TUPLE", "LIST", "DICT"}
-"""What a pickle of protocol 0, which is plain text, has and a text that happens to parse has not."""
+"""Opcodes of a pickle of protocol 0, which is plain text; a text that just parses has none."""
 
 
 def pickle_reason(path: str, content: bytes) -> str | None:
-    """Why a file counts as a pickle: by its name, or by what it begins with; None where it does not."""
+    """Why a file counts as a pickle, by its name or its first bytes; None where it does not."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in SUFFIXES:
         return f"{suffix} files are pickles or may be"
@@ -44,17 +44,17 @@ def _inside(content: bytes, depth: int) -> str | None:
 
 
 def _is_pickle(content: bytes) -> bool:
-    """By the header of protocols 2 to 5; protocols 0 and 1 have none, so the whole must parse as one."""
+    """By the header of protocols 2 to 5. Protocols 0 and 1 have none: all of it must parse."""
     if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
     if not content.endswith(b"."):
         return False
     stream = io.BytesIO(content)
     try:
-        found = {code.name for code, _, _ in pickletools.genops(stream)}
+        opcodes = {code.name for code, _, _ in pickletools.genops(stream)}
     except (ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError):
         return False
-    return stream.tell() == len(content) and bool(found & WRITTEN)
+    return stream.tell() == len(content) and bool(opcodes & WRITTEN)
 
 
 def _zipped(content: bytes, depth: int) -> str | None:
@@ -75,7 +75,12 @@ def _zipped(content: bytes, depth: int) -> str | None:
 
 def _unpacked(content: bytes) -> bytes:
     """The beginning of a compressed stream, as joblib writes; empty where it is none or damaged."""
-    openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\x00\x00": lzma.open}
+    openers = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ": lzma.open,
+        b"\x5d\x00\x00": lzma.open,
+    }
     for magic, opener in openers.items():
         if content.startswith(magic):
             try:

@@ -1,4 +1,4 @@
-"""The few questions to git that hooks and gate ask, answered in bytes. Paths are relative to the repository."""
+"""What hooks and gate read from git, in bytes. Paths are relative to the repository."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 from birdbone.errors import BirdboneError
 
 INDEX = ""
-"""The revision whose ``:path`` is what the commit under way will hold; also under ``git commit -a``, for which git
-gives its hooks an index of its own."""
+"""The revision whose ``:path`` is what the commit under way will hold; also under ``git commit
+-a``, for which git gives its hooks an index of its own.
+"""
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A file that a commit under way adds or changes. status: git's letter, ``A`` for an added one."""
+    """A file that a commit under way adds or changes. status: git's letter, ``A``: added."""
 
     path: str
     status: str
@@ -25,16 +26,19 @@ class Blob:
 
 
 def git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes:
-    """What a git command prints. Raises BirdboneError with what git said."""
+    """What a git command prints. Raises BirdboneError with git's message."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, input=stdin, capture_output=True)
     except FileNotFoundError as error:
         raise BirdboneError(f"git is not installed, or {root} is not there") from error
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        if "not a git repository" in said:
-            raise BirdboneError(f"{root} is no git repository: git init && git add -A && git commit -m begin")
-        raise BirdboneError(f"git {' '.join(arguments[:4])}: {said or f'failed with exit code {done.returncode}'}")
+        message = done.stderr.decode(errors="replace").strip()
+        if "not a git repository" in message:
+            raise BirdboneError(
+                f"{root} is no git repository: git init && git add -A && git commit -m begin"
+            )
+        message = message or f"failed with exit code {done.returncode}"
+        raise BirdboneError(f"git {' '.join(arguments[:4])}: {message}")
     return done.stdout
 
 
@@ -46,33 +50,34 @@ def top(folder: Path) -> Path:
 def commit(root: Path, revision: str) -> str | None:
     """A revision's full commit id, None where git knows no such revision."""
     try:
-        return git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
+        name = git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        return name.decode().strip()
     except BirdboneError:
         return None
 
 
 def merged(root: Path, a: str, b: str) -> tuple[str, list[str]]:
-    """The tree that merging two commits gives, and the paths that conflict in it; nothing is written to the branch."""
+    """The tree that merging two commits gives, and its conflicting paths. No branch changes."""
     line = ("git", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", a, b)
     done = subprocess.run(line, cwd=root, capture_output=True)
     if done.returncode not in (0, 1):
-        said = done.stderr.decode(errors="replace").strip()
-        raise BirdboneError(f"git merge-tree {a} {b}: {said} (git 2.38 or later is needed)")
+        message = done.stderr.decode(errors="replace").strip()
+        raise BirdboneError(f"git merge-tree {a} {b}: {message} (git 2.38 or later is needed)")
     tree, *names = done.stdout.split(b"\0")
     return tree.decode().strip(), [name.decode(errors="surrogateescape") for name in names if name]
 
 
 def staged(root: Path) -> list[Blob]:
     """The files that the commit under way adds or changes; links and submodules left out."""
-    fields = git(root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(
-        b"\0"
-    )
-    found = []
+    fields = git(
+        root, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT"
+    ).split(b"\0")
+    blobs = []
     for entry, path in zip(fields[0:-1:2], fields[1::2], strict=True):
         _, mode, _, sha, status = entry.decode().lstrip(":").split(" ")
         if mode.startswith("100"):
-            found.append(Blob(path.decode(errors="surrogateescape"), status, sha))
-    return found
+            blobs.append(Blob(path.decode(errors="surrogateescape"), status, sha))
+    return blobs
 
 
 def size(root: Path, blob: Blob) -> int:
@@ -96,7 +101,9 @@ def read(root: Path, revision: str, path: str) -> bytes | None:
 def names(root: Path, revision: str, pattern: str) -> list[str]:
     """The paths in a revision or in the index that match a git pathspec with ``*``."""
     if revision == INDEX:
-        found = git(root, "ls-files", "-z", "--", pattern)
+        listing = git(root, "ls-files", "-z", "--", pattern)
     else:
-        found = git(root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern)
-    return [name.decode(errors="surrogateescape") for name in found.split(b"\0") if name]
+        listing = git(
+            root, "diff", "--name-only", "-z", "--no-renames", EMPTY_TREE, revision, "--", pattern
+        )
+    return [name.decode(errors="surrogateescape") for name in listing.split(b"\0") if name]

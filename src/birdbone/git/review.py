@@ -1,4 +1,4 @@
-"""The gate of a pull request: its bundles verify, the guard accepted its model, and merging mixes no two models."""
+"""The gate of a pull request: bundles verify, the guard accepted, and merging mixes no models."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Review:
 
 
 def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Review:
-    """Examine what the commits since the base add. The bundles' files are those of the working tree.
+    """Examine what the commits since the base add. Bundles are read from the working tree.
 
-    base: a revision; where git does not know it, the last commit alone is examined. verify: what is wrong with the
-    bundle in a folder, None where nothing is.
+    base: a revision; where git does not know it, only the last commit is examined. verify: returns
+    what is wrong with the bundle in a folder, None where nothing is.
     """
     start = base_of(root, base)
     problems = unbundled(root, start, "HEAD") + merges(root, start)
@@ -38,7 +38,8 @@ def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Revi
         faults = [verify(folder), rejected(folder / "metrics.json")]
         problems += [f"bundle {bundle}: {fault}" for fault in faults if fault]
         report = folder / "report.md"
-        reports.append(report.read_text().rstrip("\n") if report.is_file() else f"Bundle {bundle} has no report.md.")
+        missing = f"Bundle {bundle} has no report.md."
+        reports.append(report.read_text().rstrip("\n") if report.is_file() else missing)
     text = "\n\n".join(reports) or "No bundle is added: the accepted model is the same."
     return Review(text + "\n", problems)
 
@@ -46,13 +47,14 @@ def examine(root: Path, base: str, verify: Callable[[Path], str | None]) -> Revi
 def base_of(root: Path, base: str) -> str:
     """The commit that the examined ones stand on: their merge base with ``base``.
 
-    Without such a branch, or without a common ancestor, the commit before the last; for a first commit, nothing.
+    Without such a branch, or without a common ancestor, the commit before the last; for a first
+    commit, nothing.
     """
     return fork(root, base) or repository.commit(root, "HEAD~1") or repository.EMPTY_TREE
 
 
 def fork(root: Path, base: str) -> str | None:
-    """The commit where HEAD left ``base``; None where git does not know that or they have no common ancestor."""
+    """The commit where HEAD left ``base``; None without such a branch or a common ancestor."""
     try:
         return repository.git(root, "merge-base", base, "HEAD").decode().strip()
     except BirdboneError:
@@ -66,7 +68,7 @@ def added(root: Path, start: str) -> list[str]:
 
 
 def rejected(metrics: Path) -> str | None:
-    """Why the verdict in a bundle's ``metrics.json`` does not let it pass; None where the guard accepted."""
+    """Why a bundle's ``metrics.json`` does not let it pass; None where the guard accepted."""
     try:
         figures = json.loads(metrics.read_text())
         verdict = figures["verdict"]

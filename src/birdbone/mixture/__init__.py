@@ -1,0 +1,1 @@
+"""A dense model cut into a mixture of experts that stock runtimes hold."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from birdbone.algo.bootstrap import ratio_interval
-from birdbone.algo.perplexity import domain_figures, plain
+from birdbone.algo.perplexity import domain_figures, without_documents
 from birdbone.errors import ExportError
 from birdbone.gguf import llamacpp
 from birdbone.gguf.writer import write_gguf
@@ -22,22 +22,28 @@ from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference
 from birdbone.text.texts import Domain
 
-EXACT_KL, EXACT_MEDIAN = 1e-7, 1e-6
+EXACT_KL = 1e-7
+EXACT_MEDIAN = 1e-6
 DENSE = "dense"
 
 
-def shares(wanted: list[float], experts: int) -> list[int]:
+def shares(fractions: list[float], experts: int) -> list[int]:
     """Numbers of active experts for the shares of them, ascending, each once and at least 1."""
-    return sorted({min(experts, max(1, round(share * experts))) for share in wanted})
+    return sorted({min(experts, max(1, round(share * experts))) for share in fractions})
 
 
 def quality(
-    network: nn.Module, reference: Reference, domains: dict[str, Domain], tokens: int, random_seed: int, label: str
+    network: nn.Module,
+    reference: Reference,
+    domains: dict[str, Domain],
+    tokens: int,
+    random_seed: int,
+    label: str,
 ) -> dict:
-    """Figures over all guard domains together, as ``domain_figures`` has them, and per domain under ``domains``.
+    """``domain_figures`` over all guard domains together, and per domain under ``domains``.
 
-    tokens: of each domain's windows, at most, each read as far as the network's context goes. Documents of
-    different domains stay different documents.
+    tokens: of each domain's windows, at most. Windows are cut at the network's context. Documents
+    of different domains stay different documents.
     """
     device = next(network.parameters()).device
     figures = {}
@@ -57,10 +63,15 @@ def quality(
         places.append(documents + first)
         first += int(documents.max()) + 1
     pooled = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    return {**domain_figures(pooled, torch.cat(places), scored, random_seed), "domains": plain(figures)}
+    return {
+        **domain_figures(pooled, torch.cat(places), scored, random_seed),
+        "domains": without_documents(figures),
+    }
 
 
-def _within(reference: Reference, name: str, device: torch.device, context: int, rows: slice) -> Tensor:
+def _within(
+    reference: Reference, name: str, device: torch.device, context: int, rows: slice
+) -> Tensor:
     return reference.logits(name, rows, device)[:, :context]
 
 
@@ -75,9 +86,10 @@ def active_shares(
     device: str,
     random_seed: int,
 ) -> list[dict]:
-    """One row of ``quality`` for each grouping, unhealed, and for the written folder, at each number of experts.
+    """A row of ``quality`` for each unhealed grouping and the healed folder, at each number of
+    experts.
 
-    All experts on is one row, of ``grouping`` unhealed: no router has a say in it.
+    All experts on is one row, of ``grouping`` unhealed: routers have no effect there.
     """
     experts = mixtures[grouping].shape.experts
     rows = []
@@ -92,38 +104,52 @@ def active_shares(
             if active == experts and name != grouping:
                 continue
             set_active(network, active)
-            figures = quality(network, reference, domains, tokens, random_seed, f"{name}, {active} of {experts}")
+            figures = quality(
+                network, reference, domains, tokens, random_seed, f"{name}, {active} of {experts}"
+            )
             of = grouping if name == "healed" else name
             rows.append(
-                {"grouping": of, "healed": name == "healed", "active": active, "share": active / experts, **figures}
+                {
+                    "grouping": of,
+                    "healed": name == "healed",
+                    "active": active,
+                    "share": active / experts,
+                    **figures,
+                }
             )
     return rows
 
 
 def against_others(rows: list[dict], random_seed: int) -> list[dict]:
-    """Topology's perplexity against each other grouping's, unhealed, at equal numbers of active experts.
+    """Topology's perplexity against each other grouping's, unhealed, with equally many experts on.
 
-    ``change`` is [change, low, high], paired over documents: below 0 throughout means that topology is better.
+    ``change`` is [change, low, high], paired over documents. All three below 0 mean that topology
+    is better.
     """
     by = {(row["grouping"], row["active"]): row for row in rows if not row["healed"]}
-    found = []
+    comparisons = []
     for (grouping, active), row in by.items():
         if grouping == "topology" or ("topology", active) not in by or row["share"] == 1:
             continue
         ours = by["topology", active]["document_nll"]
         change = ratio_interval(row["document_nll"], ours, row["document_tokens"], seed=random_seed)
-        found.append({"against": grouping, "active": active, "share": row["share"], "change": list(change)})
-    return found
+        comparisons.append(
+            {"against": grouping, "active": active, "share": row["share"], "change": list(change)}
+        )
+    return comparisons
 
 
-def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: int | None) -> list[dict]:
-    """llama.cpp's logits of an f32 file beside stock transformers', all experts on and ``mixture.active`` of them.
-    ids are read within the file's context.
+def compare_runtimes(
+    mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: int | None
+) -> list[dict]:
+    """llama.cpp's logits of an f32 file beside stock transformers', with all experts on and with
+    ``mixture.active`` of them. ids are cut at the file's context.
 
-    Raises ExportError where they differ. With some experts off the median token counts: near ties between
-    experts fall either way, in each runtime's own rounding.
+    Raises ExportError where they differ. With some experts off the median token counts, since each
+    runtime's rounding decides near ties between experts.
     """
-    network, rows = stock_network(mixture), []
+    network = stock_network(mixture)
+    rows = []
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
         write_mixture(path, mixture, tokenizer_folder)
@@ -132,8 +158,11 @@ def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: i
             set_active(network, active)
             with torch.no_grad():
                 ours = network(torch.tensor([ids]), use_cache=False).logits[0]
-            theirs = torch.from_numpy(llamacpp.logits(path, ids, kv="f32", threads=threads, overrides={USED: active}))
-            p, q = (logits.double().log_softmax(-1) for logits in (ours, theirs))  # float32 is noisy at 1e-8
+            theirs = torch.from_numpy(
+                llamacpp.logits(path, ids, kv="f32", threads=threads, overrides={USED: active})
+            )
+            # float32 is noisy at 1e-8
+            p, q = (logits.double().log_softmax(-1) for logits in (ours, theirs))
             kl = (p.exp() * (p - q)).sum(-1)
             rows.append(
                 {
@@ -145,11 +174,12 @@ def referee(mixture: Mixture, tokenizer_folder: Path, ids: list[int], threads: i
                 }
             )
             everything = active == mixture.shape.experts
-            judged, limit = (rows[-1]["kl"], EXACT_KL) if everything else (rows[-1]["kl_median"], EXACT_MEDIAN)
-            if not judged < limit:
+            measured = rows[-1]["kl" if everything else "kl_median"]
+            limit = EXACT_KL if everything else EXACT_MEDIAN
+            if not measured < limit:
                 raise ExportError(
-                    f"llama.cpp's logits of the f32 mixture with {active} experts on differ from transformers': "
-                    f"KL {judged:.2e} (limit {limit:.0e})"
+                    f"llama.cpp's logits of the f32 mixture with {active} experts on differ from "
+                    f"transformers': KL {measured:.2e} (limit {limit:.0e})"
                 )
     return rows
 
@@ -163,11 +193,14 @@ def speeds(
     generated: int,
     threads: int | None,
 ) -> dict:
-    """llama.cpp's tokens per second of the file at each number of experts, and of the dense model in the same type."""
+    """llama.cpp's tokens per second at each number of experts, and of the dense model."""
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         beside = Path(folder) / "dense.gguf"
         write_gguf(beside, dense, tokenizer_folder, default_type=kind)
         files = {DENSE: beside, **{str(active): path for active in counts}}
         used = {str(active): {USED: active} for active in counts}
-        found = llamacpp.speeds(files, threads, generated=generated, overrides=used)
-        return {name: {**figures, "bytes": files[name].stat().st_size} for name, figures in found.items()}
+        measured = llamacpp.speeds(files, threads, generated=generated, overrides=used)
+        return {
+            name: {**figures, "bytes": files[name].stat().st_size}
+            for name, figures in measured.items()
+        }

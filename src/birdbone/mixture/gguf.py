@@ -1,4 +1,4 @@
-"""A mixture's tensors under llama.cpp's names for ``glm4moe``, which no stock converter writes from such a model."""
+"""A mixture's tensors under llama.cpp's names for ``glm4moe``; no stock converter writes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_mixture(
     kind: str = "f32",
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Write the mixture as one GGUF file; returns the type asked of every tensor.
+    """Write the mixture as one GGUF file; returns the type requested for every tensor.
 
     kind: of every matrix but the routers (F32, F16 or a grid's name); routers and vectors are F32.
     Raises ExportError for what llama.cpp has no form for.
@@ -46,7 +46,7 @@ def write_mixture(
 
 @dataclass
 class MixturePlan:
-    """What goes into the file: keys, names, types and bytes, as ``Plan`` has them for dense models."""
+    """What goes into the file: keys, names, types and bytes, like ``Plan`` for dense models."""
 
     mixture: Mixture
     default_type: str
@@ -56,15 +56,20 @@ class MixturePlan:
     def __post_init__(self) -> None:
         self.config = stock_config(self.mixture)
         if self.default_type not in FLOATS and self.default_type not in GRIDS:
-            raise ExportError(f"unknown tensor type {self.default_type!r}; known: {', '.join([*FLOATS, *GRIDS])}")
+            raise ExportError(
+                f"unknown tensor type {self.default_type!r}; known: {', '.join([*FLOATS, *GRIDS])}"
+            )
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """Tensors by name, gate and up of the experts apart: llama.cpp holds them as two."""
+        """Tensors by name. The experts' gate and up are separate, as llama.cpp stores them."""
         weights = stock_weights(self.mixture)
         for name in [n for n in weights if n.endswith("experts.gate_up_proj")]:
             gate, up = weights.pop(name).chunk(2, dim=1)
-            weights |= {name.replace("gate_up_proj", "gate"): gate, name.replace("gate_up_proj", "up"): up}
+            weights |= {
+                name.replace("gate_up_proj", "gate"): gate,
+                name.replace("gate_up_proj", "up"): up,
+            }
         return weights
 
     @property

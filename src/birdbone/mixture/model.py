@@ -1,7 +1,8 @@
-"""A dense model of llama's kind as a sparse mixture that stock transformers holds exactly: ``glm4_moe``.
+"""A dense model of llama's kind as a sparse mixture in stock transformers' ``glm4_moe``, exactly.
 
-Its router weighs an expert by scale · σ(z), unnormalised: with scale 2 and tiny z the weight is 1, so that a
-layer gives the shared expert plus the chosen ones, and with all of them on what the dense layer gave.
+Its router weighs an expert by scale · σ(z), unnormalised. With scale 2 and tiny z the weight is 1:
+a layer gives the shared expert plus the chosen ones, and with all experts on what the dense layer
+gave.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ROPES = ("default", "linear")
 
 @dataclass(frozen=True)
 class ExpertShape:
-    """How a layer is cut: ``experts`` of ``width`` nodes each and a shared one of ``shared`` nodes."""
+    """How a layer is cut: ``experts`` of ``width`` nodes and a shared one of ``shared`` nodes."""
 
     experts: int
     width: int
@@ -38,10 +39,11 @@ class ExpertShape:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A dense checkpoint of even width whose nodes are in the order shared, expert 0, expert 1 …, and its routers.
+    """A dense checkpoint of even width, its nodes in the order shared, expert 0, expert 1 …, and
+    its routers.
 
-    routers: per layer [experts, hidden], their outputs about 1. active: experts per token. size: of the routers'
-    outputs in files and stock networks; it changes no ranking.
+    routers: per layer [experts, hidden], with outputs of about 1. active: experts per token. size:
+    scale of the routers' outputs in files and stock networks; it changes no ranking.
     """
 
     dense: Checkpoint
@@ -62,21 +64,23 @@ def check_family(checkpoint: Checkpoint) -> None:
         f"{biases[0]} is a bias" if biases else "": bool(biases),
         f"rope_type is {rope.get('rope_type')!r}": rope.get("rope_type", "default") not in ROPES,
     }
-    if found := [fault for fault, is_so in faults.items() if is_so]:
+    if reasons := [fault for fault, is_so in faults.items() if is_so]:
         raise UnsupportedArchitectureError(
-            f"moe: {found[0]}; a mixture (glm4_moe) holds models of llama's kind alone: "
+            f"moe: {reasons[0]}; a mixture (glm4_moe) holds models of llama's kind alone: "
             "llama or mistral, SiLU, no biases, plain or linear rotary positions"
         )
 
 
 def expert_shape(width: int, experts: int, shared_share: float, multiple: int = 1) -> ExpertShape:
-    """Cut ``width`` nodes; glm4_moe wants a shared expert of a whole number of expert widths, at least one.
+    """Cut ``width`` nodes. In glm4_moe the shared expert is one or more expert widths wide.
 
-    multiple: that an expert's width has to be of, for its file's tensor type. Raises ConfigError naming
-    the expert counts that fit.
+    multiple: an expert's width must be a multiple of it, for the file's tensor type. Raises
+    ConfigError naming the expert counts that fit.
     """
     if experts > width:
-        raise ConfigError(f"parameter moe.split.experts: {experts} experts, but a layer has {width} nodes")
+        raise ConfigError(
+            f"parameter moe.split.experts: {experts} experts, but a layer has {width} nodes"
+        )
     parts = experts + _shared_parts(experts, shared_share)
     if width % parts or width // parts % multiple:
         fitting = [
@@ -85,19 +89,24 @@ def expert_shape(width: int, experts: int, shared_share: float, multiple: int = 
             if width % (p := e + _shared_parts(e, shared_share)) == 0 and width // p % multiple == 0
         ]
         raise ConfigError(
-            f"parameter moe.split.experts: {width} nodes do not divide into {experts} experts and a shared one of "
-            f"{parts - experts} times their width"
+            f"parameter moe.split.experts: {width} nodes do not divide into {experts} experts and "
+            f"a shared one of {parts - experts} times their width"
             + (f" in multiples of {multiple}" if multiple > 1 else "")
-            + f"; at this moe.split.shared_share these fit: {', '.join(map(str, fitting)) or 'none'}"
+            + "; at this moe.split.shared_share these fit: "
+            + (", ".join(map(str, fitting)) or "none")
         )
     each = width // parts
     return ExpertShape(experts, each, width - experts * each)
 
 
 def mixture_of(
-    checkpoint: Checkpoint, orders: list[Tensor], routers: list[Tensor], shape: ExpertShape, active: int
+    checkpoint: Checkpoint,
+    orders: list[Tensor],
+    routers: list[Tensor],
+    shape: ExpertShape,
+    active: int,
 ) -> Mixture:
-    """The mixture of an evenly wide checkpoint. orders: per layer the nodes [width], shared first, expert by expert."""
+    """The mixture of an evenly wide checkpoint. orders: each layer's nodes, shared first."""
     weights: dict[str, Tensor] = {}
     for block, order in zip(checkpoint.layout.blocks, orders, strict=True):
         for name, axis in block.axes_of("ffn").items():
@@ -110,7 +119,8 @@ def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfi
     """The stock configuration with ``active`` experts per token."""
     from transformers import Glm4MoeConfig
 
-    dense, shape = hf_config(mixture.dense.config), mixture.shape
+    dense = hf_config(mixture.dense.config)
+    shape = mixture.shape
     layout = mixture.dense.layout
     block = layout.blocks[0]
     window = getattr(dense, "sliding_window", None)
@@ -124,7 +134,9 @@ def stock_config(mixture: Mixture, active: int | None = None) -> PretrainedConfi
         num_key_value_heads=block.kv_heads,
         head_dim=block.head_size,
         hidden_act="silu",
-        max_position_embeddings=min(dense.max_position_embeddings, window or dense.max_position_embeddings),
+        max_position_embeddings=min(
+            dense.max_position_embeddings, window or dense.max_position_embeddings
+        ),
         initializer_range=dense.initializer_range,
         rms_norm_eps=dense.rms_norm_eps,
         tie_word_embeddings=layout.head not in mixture.dense.weights,
@@ -160,7 +172,9 @@ def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
             f"{mlp}.shared_experts.gate_proj.weight": gate[: shape.shared],
             f"{mlp}.shared_experts.up_proj.weight": up[: shape.shared],
             f"{mlp}.shared_experts.down_proj.weight": down[:, : shape.shared].contiguous(),
-            f"{mlp}.experts.gate_up_proj": torch.stack([torch.cat([gate[e], up[e]]) for e in experts]),
+            f"{mlp}.experts.gate_up_proj": torch.stack(
+                [torch.cat([gate[e], up[e]]) for e in experts]
+            ),
             f"{mlp}.experts.down_proj": torch.stack([down[:, e] for e in experts]),
             f"{mlp}.gate.weight": router * mixture.size,
             f"{mlp}.gate.e_score_correction_bias": torch.zeros(shape.experts),
@@ -170,13 +184,16 @@ def stock_weights(mixture: Mixture) -> dict[str, Tensor]:
 
 def stock_network(mixture: Mixture, active: int | None = None, device: str = "cpu") -> nn.Module:
     """Stock ``Glm4MoeForCausalLM`` with the mixture's weights, float32, in evaluation mode."""
-    from transformers import Glm4MoeForCausalLM  # with it come seconds of imports, which no other stage needs
+    # This import takes seconds, and no other stage needs it.
+    from transformers import Glm4MoeForCausalLM
 
     network = Glm4MoeForCausalLM(stock_config(mixture, active))
     missing, unexpected = network.load_state_dict(stock_weights(mixture), strict=False)
     tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()
     if set(missing) - tied or unexpected:
-        raise UnsupportedArchitectureError(f"glm4_moe: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise UnsupportedArchitectureError(
+            f"glm4_moe: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
     return network.requires_grad_(False).eval().to(device)
 
 
@@ -188,7 +205,7 @@ def set_active(network: nn.Module, active: int) -> None:
 
 
 def write_stock(mixture: Mixture, folder: Path) -> None:
-    """A folder that stock ``from_pretrained`` loads, float32: tiny routers are subnormal in float16."""
+    """A float32 folder for stock ``from_pretrained``: tiny routers are subnormal in float16."""
     stock_network(mixture).save_pretrained(folder)
 
 

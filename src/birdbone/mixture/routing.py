@@ -1,8 +1,9 @@
 """Routers that learn: a dense network whose experts they switch on and off.
 
-The switch multiplies an expert's neurons by 1 or 0 before the outgoing projection: the stock mixture's sum to
-rounding, at the dense network's cost. It gives routers a gradient for experts left out as well, which the stock
-layer does not, since its routers act through the weights of the chosen alone. The experts stay the dense ones.
+The switch multiplies an expert's neurons by 1 or 0 before the outgoing projection. That is the
+stock mixture's sum to rounding, at the dense network's cost. It also gives routers a gradient for
+experts left out. The stock layer gives none, since its routers act through the chosen experts'
+weights alone. The experts stay the dense ones.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from birdbone.model.network import build
 
 
 def routing_student(mixture: Mixture, device: str) -> tuple[Student, Callable[[], list[Tensor]]]:
-    """A student whose routers alone learn, at the mixture's active experts, and what gives its routers as they are.
+    """A student in which only the routers learn, and a function that gives its present routers.
 
-    Each learns divided by its own root mean square, so that one learning rate suits all layers.
+    The mixture's active experts are on. Each router is divided by its own root mean square, so that
+    one learning rate suits all layers.
     """
     network = build(mixture.dense, device)
     sizes = [float(router.pow(2).mean().sqrt()) or 1.0 for router in mixture.routers]
@@ -39,7 +41,9 @@ def routing_student(mixture: Mixture, device: str) -> tuple[Student, Callable[[]
     return Student(mixture.dense, network, trained, lambda: mixture.dense), routers
 
 
-def _switch(network: nn.Module, mixture: Mixture, layer: int, router: Callable[[Tensor], Tensor]) -> None:
+def _switch(
+    network: nn.Module, mixture: Mixture, layer: int, router: Callable[[Tensor], Tensor]
+) -> None:
     """Let a router decide which of a layer's neurons reach its outgoing projection."""
     block = mixture.dense.layout.blocks[layer]
     shape = mixture.shape

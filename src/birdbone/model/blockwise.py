@@ -47,8 +47,8 @@ def walk(
     """Yield (layer, batches); each batch maps the names of the block's ``inputs`` to the
     inputs [batch * T, features] those modules saw. Batches are computed as they are read.
 
-    settle: the next block reads what this one gives once the caller is done with it, so that a change
-    made to its weights meanwhile counts, for one more pass.
+    settle: the next block reads what this one gives once the caller is done with it, so that a
+    change made to its weights meanwhile counts, for one more pass.
     """
     hidden, arguments = block_inputs(network, layout, windows.split(batch))
     blocks = blocks_of(network, layout)
@@ -65,7 +65,9 @@ def walk(
 
 @torch.no_grad()
 def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) -> tuple[list[Tensor], list[list]]:
-    """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's other arguments."""
+    """Per batch of windows [B, T]: the first block's hidden states [B, T, H], and every block's
+    other arguments.
+    """
     device = device_of(network)
     hidden: list[Tensor] = []
     arguments: list[list] = []
@@ -77,7 +79,9 @@ def block_inputs(network: nn.Module, layout: Layout, batches: Sequence[Tensor]) 
 
 
 def _arguments(network: nn.Module, layout: Layout, ids: Tensor) -> tuple[Tensor, list]:
-    """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs) each."""
+    """What the model hands its blocks for these tokens: first hidden states, then (args, kwargs)
+    each.
+    """
     blocks = blocks_of(network, layout)
     originals = list(blocks)
     recorders = [_Recorder(block) for block in originals]
@@ -92,14 +96,21 @@ def _arguments(network: nn.Module, layout: Layout, ids: Tensor) -> tuple[Tensor,
 
 
 def block_output(block: nn.Module, hidden: Tensor, call: tuple) -> Tensor:
-    """A block's hidden states [B, T, H] for the ones given and its other arguments as ``block_inputs`` has them."""
+    """A block's hidden states [B, T, H] for the ones given and its other arguments as
+    ``block_inputs`` has them.
+    """
     args, kwargs = call
     out = block(hidden, *args, **kwargs)
     return out[0] if isinstance(out, tuple) else out
 
 
 def _run_block(
-    network: nn.Module, module: nn.Module, block: Block, hidden: list[Tensor], arguments: list, moves: bool
+    network: nn.Module,
+    module: nn.Module,
+    block: Block,
+    hidden: list[Tensor],
+    arguments: list,
+    moves: bool,
 ) -> Iterator[Batch]:
     for i, call in enumerate(arguments):
         seen: Batch = {}

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from birdbone.model.layout import Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.masks import Masks
+from birdbone.model.units import Nodes
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,16 @@ class Checkpoint:
 
     @property
     def macs_per_token(self) -> int:
-        """Multiply-accumulates per token in linear layers and the output head (attention's products left out)."""
+        """Multiply-accumulates per token in linear layers and the output head (attention's products
+        left out).
+        """
         return self.layout.macs_per_token(self.shapes, self.masks.masked)
 
     def count(self, unit: str, layer: int) -> int:
         """Nodes of a unit that are left in a layer."""
         axes = self.layout.blocks[layer].axes_of(unit)
-        return next(axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights)
+        present = (axis.count(self.weights[t].shape) for t, axis in axes.items() if t in self.weights)
+        return next(present, 0)
 
     def counts(self, unit: str) -> list[int]:
         """The same for every layer."""
@@ -84,7 +88,9 @@ class Checkpoint:
         return self.layout.cost(unit, self.shapes)
 
     def node_mask(self, nodes: Nodes) -> Tensor:
-        """Which of a layer's nodes are kept, bool over the seed's; all where none was ever removed."""
+        """Which of a layer's nodes are kept, bool over the seed's; all where none was ever
+        removed.
+        """
         mask = self.masks.nodes.get(nodes)
         return torch.ones(self.layout.count(nodes), dtype=torch.bool) if mask is None else mask
 

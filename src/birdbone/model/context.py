@@ -14,7 +14,9 @@ def positions_of(config: dict) -> int | None:
 
 
 def within(windows: Tensor, positions: int) -> Tensor:
-    """Windows [N, T] cut side by side into pieces of at most ``positions`` tokens, all of one length."""
+    """Windows [N, T] cut side by side into pieces of at most ``positions`` tokens, all of one
+    length.
+    """
     length = min(windows.shape[1], positions)
     pieces = windows.shape[1] // length
     return windows[:, : pieces * length].reshape(-1, length)

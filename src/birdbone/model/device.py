@@ -15,7 +15,9 @@ BFLOAT16_UNITS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` to cuda where there is one, else cpu. Raises ConfigError for a device that is not there."""
+    """``auto`` to cuda where there is one, else cpu. Raises ConfigError for a device that is not
+    there.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -34,7 +36,9 @@ def compute_dtype(compute: str, device: str) -> torch.dtype:
 
 
 def return_memory() -> None:
-    """Give what lies free between this process's tensors back to the system, where its C library can (glibc)."""
+    """Give what lies free between this process's tensors back to the system, where its C library
+    can (glibc).
+    """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

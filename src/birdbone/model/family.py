@@ -21,16 +21,32 @@ class _Part(BaseModel):
 
 
 class Ffn(_Part):
-    """The feed-forward network: modules of a block, and the configuration's key of its width."""
+    """The feed-forward network: modules of a block, and the configuration's key of its width.
+
+    doubled: the key of a switch: twice as wide where a layer reuses another's keys and values.
+    """
 
     inputs: tuple[str, ...]
     output: str
     width: str
     width_default: str | None = None
+    doubled: str | None = None
+
+
+class Switch(_Part):
+    """A configuration's key that is on or off, for the layers of one kind."""
+
+    key: str
+    kind: str
 
 
 class Attention(_Part):
-    """Attention: modules of a block, and the configuration's keys of its heads. fixed: no head can go."""
+    """Attention: modules of a block, and the configuration's keys of its heads.
+
+    fixed: no head can go. gated: behind each head's query rows stand as many of its gate. per_layer: the key of
+    what single layers have of their own. reusing: the key of how many last layers have no keys and values of their
+    own. values_are_keys: there is no value module.
+    """
 
     query: str
     key: str
@@ -39,26 +55,46 @@ class Attention(_Part):
     heads: str
     kv_heads: str
     fixed: bool = False
+    gated: bool = False
+    per_layer: str | None = None
+    reusing: str | None = None
+    values_are_keys: Switch | None = None
+
+
+class LinearAttention(_Part):
+    """What layers of one kind have in place of attention: matrices on its norm, and its outgoing one."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+
+
+class Kinds(_Part):
+    """Layers of several kinds: the configuration's key that lists them, and those that must be among them."""
+
+    key: str
+    needed: tuple[str, ...]
 
 
 class Norms(_Part):
     """Norms of a block: those whose output attention and network read (None: there is none), and all others.
 
-    offset: what is added to the weights of every norm.
+    offset: what is added to the weights of every norm named here, of the head norms and of the final one.
     """
 
-    attention: str | None
-    ffn: str | None
+    attention: str | None = None
+    ffn: str | None = None
     after: tuple[str, ...] = ()
     offset: float = 0
 
 
 class HeadNorms(_Part):
-    """Norms of query and key: over each head, or over all heads at once."""
+    """Norms of query and key: over each head, or over all heads at once. value: of the values too, without weights."""
 
     query: str
     key: str
     over: Literal["head", "all"] = "head"
+    value: bool = False
 
 
 class Activation(_Part):
@@ -73,6 +109,28 @@ class Unrotated(_Part):
 
     key: str
     every: int
+
+
+class Sections(_Part):
+    """How many rotary pairs turn by time, height and width: the configuration's key, and what holds without it."""
+
+    key: str
+    default: tuple[int, ...]
+
+
+class Tiled(_Part):
+    """Heads that llama.cpp keeps in another order: first each group's first head, then each group's second.
+
+    heads, groups, size: keys of their counts and of a head's size. rows: parts whose last rows are heads of that
+    size; columns: the same of columns; single: parts with one entry to a head.
+    """
+
+    heads: str
+    groups: str
+    size: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    single: tuple[str, ...]
 
 
 class GgufForm(_Part):
@@ -90,11 +148,20 @@ class GgufForm(_Part):
     own_head: bool = False
     rope: bool = True
     paired: bool = False
-    rope_factors: bool = False
+    rope_types: tuple[str, ...] = ()
+    partial_rotary: bool = False
+    rope_sections: Sections | None = None
     unrotated: Unrotated | None = None
     windowed: bool = False
+    window_sizes: bool = False
     softcap: bool = False
+    recurrent: str | None = None
+    equal: dict[str, str] = {}
+    products: dict[str, tuple[str, str]] = {}
     float32: tuple[str, ...] = ()
+    tensors: dict[str, str] = {}
+    decays: tuple[str, ...] = ()
+    tiled: Tiled | None = None
 
     def pairs(self, arch: str) -> bool:
         """Whether an architecture, the family's own or its uneven one, wants rotary pairs side by side."""
@@ -118,6 +185,13 @@ class Family(_Part):
     attention: Attention
     norms: Norms
     head_norms: HeadNorms | None = None
+    linear_attention: LinearAttention | None = None
+    kinds: Kinds | None = None
+    kept: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    refused: dict[str, bool | str] = {}
+    needs: dict[str, str] = {}
+    vocabulary: tuple[str, ...] = ()
     transposed: tuple[str, ...] = ()
     fused: dict[str, tuple[str, ...]] = {}
     gguf: GgufForm
@@ -162,17 +236,34 @@ def family_of(config: dict[str, Any]) -> Family:
 
 
 def supports_uneven(config: dict[str, Any]) -> bool:
-    """Whether stock llama.cpp runs this family with widths that differ from layer to layer."""
-    return family_of(config).gguf.uneven is not None
+    """Whether stock llama.cpp runs this model with widths that differ from layer to layer."""
+    form = family_of(config).gguf
+    return form.uneven == form.arch or (form.uneven is not None and not rotates_a_part(config))
+
+
+def rotates_a_part(config: dict[str, Any]) -> bool:
+    """Whether rotary positions turn only the first features of each head, all layers alike."""
+    rope = config.get("rope_parameters") or {}
+    return rope.get("partial_rotary_factor", 1.0) != 1.0
 
 
 def _extended(name: str, described: dict[str, dict]) -> dict[str, Any]:
-    """A file's content laid over that of the family it ``extends``; of ``gguf``, the block's names too."""
+    """A file's content laid over that of the family it ``extends``."""
     own = described[name]
     if "extends" not in own:
         return own
     parent = _extended(own["extends"], described)
-    block = {**parent["gguf"]["block"], **own.get("gguf", {}).get("block", {})}
-    block = {module: name for module, name in block.items() if name is not None}
-    gguf = {**parent["gguf"], **own.get("gguf", {}), "block": block}
-    return {**parent, **{key: value for key, value in own.items() if key != "extends"}, "gguf": gguf}
+    return _laid_over(parent, {key: value for key, value in own.items() if key != "extends"})
+
+
+def _laid_over(parent: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Mappings key by key, null taking a key away; all else replaces."""
+    merged = dict(parent)
+    for key, value in own.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _laid_over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged

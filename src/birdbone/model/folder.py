@@ -1,7 +1,7 @@
 """A checkpoint as a folder that stock ``from_pretrained`` loads, no masks needed.
 
-Even widths: physically smaller. Uneven ones: padded with zeros to the widest layer, which changes no
-output (no in-library architecture takes uneven widths; the real saving is then in the GGUF).
+Even widths: physically smaller. Uneven ones: padded with zeros to the widest layer, which changes
+no output (no in-library architecture takes uneven widths; the real saving is then in the GGUF).
 """
 
 from __future__ import annotations
@@ -29,18 +29,25 @@ def write_folder(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> di
     state = {n: t.to(dtype).contiguous() for n, t in stock_state(even).items()}
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     config = hf_config(even.config)
-    stored = {**config.to_dict(), "architectures": [_class_name(config)], "dtype": str(dtype).removeprefix("torch.")}
+    stored = {
+        **config.to_dict(),
+        "architectures": [_class_name(config)],
+        "dtype": str(dtype).removeprefix("torch."),
+    }
     (folder / "config.json").write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
     return shape
 
 
 def check_range(checkpoint: Checkpoint, dtype: torch.dtype) -> None:
-    """Raises ExportError naming the first weight that would be infinite in ``dtype``, the folder's."""
+    """Raises ExportError naming the first weight that would be infinite in ``dtype``, the
+    folder's.
+    """
     if lost := beyond(checkpoint.weights, dtype):
         name = str(dtype).removeprefix("torch.")
         largest = float(checkpoint.weights[lost[0]].abs().max())
         raise ExportError(
-            f"parameter export.dtype: {name} ends at {torch.finfo(dtype).max:g}, but {lost[0]} has {largest:g}"
+            f"parameter export.dtype: {name} ends at {torch.finfo(dtype).max:g}, but {lost[0]} has "
+            f"{largest:g}"
             + (f", and {len(lost) - 1} tensors more are beyond it" if lost[1:] else "")
             + ". Set export.dtype: bfloat16, or float32"
         )

@@ -1,4 +1,6 @@
-"""How a model ends and samples its text: ``generation_config.json``, which travels beside the tokenizer."""
+"""How a model ends and samples its text: ``generation_config.json``, which travels beside the
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ Writer = Callable[[Path], Any]
 
 
 def folder_generation(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """The text of a model folder's ``generation_config.json``; without one, what ``config`` says of several end
-    tokens. Raises ArtifactError naming the file, and the key, where it is damaged.
+    """The text of a model folder's ``generation_config.json``; without one, what ``config`` says of
+    several end tokens. Raises ArtifactError naming the file, and the key, where it is damaged.
     """
     path = folder / FILE
     if path.is_file():
@@ -37,11 +39,13 @@ def folder_generation(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def gguf_generation(metadata: Mapping[str, Any]) -> str | None:
-    """The same from a GGUF file's keys: end tokens where they are several, and sampling settings."""
+    """The same from a GGUF file's keys: end tokens where they are several, and sampling
+    settings.
+    """
     ids = (metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", *OTHER_ENDS))
     ends = list(dict.fromkeys(int(i) for i in ids if i is not None))
-    found = {ours: metadata.get(f"general.sampling.{theirs}") for ours, theirs in SAMPLING.items()}
-    sampling = {name: round(value, 6) for name, value in found.items() if value is not None}
+    stored = {ours: metadata.get(f"general.sampling.{theirs}") for ours, theirs in SAMPLING.items()}
+    sampling = {name: round(value, 6) for name, value in stored.items() if value is not None}
     return _text(
         ({"eos_token_id": ends} if len(ends) > 1 else {}) | ({"do_sample": True, **sampling} if sampling else {})
     )
@@ -60,13 +64,16 @@ def beside(write_tokenizer: Writer, generation: str | None) -> Writer:
 
 
 def end_tokens(folder: Path, tokenizer) -> list[int]:
-    """Every token that ends a text: the tokenizer's own first, then those of the folder's generation settings.
+    """Every token that ends a text: the tokenizer's own first, then those of the folder's
+    generation settings.
 
     Raises ArtifactError for a damaged ``generation_config.json``.
     """
     named = [tokenizer.eos_token_id, *_ends(_settings(Path(folder) / FILE))]
-    known = len(tokenizer)
-    return [i for i in dict.fromkeys(named) if i is not None and 0 <= i < known]  # -1 stands for none in some files
+    vocabulary = len(tokenizer)
+    return [
+        i for i in dict.fromkeys(named) if i is not None and 0 <= i < vocabulary
+    ]  # -1 stands for none in some files
 
 
 def sampling_keys(folder: Path) -> dict[str, int | float]:
@@ -74,10 +81,10 @@ def sampling_keys(folder: Path) -> dict[str, int | float]:
     settings = _settings(Path(folder) / FILE)
     if not settings.get("do_sample"):
         return {}
-    asked = {theirs: settings.get(ours) for ours, theirs in SAMPLING.items()}
+    keys = {theirs: settings.get(ours) for ours, theirs in SAMPLING.items()}
     return {
         f"general.sampling.{name}": int(value) if name == "top_k" else float(value)
-        for name, value in asked.items()
+        for name, value in keys.items()
         if value is not None
     }
 
@@ -105,5 +112,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _ends(settings: dict[str, Any]) -> list[int]:
-    found = settings.get("eos_token_id")
-    return found if isinstance(found, list) else [] if found is None else [found]
+    ends = settings.get("eos_token_id")
+    if ends is None:
+        return []
+    return ends if isinstance(ends, list) else [ends]

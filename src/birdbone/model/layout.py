@@ -1,162 +1,25 @@
-"""What a model is made of: its blocks' modules by name, and the one table of the units that may go.
-
-A *unit* is a kind of thing a wave may remove or bring back, a *node* one of them. ``UNITS`` says for each unit
-which rows and columns of which modules belong to a node. Removing, growing, padding, scoring, change lists and
-GGUF keys all read it, so that another unit is another row of the table.
-"""
+"""What a model is made of: its blocks' modules by name, and their sizes, from its configuration alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from birdbone.model.family import Family, family_of
+from birdbone.model.units import COLUMNS, ROWS, UNITS, Axis, Nodes
 
-ROWS, COLUMNS = 0, 1
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-class Nodes(NamedTuple):
-    """The nodes of one unit in one layer, ``ffn.3``: the key of their mask, their scores and their clusters."""
-
-    unit: str
-    layer: int
-
-    @property
-    def name(self) -> str:
-        """As files spell it."""
-        return f"{self.unit}.{self.layer}"
-
-    @classmethod
-    def parse(cls, name: str) -> Nodes | None:
-        """From a file's spelling; None for any other name."""
-        unit, _, layer = name.partition(".")
-        if unit not in UNITS or not layer.isascii() or not layer.isdigit() or len(layer) > 9:
-            return None
-        nodes = cls(unit, int(layer))
-        return nodes if nodes.name == name else None
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Where a layer's nodes lie in one tensor: along ``dim``, ``entries`` neighbouring rows or columns to a node.
-
-    averaged: the tensor is the gain of a norm over all of them. With some gone the norm's mean is of fewer, and the
-    gain makes up for it.
-    """
-
-    nodes: Nodes
-    dim: int
-    entries: int
-    averaged: bool = False
-
-    def cut(self, tensor: Tensor, stays: Tensor) -> Tensor:
-        """The tensor without the nodes that are False in ``stays``."""
-        index = stays.repeat_interleave(self.entries)
-        return tensor[index] if self.dim == ROWS else tensor[:, index].contiguous()
-
-    def narrowed(self, tensor: Tensor, stays: Tensor) -> Tensor:
-        """``cut``, to the same function as with those nodes at zero."""
-        return self._regained(self.cut(tensor, stays), len(stays), int(stays.sum()))
-
-    def widened(self, tensor: Tensor, kept: Tensor) -> Tensor:
-        """The inverse: the tensor over all nodes of ``kept``, zeros for those that are False."""
-        shape = list(tensor.shape)
-        shape[self.dim] = len(kept) * self.entries
-        whole = self.paste(tensor, kept, tensor.new_zeros(shape))
-        return self._regained(whole, int(kept.sum()), len(kept))
-
-    def paste(self, tensor: Tensor, stays: Tensor, whole: Tensor) -> Tensor:
-        """A copy of ``whole`` with the tensor in place of the nodes that are True in ``stays``."""
-        return whole.clone().index_copy_(self.dim, self._places(stays), tensor)
-
-    def spread(self, old: Tensor, new: Tensor, grown: Tensor) -> Tensor:
-        """Both tensors in one: ``grown`` is True where a node of ``new`` stands, False where one of ``old`` does."""
-        shape = list(old.shape)
-        shape[self.dim] = len(grown) * self.entries
-        out = old.new_empty(shape)
-        out.index_copy_(self.dim, self._places(~grown), old)
-        return out.index_copy_(self.dim, self._places(grown), new.to(old.dtype))
-
-    def pad(self, tensor: Tensor, count: int) -> Tensor:
-        """The tensor with zeros behind it, so that it holds ``count`` nodes."""
-        held = self.count(tensor.shape)
-        return self.widened(tensor, torch.arange(count) < held)
-
-    def count(self, shape: tuple[int, ...]) -> int:
-        """How many nodes a tensor of this shape holds."""
-        return shape[self.dim] // self.entries
-
-    def norms(self, tensor: Tensor) -> Tensor:
-        """The norm of each node's entries in a matrix [out, in]: [nodes]."""
-        if self.entries == 1:
-            return tensor.norm(dim=1 - self.dim)
-        rows = tensor if self.dim == ROWS else tensor.T
-        return rows.reshape(self.count(tensor.shape), -1).norm(dim=1)
-
-    def _regained(self, tensor: Tensor, before: int, after: int) -> Tensor:
-        return tensor * (before / after) ** 0.5 if self.averaged and before != after else tensor
-
-    def _places(self, stays: Tensor) -> Tensor:
-        return torch.nonzero(stays.repeat_interleave(self.entries)).flatten()
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A row of the table, said of any block.
-
-    count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias that are one node's.
-    columns: module -> neighbouring columns of its weight; the first is where the nodes' values can be read.
-    enters: the modules whose rows say how strongly a node is driven. gains: norms over all nodes' rows together.
-    few: so few that lists call them by number.
-    """
-
-    one: str
-    many: str
-    count: Callable[[Block], int]
-    rows: Callable[[Block], dict[str, int]]
-    columns: Callable[[Block], dict[str, int]]
-    enters: Callable[[Block], list[str]]
-    gains: Callable[[Block], dict[str, int]] = lambda block: {}
-    few: bool = False
-
-
-UNITS: dict[str, Unit] = {
-    "ffn": Unit(
-        one="FFN neuron",
-        many="FFN neurons",
-        count=lambda block: block.ffn_width,
-        rows=lambda block: dict.fromkeys(block.ffn_inputs, 1),
-        columns=lambda block: {block.ffn_output: 1},
-        enters=lambda block: block.ffn_inputs,
-    ),
-    "kv": Unit(
-        one="key-value group",
-        many="key-value groups",
-        count=lambda block: block.kv_heads,
-        rows=lambda block: {
-            block.query: block.group_width,
-            block.key: block.head_size,
-            block.value: block.head_size,
-        },
-        columns=lambda block: {block.output: block.group_width},
-        enters=lambda block: [block.value],
-        gains=lambda block: block.joint_norms,
-        few=True,
-    ),
-}
 
 
 @dataclass(frozen=True)
 class Block:
     """One decoder block: its modules by full name, its sizes in the seed.
 
+    heads, kv_heads: 0 where linear attention stands in place of attention. reuses: attention has no keys and values
+    of its own but those of an earlier layer; is_reused: a later layer may read this one's.
     inputs: modules by the input they share, keyed by the first of each.
     """
 
@@ -166,6 +29,9 @@ class Block:
     heads: int
     kv_heads: int
     head_size: int
+    reuses: bool = False
+    is_reused: bool = False
+    values_are_keys: bool = False
 
     def part(self, name: str) -> str:
         """Full name of a module of the block: ``mlp.up_proj`` -> ``model.layers.3.mlp.up_proj``."""
@@ -191,12 +57,31 @@ class Block:
 
     @property
     def value(self) -> str:
-        return self.part(self.family.attention.value)
+        """The module that gives the values: the keys' own where they are one."""
+        return self.key if self.values_are_keys else self.part(self.family.attention.value)
+
+    @property
+    def keys_and_values(self) -> list[str]:
+        """The modules that give them; none where another layer's are read."""
+        return [] if self.reuses else list(dict.fromkeys([self.key, self.value]))
+
+    @property
+    def attends(self) -> bool:
+        """Whether it has attention with heads, and no linear attention in its place."""
+        return self.heads > 0
+
+    @property
+    def attention_inputs(self) -> list[str]:
+        """Modules that read what comes out of attention's norm."""
+        if self.attends:
+            return [self.query, *self.keys_and_values]
+        return [self.part(name) for name in self.family.linear_attention.inputs]
 
     @property
     def output(self) -> str:
         """Attention's outgoing projection."""
-        return self.part(self.family.attention.output)
+        kind = self.family.attention if self.attends else self.family.linear_attention
+        return self.part(kind.output)
 
     @property
     def ffn_inputs(self) -> list[str]:
@@ -212,8 +97,10 @@ class Block:
     def norms(self) -> list[str]:
         """Every norm, those of query and key included."""
         norms = self.family.norms
+        names = [norms.attention, norms.ffn, *norms.after]
         heads = self.family.head_norms
-        names = [norms.attention, norms.ffn, *norms.after, *([heads.query, heads.key] if heads else [])]
+        if heads and self.attends:
+            names += [heads.query] if self.reuses else [heads.query, heads.key]
         return [self.part(name) for name in names if name]
 
     @property
@@ -237,19 +124,27 @@ class Block:
     @property
     def linears(self) -> list[str]:
         """Every linear module, in the order of the data's flow."""
-        return [self.query, self.key, self.value, self.output, *self.ffn_inputs, self.ffn_output]
+        return [module for modules in self.inputs.values() for module in modules]
 
     @property
     def inputs(self) -> dict[str, list[str]]:
-        """Linear modules by the input they share, keyed by the first of each."""
-        sharing = ([self.query, self.key, self.value], [self.output], self.ffn_inputs, [self.ffn_output])
-        return {modules[0]: modules for modules in sharing}
+        """Linear modules by the input they share, keyed by the first of each.
+
+        Attention's come first, then the feed-forward network's, then those of any other unit.
+        """
+        sharing = [self.attention_inputs, [self.output], self.ffn_inputs, [self.ffn_output]]
+        for name, unit in UNITS.items():
+            if name not in ("ffn", "kv") and unit.count(self):
+                sharing += [list(unit.rows(self)), list(unit.columns(self))]
+        return {modules[0]: modules for modules in sharing if modules}
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
         """Every tensor that is narrower for each removed node, by name; biases whether present or not."""
         axes: dict[str, Axis] = {}
         for name, unit in UNITS.items():
+            if not unit.count(self):
+                continue
             nodes = Nodes(name, self.layer)
             for module, entries in unit.rows(self).items():
                 axes[f"{module}.weight"] = axes[f"{module}.bias"] = Axis(nodes, ROWS, entries)
@@ -258,6 +153,11 @@ class Block:
             for module, entries in unit.gains(self).items():
                 axes[f"{module}.weight"] = Axis(nodes, ROWS, entries, averaged=True)
         return axes
+
+    @property
+    def units(self) -> list[str]:
+        """The units that it has removable nodes of."""
+        return [name for name, unit in UNITS.items() if unit.count(self) and not unit.bound(self)]
 
     def rows(self, module: str) -> int:
         """Rows in the seed of a module whose rows are nodes."""
@@ -287,6 +187,11 @@ class Layout:
         return f"{self.family.embedding}.weight"
 
     @property
+    def tables(self) -> list[str]:
+        """The weights of further embeddings; a model may lack them."""
+        return [f"{module}.weight" for module in self.family.tables]
+
+    @property
     def head(self) -> str:
         """The output head's weight; a tied one is not among a checkpoint's weights."""
         return f"{self.family.head}.weight"
@@ -294,13 +199,7 @@ class Layout:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Every decoder block, in order."""
-        sizes = {
-            "ffn_width": self._ffn_width,
-            "heads": self._heads,
-            "kv_heads": int(self.config.get(self.family.attention.kv_heads) or self._heads),
-            "head_size": self._head_size,
-        }
-        return tuple(Block(layer, self.family, **sizes) for layer in range(self.layers))
+        return tuple(self._block(layer) for layer in range(self.layers))
 
     @property
     def layers(self) -> int:
@@ -315,12 +214,25 @@ class Layout:
     @property
     def units(self) -> list[str]:
         """The units that this model has nodes of."""
-        return [name for name, unit in UNITS.items() if any(map(unit.count, self.blocks))]
+        present = {unit for block in self.blocks for unit in block.units}
+        return [unit for unit in UNITS if unit in present]
 
     @property
     def nodes(self) -> list[Nodes]:
         """Every layer's nodes, unit by unit."""
-        return [Nodes(unit, block.layer) for unit in self.units for block in self.blocks]
+        return [Nodes(unit, block.layer) for unit in self.units for block in self.blocks if unit in block.units]
+
+    @property
+    def kinds(self) -> list[str | None]:
+        """The kind of each layer, where the family has several."""
+        kinds = self.family.kinds
+        return self.config[kinds.key] if kinds else [None] * self.layers
+
+    @property
+    def first_reusing(self) -> int:
+        """From this layer on, keys and values are those of earlier layers."""
+        key = self.family.attention.reusing
+        return self.layers - int((key and self.config.get(key)) or 0)
 
     @cached_property
     def fused(self) -> dict[str, dict[str, int]]:
@@ -336,14 +248,30 @@ class Layout:
         """Modules whose weights the stock class keeps as [in, out]."""
         return frozenset(block.part(name) for block in self.blocks for name in self.family.transposed)
 
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """What stays as it is and may be missing: modules and single tensors by full name, of a block or outside."""
+        family = self.family
+        whole = {name for name in family.kept if name.startswith(f"{family.prefix}.")}
+        parts = [name for name in family.kept if name not in whole]
+        return frozenset(whole | {block.part(name) for block in self.blocks for name in parts})
+
+    def usual(self, unit: str) -> int:
+        """How many nodes of a unit the configuration gives a layer that has none of its own number."""
+        if unit == "kv":
+            return self.heads[1]
+        return next(filter(None, map(UNITS[unit].count, self.blocks)))
+
     def count(self, nodes: Nodes) -> int:
         """How many of these nodes the seed has."""
         return UNITS[nodes.unit].count(self.blocks[nodes.layer])
 
     def cost(self, unit: str, shapes: Shapes) -> int:
-        """Weights that go with one node of a unit, biases left out; shapes: of a model's tensors."""
-        matrices = {t: axis for t, axis in self.blocks[0].axes_of(unit).items() if len(shapes.get(t, ())) == 2}
-        return sum(axis.entries * shapes[tensor][1 - axis.dim] for tensor, axis in matrices.items())
+        """Weights that go with one node of a unit, biases left out; shapes: of a model's tensors.
+
+        Where layers differ, in the one where they are most.
+        """
+        return max(_weights_of_node(block.axes_of(unit), shapes) for block in self.blocks if unit in block.units)
 
     def block_parameters(self, shapes: Shapes) -> int:
         """Weights inside the blocks' linear layers, biases left out."""
@@ -355,19 +283,64 @@ class Layout:
         """
         return self.block_parameters(shapes) + math.prod(shapes[self.embedding]) - masked
 
+    def unbroken(self, module: str, columns: int) -> int:
+        """How many neighbouring columns of a matrix with so many stay neighbours in a GGUF file."""
+        tiled = self.family.gguf.tiled
+        if tiled is None or self.config[tiled.heads] == self.config[tiled.groups]:
+            return columns
+        return int(self.config[tiled.size]) if module.endswith(tiled.columns) else columns
+
     @property
-    def _ffn_width(self) -> int:
+    def heads(self) -> tuple[int, int]:
+        """(query heads, key-value heads) of a layer that has none of its own."""
+        attention = self.family.attention
+        heads = int(self.config[attention.heads])
+        return heads, int(self.config.get(attention.kv_heads) or heads)
+
+    @property
+    def heads_are_fixed(self) -> bool:
+        """Whether a folder keeps the seed's heads: a head's size hangs on them, or layers differ in theirs."""
+        attention = self.family.attention
+        return attention.fixed or any(attention.kv_heads in self.own(layer) for layer in range(self.layers))
+
+    def own(self, layer: int) -> dict[str, Any]:
+        """What of the configuration a layer has of its own."""
+        key = self.family.attention.per_layer
+        of_layers = (key and self.config.get(key)) or {}
+        return next((own for number, own in of_layers.items() if int(number) == layer), {})
+
+    def _block(self, layer: int) -> Block:
+        attention = self.family.attention
+        config = self.config | self.own(layer)
+        kind = self.kinds[layer]
+        heads = int(config[attention.heads])
+        head_size = int(config.get("head_dim") or int(config.get("hidden_size") or config["n_embd"]) // heads)
+        first = self.first_reusing
+        reuses = layer >= first
+        linear = self.family.linear_attention
+        attends = linear is None or kind != linear.kind
+        equal = attention.values_are_keys
+        return Block(
+            layer,
+            self.family,
+            ffn_width=self._ffn_width(reuses),
+            heads=heads if attends else 0,
+            kv_heads=int(config.get(attention.kv_heads) or heads) if attends else 0,
+            head_size=head_size,
+            reuses=reuses,
+            is_reused=first < self.layers and not reuses and kind not in self.kinds[layer + 1 : first],
+            values_are_keys=bool(equal and config.get(equal.key) and kind == equal.kind),
+        )
+
+    def _ffn_width(self, reuses: bool) -> int:
         ffn = self.family.ffn
-        if self.config.get(ffn.width):
-            return int(self.config[ffn.width])
-        factor, key = ffn.width_default.split(" * ")
-        return int(factor) * int(self.config[key])
+        if not self.config.get(ffn.width):
+            factor, key = ffn.width_default.split(" * ")
+            return int(factor) * int(self.config[key])
+        doubled = reuses and ffn.doubled and self.config.get(ffn.doubled)
+        return int(self.config[ffn.width]) * (2 if doubled else 1)
 
-    @property
-    def _heads(self) -> int:
-        return int(self.config[self.family.attention.heads])
 
-    @property
-    def _head_size(self) -> int:
-        hidden = int(self.config.get("hidden_size") or self.config["n_embd"])
-        return int(self.config.get("head_dim") or hidden // self._heads)
+def _weights_of_node(axes: dict[str, Axis], shapes: Shapes) -> int:
+    matrices = {tensor: axis for tensor, axis in axes.items() if len(shapes.get(tensor, ())) == 2}
+    return sum(axis.entries * shapes[tensor][1 - axis.dim] for tensor, axis in matrices.items())

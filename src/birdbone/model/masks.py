@@ -1,4 +1,6 @@
-"""Which nodes and which weights of a model are kept. Only this file knows how files spell their names."""
+"""Which nodes and which weights of a model are kept. Only this file knows how files spell their
+names.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from birdbone.model.layout import Nodes
+from birdbone.model.units import Nodes
 
 WEIGHT = "weight."
 
@@ -16,7 +18,8 @@ WEIGHT = "weight."
 class Masks:
     """Explicit masks, True = kept; what has none is kept whole.
 
-    nodes: bool over the *seed's* nodes. weights: by tensor, bool of the shape of that (narrow) tensor.
+    nodes: bool over the *seed's* nodes. weights: by tensor, bool of the shape of that (narrow)
+    tensor.
     """
 
     nodes: Mapping[Nodes, Tensor] = field(default_factory=dict)

@@ -64,15 +64,15 @@ def check_described(config: dict) -> None:
     """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file and tensor."""
     layout = Layout(config)
     family = layout.family
-    held = {name.rpartition(".")[0]: name for name in canonical_shapes(config)}
+    present = {name.removesuffix(".weight").removesuffix(".bias"): name for name in canonical_shapes(config)}
     described = {family.embedding, family.final_norm, family.head, *family.gguf.modules}
     for block in layout.blocks:
         described |= {*block.linears, *block.norms}
-    for module in held.keys() - described:
+    for module in present.keys() - described - layout.kept:
         raise UnsupportedArchitectureError(
-            f"{family.file} does not say what {held[module]} is: describe it there, a norm under norms or head_norms"
+            f"{family.file} does not say what {present[module]} is: describe it there, a norm under norms or head_norms"
         )
-    for module in described - held.keys():
+    for module in described - present.keys() - layout.kept:
         raise UnsupportedArchitectureError(f"{family.file} names {module}, which {config['model_type']} does not have")
 
 

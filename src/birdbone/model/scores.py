@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
+from birdbone.model.units import Nodes
 
 FISHER, TOKENS = "fisher.", "tokens."
 
@@ -18,8 +18,9 @@ FISHER, TOKENS = "fisher.", "tokens."
 class Scores:
     """A scan's results.
 
-    nodes: (nodes, score's name) -> [nodes], of the seed. fisher: module -> mean squared gradient of its outputs
-    [out]. tokens: module -> the weight of each calibration token [N, T]. about: what was scanned.
+    nodes: (nodes, score's name) -> [nodes], of the seed. fisher: module -> mean squared gradient of
+    its outputs [out]. tokens: module -> the weight of each calibration token [N, T]. about: what
+    was scanned.
     """
 
     nodes: Mapping[tuple[Nodes, str], Tensor] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Scores:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], about: dict) -> Scores:
-        """The inverse."""
+        """The inverse. Raises ValueError for a name that is no score's."""
         nodes: dict[tuple[Nodes, str], Tensor] = {}
         fisher: dict[str, Tensor] = {}
         tokens: dict[str, Tensor] = {}
@@ -60,7 +61,10 @@ class Scores:
                 tokens[name.removeprefix(TOKENS)] = values
             else:
                 key, _, score = name.rpartition(".")
-                nodes[Nodes.parse(key), score] = values
+                scored = Nodes.parse(key)
+                if scored is None:
+                    raise ValueError(f"{name} is the name of no score")
+                nodes[scored, score] = values
         return cls(nodes, fisher, tokens, about)
 
 

@@ -1,8 +1,8 @@
 """The stages, a folder each.
 
 A stage's package says in ``WHOLE`` whether it belongs to the whole job. Its ``pipeline.py`` has
-``create_pipeline(parameters)``, its ``settings.py`` (where it has settings) ``SETTINGS``. Its datasets
-stand in ``conf/base/catalog_<stage>.yml``, its parameters in ``parameters_<stage>.yml``.
+``create_pipeline(parameters)``, its ``settings.py`` (where it has settings) ``SETTINGS``. Its
+datasets stand in ``conf/base/catalog_<stage>.yml``, its parameters in ``parameters_<stage>.yml``.
 """
 
 from __future__ import annotations

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 import torch
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Nodes
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 from birdbone.report.data import (
     Canaries,
     Domain,
     File,
-    HealingCheck,
-    HealingStep,
     Importance,
     Layer,
     Note,
     ReportData,
-    Wave,
 )
-from birdbone.report.figures import bin_shares
-from birdbone.report.reproduce import again
+from birdbone.report.heatmaps import bin_shares
+from birdbone.report.reproduce import reproduction
+from birdbone.report.wave_rows import fallen_tasks, healing_checks, healing_steps, wave_row
 
 QUANTILES = 21
 BINS = 64
@@ -70,27 +68,27 @@ def assemble(
         top1=_mean(final, "top1"),
         canaries=_canaries(seed_metrics, control, final),
         waves=[wave_row(wave) for wave in waves],
-        healing=_healing(waves),
-        healing_checks=_checks(waves),
+        healing=healing_steps(waves),
+        healing_checks=healing_checks(waves),
         layers=_layers(accepted, quantize_report),
         importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
         generations=final["generations"],
         notes=_notes(waves, quantize_report, control),
         settings=dict(sorted(parameters.items())),
         digests={"seed": about["digest"], "accepted model": accepted.digest},
-        reproduce=again(command, about["digest"]),
+        reproduce=reproduction(command, about["digest"]),
     )
 
 
 def _reason(final: dict, quantize_report: dict) -> str:
     reason = (
-        f"on test text the worst domain ({final['worst_domain']}) moves by {final['worst_change']:+.2%}, "
-        f"with {final['limit']:.0%} allowed"
+        f"on test text the worst domain ({final['worst_domain']}) moves by "
+        f"{final['worst_change']:+.2%}, with {final['limit']:.0%} allowed"
     )
     if not quantize_report["accepted"]:
         reason = f"no choice of types passed the guard; {reason}"
-    for fell in _fallen(quantize_report["tasks_lost"]):
-        reason += f"; {fell}"
+    for sentence in fallen_tasks(quantize_report["tasks_lost"]):
+        reason += f"; {sentence}"
     if not quantize_report["target_reached"]:
         reason += (
             f"; target_bytes {quantize_report['target_bytes']:,} was missed: "
@@ -136,10 +134,12 @@ def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
             "documents": f["documents"],
         }
         if control["measured"]:
-            held = control["test"][name]
+            control_row = control["test"][name]
             row |= {
-                "control": held["perplexity"],
-                "control_change": [held[k] for k in ("change", "change_low", "change_high")],
+                "control": control_row["perplexity"],
+                "control_change": [
+                    control_row[key] for key in ("change", "change_low", "change_high")
+                ],
                 "judged_change": f["judged"],
             }
         rows.append(row)
@@ -159,69 +159,6 @@ def _canaries(seed_metrics: dict, control: dict, final: dict) -> list[Canaries]:
             row["control"] = control["canaries"][domain]["accuracy"]
         rows.append(row)
     return rows
-
-
-def wave_row(report: dict) -> Wave:
-    """One wave from its report."""
-    verdict = report["verdict"]
-    pruned = report["prune"]
-    row: Wave = {
-        "wave": report["wave"],
-        "verdict": verdict["status"],
-        "reached": verdict["sparsity"],
-        "nodes_left": sum(verdict["ffn_widths"]) + sum(verdict["kv_groups"]),
-        "note": _wave_note(report),
-    }
-    if "target_sparsity" in pruned:
-        row["asked"] = pruned["target_sparsity"]
-    if "worst_domain" in verdict:
-        worst = verdict["domains"][verdict["worst_domain"]]
-        row |= {
-            "perplexity": worst["perplexity"],
-            "delta": verdict["worst_change"],
-            "kl": [worst["kl"], worst["kl_low"], worst["kl_high"]],
-        }
-    return row
-
-
-def _wave_note(report: dict) -> str:
-    pruned = report["prune"]
-    regrown = report["regrow"]
-    parts = []
-    if removed := pruned.get("removed"):
-        parts.append(
-            f"{sum(removed['ffn'].values())} neurons and {sum(removed['kv'].values())} key-value groups removed"
-        )
-    if returned := regrown.get("returned"):
-        parts.append(f"{sum(returned.values())} neurons regrown")
-    parts += _fallen(report["verdict"].get("tasks_lost", {}))
-    return "; ".join(parts + [pruned["why"]] if pruned.get("why") else parts)
-
-
-def _fallen(lost: dict[str, float]) -> list[str]:
-    return [f"{task} fell by {100 * fall:.1f} points, more than allowed" for task, fall in lost.items()]
-
-
-def _healing(waves: Sequence[dict]) -> list[HealingStep]:
-    return [
-        {
-            "wave": wave["wave"],
-            "step": row["step"],
-            "loss": row["loss"],
-            "kl": row["kl"],
-            "cross_entropy": row["ce"],
-        }
-        for wave in waves
-        for row in wave["heal"].get("curve", [])
-    ]
-
-
-def _checks(waves: Sequence[dict]) -> list[HealingCheck]:
-    return [
-        {"wave": wave["wave"], "steps": steps, "loss": loss}
-        for wave in waves
-        for steps, loss in wave["heal"].get("checks", [])
-    ]
 
 
 def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
@@ -250,13 +187,13 @@ def _importance(score: str, scores: Scores, accepted: Checkpoint, topology: dict
     points = torch.linspace(0, 1, QUANTILES)
     quantiles = [torch.quantile(scores.of("ffn", i, score), points).tolist() for i in layers]
     kept = [bin_shares(accepted.node_mask(Nodes("ffn", i)), BINS) for i in layers]
-    found = topology["layers"]
+    clusters = topology["layers"]
     return {
         "score": score,
         "quantiles": quantiles,
         "kept": kept,
-        "clusters": [found[i]["clusters"] for i in layers],
-        "persistence": [point for i in layers for point in found[i]["diagram"]],
+        "clusters": [clusters[i]["clusters"] for i in layers],
+        "persistence": [point for i in layers for point in clusters[i]["diagram"]],
     }
 
 

@@ -24,12 +24,13 @@ def model_card(data: ReportData) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["birdbone", "pruned", "quantized", "gguf", data.architecture],
     }
+    recipe = [f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)]
     sections = [
         f"# {markdown(data.model)}",
-        f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. Verdict of the run: "
-        f"**{markdown(data.verdict)}**. {markdown(data.reason)}",
+        f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. "
+        f"Verdict of the run: **{markdown(data.verdict)}**. {markdown(data.reason)}",
         f"> {markdown(data.baseline_note)}",
-        "## Recipe\n\n" + "\n".join(f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)),
+        "## Recipe\n\n" + "\n".join(recipe),
         "## Reproduce\n\n" + fenced(data.reproduce, "sh"),
         "## Metrics\n\n" + _metrics(data),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(data)),
@@ -60,11 +61,15 @@ def _recipe(data: ReportData) -> list[str]:
         )
         steps.append(f"{len(data.waves)} waves of pruning, {accepted} accepted{removed}.")
     if data.healing:
-        steps.append(f"Healed by LoRA distillation from the seed, {len(data.healing)} logged steps.")
+        steps.append(
+            f"Healed by LoRA distillation from the seed, {len(data.healing)} logged steps."
+        )
     if ours := data.file("ours"):
         bits = ours.get("bits_per_weight")
         at = "" if bits is None else f", {numbers.plain(bits)} bits per weight"
-        steps.append(f"Rounded and exported as {markdown(ours['name'])}: {numbers.size(ours['bytes'])}{at}.")
+        steps.append(
+            f"Rounded and exported as {markdown(ours['name'])}: {numbers.size(ours['bytes'])}{at}."
+        )
     return steps
 
 
@@ -74,13 +79,23 @@ def _metrics(data: ReportData) -> str:
         domains = list(dict.fromkeys(d for row in data.files for d in row.get("perplexity", {})))
         tables.append(
             _table(
-                ["file", "size", "bits per weight", *(f"perplexity, {markdown(d)}" for d in domains)],
+                [
+                    "file",
+                    "size",
+                    "bits per weight",
+                    *(f"perplexity, {markdown(d)}" for d in domains),
+                ],
                 [
                     [
-                        f"**{markdown(row['name'])}**" if row["role"] == "ours" else markdown(row["name"]),
+                        f"**{markdown(row['name'])}**"
+                        if row["role"] == "ours"
+                        else markdown(row["name"]),
                         numbers.size(row["bytes"]),
                         numbers.plain(row.get("bits_per_weight")),
-                        *(numbers.plain(row.get("perplexity", {}).get(domain)) for domain in domains),
+                        *(
+                            numbers.plain(row.get("perplexity", {}).get(domain))
+                            for domain in domains
+                        ),
                     ]
                     for row in data.files
                 ],
@@ -131,7 +146,9 @@ def _metrics(data: ReportData) -> str:
 
 def _limits(data: ReportData) -> list[str]:
     limits = [markdown(note["text"]) for note in data.notes if note["kind"] != "note"]
-    limits.append("Measured on the domains above only; what the seed gets wrong, this gets wrong too.")
+    limits.append(
+        "Measured on the domains above only; what the seed gets wrong, this gets wrong too."
+    )
     if missing := absent(data):
         limits.append(f"Not measured: {'; '.join(missing)}.")
     return limits

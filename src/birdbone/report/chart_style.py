@@ -1,4 +1,4 @@
-"""How charts look: colours that read on light and dark, axes, error bars, labels that keep apart."""
+"""How charts look: colours for light and dark, axes, error bars, labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from birdbone.report.data import Measure
 
 INK = "#7d8590"
 RULE = "rgba(125,133,144,0.25)"
-OURS, SEED, CONTROL, PEER, BAD = "#1f8a70", "#4c6fbf", "#c08a2b", "#8d96a3", "#c8553d"
-VERDICTS = {"accepted": OURS, "provisional": CONTROL, "reverted": BAD, "rejected": BAD, "stopped": PEER}
+OURS = "#1f8a70"
+SEED = "#4c6fbf"
+CONTROL = "#c08a2b"
+PEER = "#8d96a3"
+BAD = "#c8553d"
+VERDICTS = {
+    "accepted": OURS,
+    "provisional": CONTROL,
+    "reverted": BAD,
+    "rejected": BAD,
+    "stopped": PEER,
+}
 SCORE_SCALE = [[0.0, "#f3efe2"], [0.35, "#b9cfae"], [0.7, "#4f9c86"], [1.0, "#0f4c5c"]]
 KEPT_SCALE = [[0.0, "#c8553d"], [0.5, "#e3c58f"], [1.0, "#1f8a70"]]
 
@@ -26,7 +36,10 @@ def domain_colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: DOMAINS[i % len(DOMAINS)] for i, label in enumerate(labels)}
 
 
-def dressed(figure: go.Figure, height: int, x: str | None = None, y: str | None = None) -> go.Figure:
+def dressed(
+    figure: go.Figure, height: int, x: str | None = None, y: str | None = None
+) -> go.Figure:
+    """The figure with the report's look; x, y: titles of its axes."""
     figure.update_layout(
         template="none",
         height=height,
@@ -80,31 +93,35 @@ def ticks(xs: Sequence[float]) -> list[float]:
     """Round numbers over the range of a logarithmic axis."""
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8)
     powers = range(-4, 8)
-    return [s * 10**p for p in powers for s in steps if min(xs) * 0.74 <= s * 10**p <= max(xs) * 1.16]
+    low = min(xs) * 0.74
+    high = max(xs) * 1.16
+    candidates = [step * 10**power for power in powers for step in steps]
+    return [tick for tick in candidates if low <= tick <= high]
 
 
 def label_places(xs: ArrayLike, ys: ArrayLike) -> list[tuple[int, int]]:
     """Pixel offsets for labels so that none lies on another or on the axis, even on a phone.
 
-    Reckoned for points that fill 190 × 230 pixels with 50 pixels to the axis, and labels of 92 × 18.
+    Computed for points that fill 190 × 230 pixels, 50 pixels from the axis, and labels of 92 × 18.
     """
     xs, ys = (_unit(np.asarray(values, dtype=float)) for values in (xs, ys))
     spots = [(x * 190, -y * 230) for x, y in zip(xs, ys, strict=True)]
-    taken = [(x, y, 10, 10) for x, y in spots]
+    boxes = [(x, y, 10, 10) for x, y in spots]
     offsets = [(dx, dy) for reach in (24, 44, 66) for dx in (0, 40, -40) for dy in (-reach, reach)]
     chosen = []
     for x, y in spots:
         inside = [offset for offset in offsets if x + offset[0] >= 0]
-        free = (o for o in inside if not _hits((x + o[0], y + o[1], 46, 9), taken))
+        free = (o for o in inside if not _hits((x + o[0], y + o[1], 46, 9), boxes))
         offset = next(free, inside[0])
         chosen.append(offset)
-        taken.append((x + offset[0], y + offset[1], 46, 9))
+        boxes.append((x + offset[0], y + offset[1], 46, 9))
     return chosen
 
 
 def _hits(box: tuple, others: Sequence[tuple]) -> bool:
     """Whether a box (centre x, y, half width, half height) overlaps any other."""
-    return any(abs(box[0] - o[0]) < box[2] + o[2] and abs(box[1] - o[1]) < box[3] + o[3] for o in others)
+    x, y, width, height = box
+    return any(abs(x - o[0]) < width + o[2] and abs(y - o[1]) < height + o[3] for o in others)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the report is made from: plain values that survive JSON, filled by the pipeline's last nodes.
+"""What the report is made from: plain values that survive JSON, from the pipeline's last nodes.
 
 Everything optional may be left out; the page then says what was not measured. Shares are fractions
 (0.02 = 2 %), sizes are bytes, logarithms natural, speeds tokens per second, times seconds.
@@ -15,7 +15,7 @@ Measure = float | Sequence[float]
 
 
 class Baseline(TypedDict):
-    """What the seed came from, so that no one mistakes a de-quantized model for an original."""
+    """What the seed came from; it marks a de-quantized model, which is no original."""
 
     source: str
     """The hub id, or the file's name."""
@@ -30,7 +30,7 @@ class File(TypedDict):
 
     name: str
     role: Literal["ours", "seed", "source", "peer"]
-    """``seed``: the seed as f16; ``source``: the file the seed came from; ``peer``: llama.cpp's own."""
+    """``seed``: the seed as f16. ``source``: its original file. ``peer``: llama.cpp's own."""
     bytes: int
     bits_per_weight: NotRequired[float]
     perplexity: NotRequired[dict[str, float]]
@@ -84,9 +84,10 @@ class Wave(TypedDict):
     wave: int
     verdict: str
     """``accepted``, ``provisional``, ``reverted`` or ``stopped``."""
-    asked: NotRequired[float]
-    """Share of block parameters removed so far, as asked."""
+    target: NotRequired[float]
+    """Share of block parameters to remove by the end of this wave."""
     reached: NotRequired[float]
+    """Share of block parameters removed so far."""
     nodes_left: NotRequired[int]
     perplexity: NotRequired[float]
     """On the guard domain that moved most."""
@@ -167,12 +168,12 @@ class ReportData:
 
     model: the name for people. base_model: hub id for the card. license: its SPDX id, lower case.
     architecture: the family as exported (``llama``, ``deci`` …). baseline: see ``Baseline``.
-    verdict: ``accepted`` or ``rejected`` for the export, with ``reason`` in a sentence and
-    ``limit``, the worst perplexity change allowed. kl, top1: against the seed over all test text.
-    parameters_seed, parameters_left: weights held. waves, healing, healing_checks: in order. target and reached:
-    share of block parameters asked and removed.
-    settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under
-    comments with versions and seed.
+    verdict: ``accepted`` or ``rejected`` for the export. reason: why, in a sentence. limit: the
+    worst perplexity change allowed. kl, top1: against the seed over all test text. parameters_seed,
+    parameters_left: weights of the seed and of the export. waves, healing, healing_checks: in
+    order. target and reached: share of block parameters to remove and removed. settings: the
+    resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under comments with
+    versions and seed.
     """
 
     model: str
@@ -223,7 +224,8 @@ class ReportData:
         ]
         origin = (
             f"The baseline is a de-quantized model: the seed's weights were computed back from "
-            f"{self.baseline['format']} in {self.baseline['source']}, so it is no better than that file."
+            f"{self.baseline['format']} in {self.baseline['source']}, "
+            "so it is no better than that file."
             if self.baseline["dequantized"]
             else f"The baseline is {self.baseline['source']}, as published."
         )
@@ -231,8 +233,8 @@ class ReportData:
 
 
 def _size_ratio(theirs: int, ours: int) -> str:
-    larger, smaller = max(theirs, ours), min(theirs, ours)
-    return f"{larger / smaller:.2f} times {'smaller' if ours <= theirs else 'larger'}"
+    ratio = max(theirs, ours) / min(theirs, ours)
+    return f"{ratio:.2f} times {'smaller' if ours <= theirs else 'larger'}"
 
 
 def value(measure: Measure) -> float:

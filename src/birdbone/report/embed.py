@@ -20,33 +20,31 @@ FIGURES = ("size", "amount", "exact", "plain", "points", "nats", "share", "chang
 
 
 def environment() -> Environment:
-    """Templates by ``<package>/<file>``, the figures' filters in them, everything from outside escaped."""
-    found = Environment(
+    """Templates by ``<package>/<file>`` with filters for figures; inserted values are escaped."""
+    templates = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    found.filters |= {name: getattr(numbers, name) for name in FIGURES}
-    return found
+    templates.filters |= {name: getattr(numbers, name) for name in FIGURES}
+    return templates
 
 
 def rendered(template: str, plots: dict[str, go.Figure], **values: Any) -> str:
-    """A page with Plotly charts, such as ``birdbone.report/template.html``: equal values give equal text.
+    """A page with Plotly charts from a template such as ``birdbone.report/template.html``.
 
-    The template finds each chart under ``plots`` and includes ``charts.html`` once, at its end. Plotly's script is
-    embedded packed (gzip in base64), which keeps the page near 2 MB.
+    Equal values give equal text. The template finds each chart under ``plots`` and includes
+    ``charts.html`` once, at its end. Plotly's script is embedded packed (gzip in base64), which
+    keeps the page near 2 MB.
     """
-    return (
-        environment()
-        .get_template(template)
-        .render(
-            plots={name: _embedded(name, figure) for name, figure in plots.items()},
-            config=CHART_CHOICES,
-            plotly=Markup(_packed_plotly()),
-            **values,
-        )
+    page = environment().get_template(template)
+    return page.render(
+        plots={name: _embedded(name, figure) for name, figure in plots.items()},
+        config=CHART_CHOICES,
+        plotly=Markup(_packed_plotly()),
+        **values,
     )
 
 
@@ -66,4 +64,5 @@ def _embedded(name: str, figure: go.Figure) -> Markup:
 
 @cache
 def _packed_plotly() -> str:
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)).decode()
+    packed = gzip.compress(get_plotlyjs().encode(), compresslevel=9, mtime=0)
+    return base64.b64encode(packed).decode()

@@ -19,13 +19,17 @@ LEVEL = 0.05
 
 
 def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
-    """Vertices are candidate experts, as large as they have nodes, in the colour of the domain they are most for;
-    pale where no domain is beyond chance. Edges are circuits: nodes in common.
+    """The Mapper graph: vertices are candidate experts, edges are circuits (nodes in common).
+
+    A vertex is sized by its nodes and has the colour of the domain it is most selective for. It is
+    pale where no domain is beyond chance.
     """
-    vertices, colours = graph["vertices"], domain_colours(labels)
+    vertices = graph["vertices"]
+    colours = domain_colours(labels)
     places = _places(graph)
     figure = go.Figure()
-    xs, ys = [], []
+    xs = []
+    ys = []
     for a, b, *_ in graph["edges"]:
         xs += [places[a][0], places[b][0], None]
         ys += [places[a][1], places[b][1], None]
@@ -38,33 +42,36 @@ def graph_chart(graph: dict, labels: Sequence[str]) -> go.Figure:
         showlegend=False,
     )
     for label in labels:
-        mine = [v for v in vertices if max(v["selectivity"], key=v["selectivity"].__getitem__) == label]
-        if not mine:
+        members = [v for v in vertices if _first_domain(v) == label]
+        if not members:
             continue
         figure.add_scatter(
-            x=[places[v["id"]][0] for v in mine],
-            y=[places[v["id"]][1] for v in mine],
+            x=[places[v["id"]][0] for v in members],
+            y=[places[v["id"]][1] for v in members],
             mode="markers",
             name=escape(label),
-            customdata=[f"v{v['id']}" for v in mine],
-            text=[f"vertex {v['id']}: {v['size']} nodes, {'' if v['labels'] else 'not '}beyond chance" for v in mine],
+            customdata=[f"v{v['id']}" for v in members],
+            text=[_vertex_text(v) for v in members],
             hovertemplate="%{text}<extra>" + escape(label) + "</extra>",
             marker={
-                "size": [8 + 2.6 * v["size"] ** 0.5 for v in mine],
+                "size": [8 + 2.6 * v["size"] ** 0.5 for v in members],
                 "color": colours[label],
-                "opacity": [0.95 if v["labels"] else 0.32 for v in mine],
-                "line": {"width": [2 if v["labels"] else 0 for v in mine], "color": INK},
+                "opacity": [0.95 if v["labels"] else 0.32 for v in members],
+                "line": {"width": [2 if v["labels"] else 0 for v in members], "color": INK},
             },
         )
     dressed(figure, 560)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")
-    return figure.update_layout(margin={"l": 8, "r": 8, "t": 34, "b": 8}, legend={"itemsizing": "constant"})
+    return figure.update_layout(
+        margin={"l": 8, "r": 8, "t": 34, "b": 8}, legend={"itemsizing": "constant"}
+    )
 
 
 def diagram_chart(rows: Sequence[dict]) -> go.Figure:
-    """Birth and death of one set's bars beside those of its first permutation; a menu chooses the set."""
-    figure, series = go.Figure(), 0
+    """Birth and death of one set's bars beside its first permutation; a menu chooses the set."""
+    figure = go.Figure()
+    series = 0
     shown = [*(r for r in rows if r["where"] == "all"), *(r for r in rows if r["where"] != "all")]
     for row in shown:
         kinds = (
@@ -92,15 +99,24 @@ def diagram_chart(rows: Sequence[dict]) -> go.Figure:
         }
         for place, row in enumerate(shown)
     ]
-    found = [bars for row in shown for side in ("diagrams", "baseline") for bars in row[side].values()]
-    ends = [death for bars in found for _, death in bars]
+    diagrams = [row[side] for row in shown for side in ("diagrams", "baseline")]
+    ends = [death for diagram in diagrams for bars in diagram.values() for _, death in bars]
     top = 1.05 * max(ends, default=1.0)
     figure.add_shape(type="line", x0=0, y0=0, x1=top, y1=top, line={"color": RULE, "width": 1})
     dressed(figure, 430, "born at 1 − correlation", "dies at")
     figure.update_xaxes(range=[-0.03, top])
     figure.update_yaxes(range=[0, top])
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "font": {"size": 12}}
-    return figure.update_layout(updatemenus=[{**menu, "bgcolor": "#f3f1ea", "pad": {"t": 0, "b": 4}}])
+    menu = {
+        "buttons": buttons,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "font": {"size": 12},
+        "bgcolor": "#f3f1ea",
+        "pad": {"t": 0, "b": 4},
+    }
+    return figure.update_layout(updatemenus=[menu])
 
 
 def test_chart(rows: Sequence[dict], name: str) -> go.Figure:
@@ -112,7 +128,13 @@ def test_chart(rows: Sequence[dict], name: str) -> go.Figure:
     figure.add_scatter(
         x=xs,
         y=[t["mean"] for t in tests],
-        error_y={"type": "data", "array": [2 * t["std"] for t in tests], "color": PEER, "thickness": 1.5, "width": 3},
+        error_y={
+            "type": "data",
+            "array": [2 * t["std"] for t in tests],
+            "color": PEER,
+            "thickness": 1.5,
+            "width": 3,
+        },
         mode="markers",
         name="permuted, ± 2 sd",
         marker={"size": 6, "color": PEER},
@@ -158,30 +180,60 @@ def ablation_chart(rows: Sequence[dict]) -> go.Figure:
             hovertemplate="%{text}: %{x:+.4f}<extra>" + name + "</extra>",
         )
     figure.add_vline(0, line={"color": INK, "width": 1})
-    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4])
-    return dressed(figure, 120 + 44 * len(rows), "loss beyond that of random nodes (nats per token)")
+    figure.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=names, range=[-0.6, len(rows) - 0.4]
+    )
+    return dressed(
+        figure, 120 + 44 * len(rows), "loss beyond that of random nodes (nats per token)"
+    )
 
 
 def significant(rows: Sequence[dict], name: str) -> dict[str, float]:
     """Layers whose statistic has p ≤ 0.05, of how many, and how many chance would give."""
     layers = [r["tests"][name] for r in rows if r["where"] != "all"]
-    return {"count": sum(t["p"] <= LEVEL for t in layers), "of": len(layers), "chance": LEVEL * len(layers)}
+    return {
+        "count": sum(t["p"] <= LEVEL for t in layers),
+        "of": len(layers),
+        "chance": LEVEL * len(layers),
+    }
+
+
+def _first_domain(vertex: dict) -> str:
+    """The domain that a vertex is most selective for."""
+    selectivity = vertex["selectivity"]
+    return max(selectivity, key=selectivity.__getitem__)
+
+
+def _vertex_text(vertex: dict) -> str:
+    chance = "beyond chance" if vertex["labels"] else "not beyond chance"
+    return f"vertex {vertex['id']}: {vertex['size']} nodes, {chance}"
 
 
 def _places(graph: dict) -> dict[int, tuple[float, float]]:
     """Each connected part laid out on its own, parts in rows, the largest first."""
-    found = networkx.Graph()
-    found.add_nodes_from(v["id"] for v in graph["vertices"])
-    found.add_edges_from((a, b) for a, b, *_ in graph["edges"])
-    parts = sorted(networkx.connected_components(found), key=lambda part: (-len(part), min(part)))
-    places, x, y, height, width = {}, 0.0, 0.0, 0.0, 2.2 * max(1, len(found)) ** 0.5
+    network = networkx.Graph()
+    network.add_nodes_from(v["id"] for v in graph["vertices"])
+    network.add_edges_from((a, b) for a, b, *_ in graph["edges"])
+    parts = sorted(networkx.connected_components(network), key=lambda part: (-len(part), min(part)))
+    width = 2.2 * max(1, len(network)) ** 0.5
+    places = {}
+    x = y = height = 0.0
     for part in parts:
         radius = 0.75 * len(part) ** 0.5 if len(part) > 1 else 0.4
         if x and x + 2 * radius > width:
-            x, y, height = 0.0, y - height - 0.35, 0.0
-        inner = networkx.spring_layout(found.subgraph(sorted(part)), seed=0, iterations=200) if len(part) > 1 else None
+            y = y - height - 0.35
+            x = height = 0.0
+        inner = (
+            networkx.spring_layout(network.subgraph(sorted(part)), seed=0, iterations=200)
+            if len(part) > 1
+            else None
+        )
         for vertex in sorted(part):
             dx, dy = inner[vertex] if inner else (0.0, 0.0)
-            places[vertex] = (round(x + radius * (1 + float(dx)), 4), round(y - radius * (1 + float(dy)), 4))
-        x, height = x + 2 * radius + 0.35, max(height, 2 * radius)
+            places[vertex] = (
+                round(x + radius * (1 + float(dx)), 4),
+                round(y - radius * (1 + float(dy)), 4),
+            )
+        x = x + 2 * radius + 0.35
+        height = max(height, 2 * radius)
     return places

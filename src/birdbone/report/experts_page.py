@@ -1,4 +1,4 @@
-"""The page of the experts: graph, panel, persistence, ablation, table; one file that opens with no network."""
+"""The page of the experts: graph, panel, persistence, ablation, table; one offline file."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import json
 
 from markupsafe import Markup
 
-from birdbone.report import experts_charts as charts
+from birdbone.report import experts_charts
 from birdbone.report.chart_style import domain_colours
 from birdbone.report.embed import rendered
 
 
 def experts_page(report: dict, ablation: dict) -> str:
-    """Equal reports give equal text. Whatever a token holds, it stays text: escaped here, set as text in the panel."""
+    """The page as HTML; equal reports give equal text.
+
+    Tokens may contain markup. It stays text: escaped here, and set as text in the panel.
+    """
     colours = domain_colours(report["labels"])
-    plots = {"persistence": charts.diagram_chart(report["persistence"])}
-    plots |= {f"test-{name}": charts.test_chart(report["persistence"], name) for name in charts.TESTS}
+    plots = {"persistence": experts_charts.diagram_chart(report["persistence"])}
+    plots |= {
+        f"test-{name}": experts_charts.test_chart(report["persistence"], name)
+        for name in experts_charts.TESTS
+    }
     if report["graph"]["vertices"]:
-        plots["graph"] = charts.graph_chart(report["graph"], report["labels"])
+        plots["graph"] = experts_charts.graph_chart(report["graph"], report["labels"])
     if ablation["experts"]:
-        plots["ablation"] = charts.ablation_chart(ablation["experts"])
+        plots["ablation"] = experts_charts.ablation_chart(ablation["experts"])
     tested = {row["id"]: row for row in ablation["experts"]}
     rows = sorted(report["experts"], key=lambda e: (-e["excess"], e["id"]))
     return rendered(
@@ -30,22 +36,27 @@ def experts_page(report: dict, ablation: dict) -> str:
         rows=rows,
         tested=tested,
         colours=colours,
-        significant={name: charts.significant(report["persistence"], name) for name in charts.TESTS},
+        significant={
+            name: experts_charts.significant(report["persistence"], name)
+            for name in experts_charts.TESTS
+        },
         whole=next(p for p in report["persistence"] if p["where"] == "all"),
         panels=_json(_panels(report)),
-        tests=charts.TESTS,
+        tests=experts_charts.TESTS,
     )
 
 
 def _panels(report: dict) -> dict:
     """What the side panel shows of each vertex and each expert, keyed as the page calls them."""
-    found = {f"v{v['id']}": {"title": f"vertex {v['id']}", **v} for v in report["graph"]["vertices"]}
+    sets = {f"v{v['id']}": {"title": f"vertex {v['id']}", **v} for v in report["graph"]["vertices"]}
     for e in report["experts"]:
-        found[f"e{e['id']}"] = {"title": f"expert {e['id']}", **e}
-    return {"labels": report["labels"], "measure": report["measure"], "sets": found}
+        sets[f"e{e['id']}"] = {"title": f"expert {e['id']}", **e}
+    return {"labels": report["labels"], "measure": report["measure"], "sets": sets}
 
 
 def _json(value: dict) -> Markup:
     """JSON for a script element: no text in it can close the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    return Markup(
+        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )

@@ -1,4 +1,4 @@
-"""The figures two runs are compared by, few enough to read: what ``dvc metrics diff`` shows."""
+"""The few figures that two runs are compared by: what ``dvc metrics diff`` shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from birdbone.report.data import ReportData, judged, value
 
 
 def headline(data: ReportData) -> dict:
-    """Size (bytes), quality and speed (tokens/s) of the export; each wave's judged change; no lists, no intervals."""
+    """Size (bytes), quality and speed (tokens/s) of the export, and each wave's judged change.
+
+    Without lists and intervals.
+    """
     ours = data.file("ours") or {}
     figures = {
         "accepted": int(data.verdict == "accepted"),

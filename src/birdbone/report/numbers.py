@@ -9,7 +9,7 @@ from birdbone.report.data import Measure, value
 NONE = "–"
 MINUS = "−"
 ROUNDING = 1e-8
-"""A divergence this small, of either sign, is the arithmetic's own."""
+"""A divergence this small, of either sign, is a rounding error."""
 THIN = "\u202f"
 """Narrow no-break space, between a figure and its unit."""
 
@@ -105,6 +105,7 @@ def _with_interval(figure: Measure | None, write: Callable[[float], str], unit: 
 def _scaled(count: float, units: tuple[str, ...]) -> str:
     power = 0
     while abs(count) >= 999.95 and power < len(units) - 1:
-        count, power = count / 1000, power + 1
+        count /= 1000
+        power += 1
     digits = 0 if power == 0 else 1
     return f"{count:.{digits}f}{THIN}{units[power]}".rstrip(THIN)

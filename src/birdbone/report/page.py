@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from birdbone.report import charts, figures, numbers
+from birdbone.report import charts, numbers
 from birdbone.report.data import ReportData, judged, value
 from birdbone.report.embed import rendered
+from birdbone.report.frontier import frontier
+from birdbone.report.heatmaps import importance_heatmap, mask_heatmap
+from birdbone.report.wave_charts import healing_curve, wave_chart
 
 
 def render(data: ReportData) -> str:
@@ -27,18 +30,20 @@ def render(data: ReportData) -> str:
 
 
 def cards(data: ReportData) -> list[dict]:
-    """The headline: label, figure, interval and what it stands against. A miss shows a dash."""
+    """The headline: label, figure, interval and what it is compared with. A miss shows a dash."""
     ours, seed, source = (data.file(role) or {} for role in ("ours", "seed", "source"))
     worst = data.worst
-    removed = None if data.reached is None else f"{numbers.share(data.reached)} of the blocks removed"
-    if removed and data.target is not None:
-        removed += f", {numbers.share(data.target)} asked"
+    removed = []
+    if data.reached is not None:
+        target = "" if data.target is None else f", {numbers.share(data.target)} asked"
+        removed = [f"{numbers.share(data.reached)} of the blocks removed{target}"]
     return [
         {
             "label": "File size",
             "figure": numbers.size(ours.get("bytes")),
             "lines": [
-                f"{name} {numbers.size(other['bytes'])}, {numbers.times(other['bytes'], ours['bytes'])}"
+                f"{name} {numbers.size(other['bytes'])}, "
+                + numbers.times(other["bytes"], ours["bytes"])
                 for name, other in (("seed f16", seed), ("source file", source))
                 if ours and other
             ],
@@ -46,7 +51,10 @@ def cards(data: ReportData) -> list[dict]:
         {
             "label": "Parameters",
             "figure": numbers.amount(data.parameters_left),
-            "lines": [f"seed {numbers.amount(data.parameters_seed)}", *([removed] if removed else [])],
+            "lines": [
+                f"seed {numbers.amount(data.parameters_seed)}",
+                *removed,
+            ],
         },
         {
             "label": "MACs per token",
@@ -110,30 +118,32 @@ def answered(data: ReportData, key: str) -> float | None:
 
 def plots(data: ReportData) -> dict[str, go.Figure]:
     """Every chart that the data allows, by the name the template places it under."""
-    made = {}
+    charts_by_name = {}
     if sum(bool(row.get("perplexity")) for row in data.files) > 1:
-        made["frontier"] = figures.frontier(data.files)
+        charts_by_name["frontier"] = frontier(data.files)
     if data.domains:
-        made["changes"] = charts.change_chart(data.domains, data.limit)
+        charts_by_name["changes"] = charts.change_chart(data.domains, data.limit)
     if data.canaries:
-        made["canaries"] = charts.canary_chart(data.canaries)
+        charts_by_name["canaries"] = charts.canary_chart(data.canaries)
     if data.waves:
-        made["waves"] = figures.wave_chart(data.waves, data.limit)
+        charts_by_name["waves"] = wave_chart(data.waves, data.limit)
     if data.healing:
-        made["healing"] = figures.healing_curve(data.healing, data.healing_checks)
+        charts_by_name["healing"] = healing_curve(data.healing, data.healing_checks)
     if data.layers:
-        made["widths"] = charts.width_chart(data.layers)
-        made["sparsity"] = charts.sparsity_chart(data.layers)
-    seen = data.importance or {}
-    if seen.get("quantiles"):
-        made["importance"] = figures.importance_heatmap(dict(enumerate(seen["quantiles"])))
-    if seen.get("kept"):
-        made["kept"] = figures.mask_heatmap(dict(enumerate(seen["kept"])))
-    if seen.get("clusters"):
-        made["clusters"] = charts.cluster_chart(seen["clusters"])
-    if seen.get("persistence"):
-        made["persistence"] = figures.persistence_diagram(seen["persistence"], seen.get("threshold"))
-    return made
+        charts_by_name["widths"] = charts.width_chart(data.layers)
+        charts_by_name["sparsity"] = charts.sparsity_chart(data.layers)
+    importance = data.importance or {}
+    if importance.get("quantiles"):
+        charts_by_name["importance"] = importance_heatmap(dict(enumerate(importance["quantiles"])))
+    if importance.get("kept"):
+        charts_by_name["kept"] = mask_heatmap(dict(enumerate(importance["kept"])))
+    if importance.get("clusters"):
+        charts_by_name["clusters"] = charts.cluster_chart(importance["clusters"])
+    if importance.get("persistence"):
+        charts_by_name["persistence"] = charts.persistence_diagram(
+            importance["persistence"], importance.get("threshold")
+        )
+    return charts_by_name
 
 
 def absent(data: ReportData) -> list[str]:
@@ -172,4 +182,6 @@ def flattened(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
 
 def flagged(substituted: dict[str, int]) -> str:
     """Substituted tensor types in words: ``180 × Q4_K → Q5_0``."""
-    return ", ".join(f"{count} × {types.replace('->', '→')}" for types, count in substituted.items())
+    return ", ".join(
+        f"{count} × {types.replace('->', '→')}" for types, count in substituted.items()
+    )

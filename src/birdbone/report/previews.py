@@ -1,7 +1,8 @@
-"""What Kedro-Viz shows when a dataset is clicked: masks, waves, healing curves. No weights are read.
+"""What Kedro-Viz shows when a dataset is clicked: masks, waves, healing curves.
 
-Plotly is imported when a preview is asked for, not with the catalog of every run.
-Kedro-Viz looks at the *type* of ``preview``'s return annotation, so annotations here are not strings.
+No weights are read. Plotly is imported when a preview is shown, not with the catalog of every run.
+Kedro-Viz looks at the *type* of ``preview``'s return annotation, so annotations here are not
+strings.
 """
 
 import csv
@@ -24,7 +25,7 @@ class MaskedModel(ModelFolder):
     """A model whose preview is the share of FFN neurons kept, layer by layer."""
 
     def preview(self) -> PlotlyPreview:
-        from birdbone.report.figures import mask_heatmap
+        from birdbone.report.heatmaps import mask_heatmap
 
         manifest = read_manifest(self.filepath)
         masks = Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])).nodes
@@ -36,13 +37,13 @@ class VerdictFile(JSONFile):
     """A verdict whose preview is the chart of the waves so far."""
 
     def preview(self) -> PlotlyPreview:
-        from birdbone.report.figures import wave_chart
+        from birdbone.report.wave_charts import wave_chart
 
-        own = self.load()
+        latest = self.load()
         rows = []
         for path in sorted(self.filepath.parent.parent.glob(f"wave_*/{self.filepath.name}")):
             verdict = JSONFile(str(path)).load()
-            if 1 <= verdict["wave"] <= own["wave"]:
+            if 1 <= verdict["wave"] <= latest["wave"]:
                 rows.append(
                     {
                         "wave": verdict["wave"],
@@ -51,14 +52,14 @@ class VerdictFile(JSONFile):
                         "delta": verdict.get("worst_change"),
                     }
                 )
-        return _plotly(wave_chart(sorted(rows, key=lambda row: row["wave"]), own.get("limit")))
+        return _plotly(wave_chart(sorted(rows, key=lambda row: row["wave"]), latest.get("limit")))
 
 
 class CurveFile(TextFile):
     """A healing curve in CSV, drawn."""
 
     def preview(self) -> PlotlyPreview:
-        from birdbone.report.figures import healing_curve
+        from birdbone.report.wave_charts import healing_curve
 
         rows = list(csv.DictReader(io.StringIO(self.load())))
         steps = [{"step": int(r["step"]), "loss": float(r["loss"]), "kl": float(r["kl"])} for r in rows]

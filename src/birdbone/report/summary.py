@@ -16,8 +16,19 @@ from birdbone.report.page import absent, cards
 
 COLOURS = {"accepted": "green", "provisional": "yellow", "reverted": "red", "rejected": "red"}
 WIDEST = 1000
-"""Columns a table may take before figures would be cut."""
-WAVE_COLUMNS = ("wave", "asked", "reached", "nodes left", "perplexity", "Δ", "KL", "time", "verdict", "note")
+"""Columns that a table may take before figures are cut."""
+WAVE_COLUMNS = (
+    "wave",
+    "asked",
+    "reached",
+    "nodes left",
+    "perplexity",
+    "Δ",
+    "KL",
+    "time",
+    "verdict",
+    "note",
+)
 
 
 def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
@@ -43,11 +54,11 @@ def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
     return _printed(parts, width, color) + (f"\n{data.reproduce}\n" if data.reproduce else "")
 
 
-def wave_row(verdict: Wave) -> list[str]:
+def wave_cells(verdict: Wave) -> list[str]:
     """One wave as ten cells, in the order of ``WAVE_COLUMNS``; what was not measured is a dash."""
     return [
         str(verdict["wave"]),
-        numbers.share(verdict.get("asked"), 2),
+        numbers.share(verdict.get("target"), 2),
         numbers.share(verdict.get("reached"), 2),
         numbers.exact(verdict.get("nodes_left")),
         numbers.plain(verdict.get("perplexity")),
@@ -66,10 +77,10 @@ def wave_table(verdicts: Sequence[Wave], width: int = 110, color: bool = False) 
 
 def _waves(verdicts: Sequence[Wave]) -> list[Table | Text]:
     """The table, and what a wave has to say beneath it."""
-    table = _table("waves", WAVE_COLUMNS[:-1], left=("verdict",))
+    table = _table("waves", WAVE_COLUMNS[:-1], left_aligned=("verdict",))
     notes = []
     for verdict in verdicts:
-        *cells, note = (Text(cell) for cell in wave_row(verdict))
+        *cells, note = (Text(cell) for cell in wave_cells(verdict))
         cells[-1].stylize(COLOURS.get(verdict["verdict"], "dim"))
         table.add_row(*cells)
         if note:
@@ -82,7 +93,8 @@ def _headline(data: ReportData) -> Table:
     for card in cards(data):
         figure = f"{card['figure']} {card['unit']}" if card.get("unit") else card["figure"]
         interval = [card["interval"]] if card.get("interval") else []
-        grid.add_row(Text(card["label"]), Text(figure, style="bold"), Text(" · ".join([*interval, *card["lines"]])))
+        details = " · ".join([*interval, *card["lines"]])
+        grid.add_row(Text(card["label"]), Text(figure, style="bold"), Text(details))
     return grid
 
 
@@ -91,7 +103,7 @@ def _files(data: ReportData) -> Table:
     table = _table(
         "files, by llama.cpp",
         ("file", "size", "bits", *domains, "tokens/s", "KL", "substituted"),
-        left=("file", "substituted"),
+        left_aligned=("file", "substituted"),
     )
     for row in data.files:
         swapped = row.get("substituted")
@@ -104,7 +116,8 @@ def _files(data: ReportData) -> Table:
             numbers.nats(_point(row.get("kl"))),
             _swaps(swapped),
         ]
-        table.add_row(*(Text(cell) for cell in cells), style="bold" if row["role"] == "ours" else None)
+        style = "bold" if row["role"] == "ours" else None
+        table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
 
@@ -112,7 +125,7 @@ def _domains(data: ReportData) -> Table:
     table = _table(
         "perplexity by domain",
         ("domain", "seed", "control", "healed", "export", "judged change"),
-        left=("domain",),
+        left_aligned=("domain",),
     )
     for row in data.domains:
         cells = [
@@ -124,7 +137,7 @@ def _domains(data: ReportData) -> Table:
     return table
 
 
-def _table(title: str, columns: Sequence[str], left: Sequence[str]) -> Table:
+def _table(title: str, columns: Sequence[str], left_aligned: Sequence[str]) -> Table:
     table = Table(
         title=Text(title, style="bold"),
         title_justify="left",
@@ -134,7 +147,9 @@ def _table(title: str, columns: Sequence[str], left: Sequence[str]) -> Table:
         padding=(0, 1),
     )
     for name in columns:
-        table.add_column(Text(name), justify="left" if name in left else "right", no_wrap=True)
+        table.add_column(
+            Text(name), justify="left" if name in left_aligned else "right", no_wrap=True
+        )
     return table
 
 

@@ -1,4 +1,6 @@
-"""What changed between two trees of settings, value by value and type by type. Pure: no files, no git."""
+"""What changed between two trees of settings, value by value and type by type. Pure: no files, no
+git.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ TYPES = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str
 
 @dataclass(frozen=True)
 class Change:
-    """One key that was added, removed or changed: ``old`` or ``new`` is ``ABSENT`` in the first two cases."""
+    """One key that was added, removed or changed: ``old`` or ``new`` is ``ABSENT`` in the first two
+    cases.
+    """
 
     key: str
     old: Any
@@ -23,7 +27,9 @@ class Change:
 
     @property
     def line(self) -> str:
-        """``+ key: value``, ``- key: value`` or ``~ key: old → new``, with the types where they differ."""
+        """``+ key: value``, ``- key: value`` or ``~ key: old → new``, with the types where they
+        differ.
+        """
         if self.old is ABSENT:
             return f"+ {self.key}: {_text(self.new)}"
         if self.new is ABSENT:
@@ -33,7 +39,9 @@ class Change:
 
     @property
     def record(self) -> dict:
-        """The same for machines: ``{key, change: added|removed|changed, old?, new?, old_type?, new_type?}``."""
+        """The same for machines: ``{key, change: added|removed|changed, old?, new?, old_type?,
+        new_type?}``.
+        """
         kind = "added" if self.old is ABSENT else "removed" if self.new is ABSENT else "changed"
         sides = {name: value for name, value in (("old", self.old), ("new", self.new)) if value is not ABSENT}
         return {"key": self.key, "change": kind, **sides, **{f"{n}_type": _type(v) for n, v in sides.items()}}
@@ -42,13 +50,16 @@ class Change:
 def changes(old: dict, new: dict) -> list[Change]:
     """Every difference between two trees, in the order of their keys.
 
-    Mappings are compared key by key, all else as a whole and with its type: 1, 1.0 and true are three values.
+    Mappings are compared key by key, all else as a whole and with its type: 1, 1.0 and true are
+    three values.
     """
     return list(_changes(old, new, ""))
 
 
 def config_text(old: dict, new: dict) -> str:
-    """The differences one a line, empty where there are none: what a bundle's ``config.diff`` holds."""
+    """The differences one a line, empty where there are none: what a bundle's ``config.diff``
+    holds.
+    """
     return "".join(f"{change.line}\n" for change in changes(old, new))
 
 
@@ -67,7 +78,9 @@ def _changes(old: dict, new: dict, prefix: str) -> Iterator[Change]:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A value's parts: those of a mapping by name, any other value (an empty mapping too) as it is."""
+    """A value's parts: those of a mapping by name, any other value (an empty mapping too) as it
+    is.
+    """
     if not isinstance(value, dict) or not value:
         yield name, value
         return

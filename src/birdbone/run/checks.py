@@ -1,7 +1,8 @@
-"""What can be known before a run computes anything: one list, gone through by `birdbone plan` and at a run's start.
+"""What can be known before a run computes anything: one list, gone through by `birdbone plan` and
+at a run's start.
 
-Parameters alone are checked in ``parameters``, by names and ranges. Here is what they ask of this machine, of files,
-and of the model, whose configuration and tokenizer are read without its weights.
+Parameters alone are checked in ``parameters``, by names and ranges. Here is what they ask of this
+machine, of files, and of the model, whose configuration and tokenizer are read without its weights.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from birdbone.model.family import family_of
 from birdbone.model.judging.harness import check_tasks
 from birdbone.model.judging.prompts import prompt_ids
 from birdbone.model.layout import Layout
-from birdbone.model.network import hf_config
+from birdbone.model.network import canonical_shapes, hf_config
 from birdbone.sources.load import config_of, tokenizer_of
 from birdbone.sources.locate import locate
 from birdbone.sources.tokenizer import Tokenizer
@@ -33,7 +34,9 @@ EVALUATES = ("evaluate.seed", "evaluate.export", "evaluate.others")
 
 
 def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
-    """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at fault."""
+    """Everything, for a run of ``nodes``. Raises a BirdboneError naming the parameter or file at
+    fault.
+    """
     check_outside(parameters, nodes)
     if "model" in parameters and set(READS_MODEL) & set(nodes):
         source = locate(parameters["model"], parameters["models"])
@@ -41,7 +44,9 @@ def check_start(parameters: dict[str, Any], nodes: Collection[str]) -> None:
 
 
 def quick_tokenizer(source: dict) -> Tokenizer | None:
-    """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node export.form."""
+    """The model's tokenizer where it is read in a moment; one in a GGUF file is checked by the node
+    export.form.
+    """
     return None if source["kind"] == "gguf" else tokenizer_of(source)
 
 
@@ -74,7 +79,8 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
 def check_model(
     parameters: dict[str, Any], nodes: Collection[str], config: dict[str, Any], tokenizer: Tokenizer | None
 ) -> None:
-    """The model has room for what will be read, its question can be asked, and llama.cpp has a form for it.
+    """The model has room for what will be read, its question can be asked, and llama.cpp has a form
+    for it.
 
     Raises ConfigError, TextError or ExportError.
     """
@@ -100,7 +106,8 @@ def check_model(
 def _check_window(name: str, window: int, positions: int) -> None:
     if window > positions:
         raise ConfigError(
-            f"parameter {name}: {window} tokens, but the model has {positions} positions. Set {name} to {positions} "
+            f"parameter {name}: {window} tokens, but the model has {positions} positions. Set "
+            f"{name} to {positions} "
             "or less"
         )
 
@@ -108,9 +115,9 @@ def _check_window(name: str, window: int, positions: int) -> None:
 def _check_pattern(weights: dict[str, Any], multiple: int, config: dict[str, Any]) -> None:
     if weights["method"] == "none" or not weights["pattern"]:
         return
-    block = Layout(config).blocks[0]
+    shapes = canonical_shapes(config)
     length = weights["pattern"][1]
-    widths = {int(config.get("hidden_size") or config["n_embd"]), block.heads * block.head_size, block.ffn_width}
+    widths = {shapes[f"{module}.weight"][1] for module in Layout(config).linears}
     if odd := sorted(width for width in widths if width % length and multiple % length):
         raise ConfigError(
             f"parameter prune_wave.weights.pattern: {length} does not divide the model's rows of {odd[0]} columns"

@@ -20,8 +20,8 @@ BOOKKEEPING = ("errors.py", "processes.py", "progress.py", "run")
 def code_files(function: Callable) -> list[Path]:
     """Files of the function's package that its module imports, directly or not, itself included.
 
-    They are read, imports inside functions too, and nothing is executed. An ``__init__`` counts only
-    when a name is taken from it.
+    They are read, imports inside functions too, and nothing is executed. An ``__init__`` counts
+    only when a name is taken from it.
 
     A module that names a package in a string (``files("birdbone.text")``) depends on that package's
     data: on the files and folders that it names in strings too (``"canaries.yml"``), or on all of

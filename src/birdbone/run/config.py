@@ -26,8 +26,9 @@ _latest: ConfigLoader | None = None
 
 
 class ConfFiles(LocalFileSystem):
-    """The files of a configuration, by patterns that begin below the profile: a bracket in the project's own path is
-    no pattern, as it is to fsspec."""
+    """The files of a configuration, by patterns that begin below the profile: a bracket in the
+    project's own path is no pattern, as it is to fsspec.
+    """
 
     cachable = False
 
@@ -42,7 +43,8 @@ class ConfFiles(LocalFileSystem):
 
 
 class ProfileLoader(OmegaConfigLoader):
-    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes into no force.
+    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes
+    into no force.
 
     Raises ConfigError when there is no such profile.
     """
@@ -52,8 +54,8 @@ class ProfileLoader(OmegaConfigLoader):
     ) -> None:
         conf = Path(conf_source)
         if env and not (conf / env).is_dir():
-            known = ", ".join(sorted(p.name for p in conf.glob("*") if p.is_dir()))
-            raise ConfigError(f"no profile {env!r}: {conf} has no such folder (it has: {known})")
+            profiles = ", ".join(sorted(p.name for p in conf.glob("*") if p.is_dir()))
+            raise ConfigError(f"no profile {env!r}: {conf} has no such folder (it has: {profiles})")
         if not (conf / kwargs.get("default_run_env", "local")).is_dir():
             kwargs["default_run_env"] = kwargs.get("base_env", "base")
         kwargs["merge_strategy"] = {"parameters": "soft", **(kwargs.get("merge_strategy") or {})}
@@ -73,24 +75,26 @@ class ProfileLoader(OmegaConfigLoader):
             raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
 
     def _with_model_name(self, tree: dict) -> dict:
-        """A ``model`` of an adapter alone is laid over the model below: runtime parameters, profile, base."""
-        model, given, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
-        if not isinstance(model, dict) or "name" in model or ("model" not in given and env == self.base_env):
+        """A ``model`` of an adapter alone is laid over the model below: runtime parameters,
+        profile, base.
+        """
+        model, overrides, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
+        if not isinstance(model, dict) or "name" in model or ("model" not in overrides and env == self.base_env):
             return tree
-        if "model" in given:
-            given = {key: value for key, value in given.items() if key != "model"}
+        if "model" in overrides:
+            overrides = {key: value for key, value in overrides.items() if key != "model"}
         else:
             env = self.base_env
         ends = {"base_env": self.base_env, "default_run_env": self.default_run_env}
-        below = ProfileLoader(self.conf_source, env, given, **ends).tree()["model"]
+        below = ProfileLoader(self.conf_source, env, overrides, **ends).tree()["model"]
         return {**tree, "model": {**(below if isinstance(below, dict) else {"name": below}), **model}}
 
 
 class ConfigLoader(ProfileLoader):
     """The loader in force: unknown keys are refused, and the registry follows it.
 
-    ``checked`` is what ``check`` made of the parameters, and nodes get its values: ``loader["parameters"]``. Raises
-    ConfigError on any fault in them.
+    ``checked`` is what ``check`` made of the parameters, and nodes get its values:
+    ``loader["parameters"]``. Raises ConfigError on any fault in them.
     """
 
     def __init__(
@@ -121,7 +125,8 @@ def parameters() -> Any:
 def in_force() -> ConfigLoader:
     """The loader made last.
 
-    Commands that build none before the registry (``kedro registry list``) get the profile named by ``KEDRO_ENV``.
+    Commands that build none before the registry (``kedro registry list``) get the profile named by
+    ``KEDRO_ENV``.
     """
     if _latest is None:
         root = find_kedro_project(Path.cwd()) or Path.cwd()
@@ -138,15 +143,19 @@ def make_loader(root: Path, env: str | None, runtime_params: dict | None = None)
 
 
 def base_loader(root: Path) -> ProfileLoader:
-    """The base profile's configuration, which DVC follows, as its files say it; the one in force stays."""
+    """The base profile's configuration, which DVC follows, as its files say it; the one in force
+    stays.
+    """
     settings = project.settings
     return ProfileLoader(str(root / settings.CONF_SOURCE), "base", **settings.CONFIG_LOADER_ARGS)
 
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:
-    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the project."""
-    found = loader["globals"]
-    return {"data": str(found.get("data", "data")), "models": str(found.get("models", "models"))}
+    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the
+    project.
+    """
+    places = loader["globals"]
+    return {"data": str(places.get("data", "data")), "models": str(places.get("models", "models"))}
 
 
 def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
@@ -159,7 +168,9 @@ def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
 
 
 def project_root() -> Path:
-    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside one."""
+    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside
+    one.
+    """
     root = find_kedro_project(Path.cwd())
     if root is None:
         raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")

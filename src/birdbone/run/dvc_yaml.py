@@ -1,14 +1,15 @@
 """dvc.yaml from the Kedro registry and catalog: one stage per node of the default pipeline.
 
-Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows them, no stage
-makes them.
+Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows
+them, no stage makes them.
 
-Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its node's function, on
-the parameters it reads, and where these may name what lies outside the catalog on ``data/sources.json``, which tells
-its content; what lies in the project is a dependency itself. Never on the registry or the catalog, so that a new wave
-repeats no old one. A catalog entry says what its file is to DVC::
+Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its
+node's function, on the parameters it reads, and where these may name what lies outside the catalog
+on ``data/sources.json``, which tells its content; what lies in the project is a dependency itself.
+Never on the registry or the catalog, so that a new wave repeats no old one. A catalog entry says
+what its file is to DVC::
 
-    metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
+metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
     metadata: {birdbone: {dvc: git}}                       small, kept in git
     metadata: {birdbone: {dvc: metric}}                    JSON kept in git, `dvc metrics`
     metadata: {birdbone: {dvc: plot, x: step, y: loss}}    CSV kept in git, `dvc plots`
@@ -25,19 +26,17 @@ from typing import Any
 import yaml
 from kedro.framework import project
 from kedro.framework.startup import bootstrap_project
-from kedro.io import CatalogConfigResolver
 from kedro.pipeline.node import Node
 
 from birdbone.datasets.atomic import write_file
 from birdbone.errors import ConfigError
+from birdbone.run.catalog import CatalogFiles
 from birdbone.run.code_digest import code_files
 from birdbone.run.config import ConfigLoader, base_loader, make_loader, roots
 from birdbone.run.outside import NAMING, SOURCES, inside, reads, refresh, things, within
 
 PROFILE = "base"
 HEADER = "# Made by `birdbone dvc` from the pipeline registry and the catalog. Do not edit.\n"
-KINDS = ("out", "git", "metric", "plot", "none")
-UNKNOWN = {"{default}": {"type": "unknown"}}
 
 
 def generate(root: Path) -> str:
@@ -47,7 +46,7 @@ def generate(root: Path) -> str:
     """
     root = root.resolve()
     loader = _load(root)
-    catalog = Catalog(loader)
+    catalog = CatalogFiles(loader)
     nodes = project.pipelines["__default__"].nodes
     stages = {stage_name(node): _stage(node, root, loader, catalog) for node in nodes}
     content: dict[str, Any] = {"stages": stages}
@@ -65,7 +64,8 @@ def check(root: Path) -> bool:
 
 
 def write(root: Path) -> list[Path]:
-    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no more).
+    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no
+    more).
 
     Only paths that the old dvc.yaml declared and that lie in the profile's roots are deleted.
     Returns what was deleted, relative to ``root``.
@@ -92,43 +92,11 @@ def stage_name(node: Node) -> str:
 
 
 def refresh_base(root: Path) -> None:
-    """``sources.json`` of the base profile, which DVC follows, made what its parameters name now."""
+    """``sources.json`` of the base profile, which DVC follows, made what its parameters name
+    now.
+    """
     loader = base_loader(root)
     refresh(root, loader.tree(), roots(loader)["data"])
-
-
-class Catalog:
-    """Where each dataset lies and what it is to DVC, factory patterns resolved."""
-
-    def __init__(self, loader: ConfigLoader) -> None:
-        self._resolver = CatalogConfigResolver(loader["catalog"], default_runtime_patterns=UNKNOWN)
-
-    def path(self, name: str) -> str:
-        """The dataset's file or folder, relative to the project."""
-        entry = self._entry(name)
-        path = entry.get("filepath") or entry.get("path")
-        if not path:
-            raise ConfigError(f"catalog entry {name} has no filepath: every hand-over needs one")
-        return str(path)
-
-    def kind(self, name: str) -> str:
-        """One of ``KINDS``."""
-        kind = self.notes(name).get("dvc", "out")
-        if kind not in KINDS:
-            raise ConfigError(
-                f"catalog entry {name}: metadata.birdbone.dvc must be one of {', '.join(KINDS)} (got {kind!r})"
-            )
-        return kind
-
-    def notes(self, name: str) -> dict:
-        """The entry's ``metadata.birdbone``."""
-        return (self._entry(name).get("metadata") or {}).get("birdbone") or {}
-
-    def _entry(self, name: str) -> dict:
-        entry = self._resolver.config.get(name) or self._resolver.resolve_pattern(name)
-        if entry["type"] == "unknown":
-            raise ConfigError(f"dataset {name} is not in the catalog: every hand-over needs an entry")
-        return entry
 
 
 def _load(root: Path) -> ConfigLoader:
@@ -136,7 +104,7 @@ def _load(root: Path) -> ConfigLoader:
     return make_loader(root, PROFILE)
 
 
-def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> dict:
+def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: CatalogFiles) -> dict:
     keys = [name for name in node.inputs if name == "parameters" or name.startswith("params:")]
     inputs = [name for name in node.inputs if name not in keys and catalog.kind(name) != "none"]
     code = [path.relative_to(root).as_posix() for path in code_files(node.func)]
@@ -152,7 +120,8 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: Catalog) -> di
 
 
 def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
-    """``sources.json`` where these parameters may name what lies outside, and what they name of the project's own.
+    """``sources.json`` where these parameters may name what lies outside, and what they name of the
+    project's own.
 
     A profile's own results are no dependency of its own: DVC would see a circle.
     """
@@ -162,8 +131,8 @@ def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
         return []
     with chdir(root):
         named = [inside(root, thing) for key, thing in things(tree).items() if reads(names, key)]
-    made = tuple(f"{place}/" for place in where.values())
-    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(made))]
+    own = tuple(f"{place}/" for place in where.values())
+    return [f"{where['data']}/{SOURCES}", *(path for path in named if path and not f"{path}/".startswith(own))]
 
 
 def _command(node: Node) -> str:
@@ -172,9 +141,9 @@ def _command(node: Node) -> str:
     Never through a slice over all waves: its name or size may change with their number.
     """
     pipeline = node.name.partition(".")[0]
-    known = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
+    registered = pipeline in project.pipelines and node in project.pipelines[pipeline].nodes
     # `exec`: no shell between `dvc repro` and its child, which then dies with it.
-    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if known else ''} --nodes={node.name}"
+    return f"exec kedro run --env={PROFILE}{f' --pipelines={pipeline}' if registered else ''} --nodes={node.name}"
 
 
 def _out(path: str, kind: str) -> str | dict:
@@ -186,23 +155,23 @@ def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     files = {p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))}
     if "parameters" in names:
         return [{p.relative_to(root).as_posix(): None} for p in files]
-    found: dict[str, list[str]] = {}
+    keys_by_file: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
         file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
             raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
-        found.setdefault(file.relative_to(root).as_posix(), []).append(key)
-    return [{file: keys} for file, keys in sorted(found.items())]
+        keys_by_file.setdefault(file.relative_to(root).as_posix(), []).append(key)
+    return [{file: keys} for file, keys in sorted(keys_by_file.items())]
 
 
-def _metrics_outside(nodes: list[Node], catalog: Catalog) -> list[str]:
+def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
     """Metrics files of registered pipelines that are not among ``nodes``."""
     others = {node for pipeline in project.pipelines.values() for node in pipeline.nodes} - set(nodes)
     names = {name for node in others for name in node.outputs}
     return sorted(catalog.path(n) for n in names if catalog.kind(n) == "metric")
 
 
-def _plots(nodes: list[Node], catalog: Catalog) -> list[dict]:
+def _plots(nodes: list[Node], catalog: CatalogFiles) -> list[dict]:
     """One chart per kind of curve, the waves' curves together: ``wave_1.curve``, ``wave_2.curve``."""
     charts: dict[str, dict] = {}
     names = sorted((n for node in nodes for n in node.outputs if catalog.kind(n) == "plot"), key=catalog.path)
@@ -223,13 +192,15 @@ def _declared(text: str) -> set[str]:
 
 
 def _forget(lock: Path, stages: dict[str, dict]) -> None:
-    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that change."""
+    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that
+    change.
+    """
     if not lock.is_file():
         return
     content = yaml.safe_load(lock.read_text())
     for name, entry in list(content.get("stages", {}).items()):
-        known = {dep["path"] for dep in entry.get("deps", [])}
-        if name not in stages or known - set(stages[name]["deps"]):
+        dependencies = {dep["path"] for dep in entry.get("deps", [])}
+        if name not in stages or dependencies - set(stages[name]["deps"]):
             del content["stages"][name]
     write_file(lock, yaml.safe_dump(content, sort_keys=False))
 

@@ -38,7 +38,9 @@ class RunHooks:
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
-        """The whole tree stays plain: Kedro has put into it the settings that nodes take as models."""
+        """The whole tree stays plain: Kedro has put into it the settings that nodes take as
+        models.
+        """
         catalog.get("parameters").save(self._parameters)
 
     @hook_impl
@@ -82,8 +84,9 @@ class RunHooks:
         self._release()
 
     def _tell_sources(self) -> None:
-        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC follows, by the base
-        profile alone."""
+        """``sources.json`` of this run's data root made what lies outside now: base's, which DVC
+        follows, by the base profile alone.
+        """
         base = base_loader(self._root)
         tree = base.tree() if roots(base)["data"] == self._roots["data"] else self._parameters
         file = Path(self._roots["data"]) / SOURCES
@@ -99,8 +102,8 @@ class RunHooks:
 
 
 class ComputeHooks:
-    """All that can be known before is checked; threads and seed are set, so that equal runs on one machine give
-    equal bits.
+    """All that can be known before is checked; threads and seed are set, so that equal runs on one
+    machine give equal bits.
     """
 
     @hook_impl

@@ -1,9 +1,9 @@
 """The resume ledger: what each node was last run on, and what it made of it.
 
-A node is done when its key (code, parameter values, digests of its inputs and of what its parameters name outside
-the catalog, name) is the recorded one and the bytes of every output still have the recorded digest. That a file
-exists never counts. A record holds what the key is made of, and a few earlier ones, so that it can be said what made
-the files that are there now.
+A node is done when its key (code, parameter values, digests of its inputs and of what its
+parameters name outside the catalog, name) is the recorded one and the bytes of every output still
+have the recorded digest. That a file exists never counts. A record holds what the key is made of,
+and a few earlier ones, so that it can be said what made the files that are there now.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Ledger:
         self._digests: dict[str, str | None] = {}
 
     def decides(self, node: Node) -> dict | None:
-        """All that decides the node's result, as JSON can hold it; None when an input has no digest."""
+        """All that decides the node's result, as JSON can hold it; None when an input has no
+        digest.
+        """
         parameters = [n for n in node.inputs if is_parameter(n)]
         inputs = {n: self.digest(n) for n in node.inputs if not is_parameter(n)}
         if None in inputs.values():
@@ -60,7 +62,9 @@ class Ledger:
         }
 
     def records(self, node: Node) -> list[dict]:
-        """What is known of the node's runs, the last one first: ``key``, ``outputs`` and what ``decides`` gives."""
+        """What is known of the node's runs, the last one first: ``key``, ``outputs`` and what
+        ``decides`` gives.
+        """
         last = self._read(node)
         return [record for record in (last, *last.get("earlier", [])) if "parameters" in record]
 
@@ -117,15 +121,19 @@ class Ledger:
         return self._digests[name]
 
     def _outside(self, node: Node) -> dict[str, dict]:
-        """Digests of what the node's parameters name outside the catalog. Who takes the whole tree reads none of it."""
+        """Digests of what the node's parameters name outside the catalog. Who takes the whole tree
+        reads none of it.
+        """
         names = [n.removeprefix("params:") for n in node.inputs if n.startswith("params:")]
         if not any(reads(names, key) for key in NAMING):
             return {}
-        found = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
-        return digests(found, self.state.parent / "outside.json")
+        named = {k: thing for k, thing in things(self.catalog.load("parameters")).items() if reads(names, k)}
+        return digests(named, self.state.parent / "outside.json")
 
     def _fetched(self, node: Node, outside: dict[str, dict]) -> dict[str, dict]:
-        """The same with the revisions of the hub's models that were not known before they were fetched."""
+        """The same with the revisions of the hub's models that were not known before they were
+        fetched.
+        """
         unknown = [key for key, row in outside.items() if row["sha256"] is None and "revision" not in row]
         now = self._outside(node) if unknown else {}
         return {**outside, **{key: now[key] for key in unknown if "revision" in now.get(key, {})}}
@@ -154,7 +162,8 @@ def key_of(decides: dict | None) -> str | None:
 
 
 def dataset_digest(dataset: object) -> str | None:
-    """Digest of what is on disk, re-hashed: the dataset's own, or that of its file's or folder's bytes.
+    """Digest of what is on disk, re-hashed: the dataset's own, or that of its file's or folder's
+    bytes.
 
     None for what is absent, damaged, or held in memory only.
     """
@@ -172,7 +181,9 @@ def dataset_digest(dataset: object) -> str | None:
 
 
 def _plain(value: object) -> object:
-    """A parameter as JSON can hold it; a type hint on the node may have made it a model or dataclass."""
+    """A parameter as JSON can hold it; a type hint on the node may have made it a model or
+    dataclass.
+    """
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", exclude_unset=True)
     return asdict(value) if is_dataclass(value) else value

@@ -13,7 +13,8 @@ from birdbone.errors import RunLockedError
 def take_lock(state: Path) -> TextIO:
     """Lock a profile for this process until the returned file is closed or the process ends.
 
-    Raises RunLockedError naming the pid of the run that holds it, or the folder that cannot be written.
+    Raises RunLockedError naming the pid of the run that holds it, or the folder that cannot be
+    written.
     """
     try:
         state.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""What lies outside the catalog and decides results all the same: models, texts, canaries, benchmark files.
+"""What lies outside the catalog and decides results all the same: models, texts, canaries,
+benchmark files.
 
-It counts by content. A file is hashed again where its size, times or inode are not those of the last time. DVC
-follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and SHA-256 of what it names.
+It counts by content. A file is hashed again where its size, times or inode are not those of the
+last time. DVC follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and
+SHA-256 of what it names.
 """
 
 from __future__ import annotations
@@ -30,13 +32,17 @@ NAMING = (
 """The parameters that name what lies outside."""
 
 SETTLED = 2 * 10**9
-"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are coarse."""
+"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are
+coarse.
+"""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """name: as the parameter has it. files: those that are read, by their name in it. path: where the parameter
-    itself points; None for what a package brings. revision: of a hub's model, as far as it is known offline."""
+    """name: as the parameter has it. files: those that are read, by their name in it. path: where
+    the parameter itself points; None for what a package brings. revision: of a hub's model, as far
+    as it is known offline.
+    """
 
     name: str
     files: tuple[tuple[str, Path], ...] = ()
@@ -45,66 +51,73 @@ class Thing:
 
 
 def reads(parameters: list[str], key: str) -> bool:
-    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this key."""
+    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this
+    key.
+    """
     return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters)
 
 
 def things(tree: dict) -> dict[str, Thing]:
     """Key of the parameter -> what it names, for all that lies outside the code and the catalog.
 
-    What is not there has no files: the stage that needs it says so. Relative paths are the working directory's.
+    What is not there has no files: the stage that needs it says so. Relative paths are the working
+    directory's.
     """
-    found: dict[str, Thing | None] = {}
+    named: dict[str, Thing | None] = {}
     presets = tree.get("models") or {}
     if model := tree.get("model"):
         name, adapter = (model.get("name"), model.get("adapter")) if isinstance(model, dict) else (model, None)
-        found["model"] = _model(name, presets)
-        found["model.adapter"] = _files(adapter, _model_files)
+        named["model"] = _model(name, presets)
+        named["model.adapter"] = _files(adapter, _model_files)
     text = tree.get("text") or {}
-    found["text.source"] = _text(text.get("source"))
-    found |= {f"text.guard_domains.{name}": _text(name) for name in text.get("guard_domains") or ()}
-    found["text.canaries"] = _files(text.get("canaries"), _text_files)
+    named["text.source"] = _text(text.get("source"))
+    named |= {f"text.guard_domains.{name}": _text(name) for name in text.get("guard_domains") or ()}
+    named["text.canaries"] = _files(text.get("canaries"), _text_files)
     evaluate = tree.get("evaluate") or {}
     for task, about in (evaluate.get("files") or {}).items():
-        found |= {
+        named |= {
             f"evaluate.files.{task}.{part}": _files(about.get(part), _text_files) for part in ("test", "examples")
         }
-    found |= {f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()}
+    named |= {f"evaluate.models.{name}": _model(name, presets) for name in evaluate.get("models") or ()}
     sets = (tree.get("domains") or {}).get("sets") or {}
-    found |= {f"domains.sets.{label}": _text(source) for label, source in sets.items()}
-    return {key: thing for key, thing in found.items() if thing}
+    named |= {f"domains.sets.{label}": _text(source) for label, source in sets.items()}
+    return {key: thing for key, thing in named.items() if thing}
 
 
-def digests(found: dict[str, Thing], cache: Path) -> dict[str, dict]:
-    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its files).
+def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
+    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its
+    files).
 
-    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be read.
+    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be
+    read.
     """
-    known = _read(cache)
-    hashes = {path: _hash(path, known) for thing in found.values() for _, path in thing.files}
+    cached = _read(cache)
+    hashes = {path: _hash(path, cached) for thing in named.values() for _, path in thing.files}
     if seen := {key: row for _, key, row in hashes.values() if row}:
-        if any(known.get(key) != row for key, row in seen.items()):
-            write_file(cache, json.dumps({**known, **seen}, indent=1) + "\n")
-    made = {}
-    for key, thing in found.items():
+        if any(cached.get(key) != row for key, row in seen.items()):
+            write_file(cache, json.dumps({**cached, **seen}, indent=1) + "\n")
+    rows = {}
+    for key, thing in named.items():
         parts = {name: hashes[path][0] for name, path in thing.files}
         folder = len(parts) != 1 or (thing.path is not None and thing.path.is_dir())
         digest = sha256(canonical_json(parts).encode()).hexdigest() if folder else next(iter(parts.values()))
         size = sum(path.stat().st_size for _, path in thing.files)
-        made[key] = {"name": thing.name, "bytes": size if parts else None, "sha256": digest if parts else None}
+        rows[key] = {"name": thing.name, "bytes": size if parts else None, "sha256": digest if parts else None}
         if thing.revision:
-            made[key]["revision"] = thing.revision
-    return made
+            rows[key]["revision"] = thing.revision
+    return rows
 
 
 def refresh(root: Path, tree: dict, data: str) -> bool:
-    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it was written."""
+    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it
+    was written.
+    """
     if not any(within(tree, key) for key in NAMING):
         return False
     with chdir(root):
-        found = digests(things(tree), cache_of(root))
+        rows = digests(things(tree), cache_of(root))
     file = root / data / SOURCES
-    text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(rows, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     if file.is_file() and file.read_text() == text:
         return False
     write_file(file, text)
@@ -126,7 +139,9 @@ def cache_of(root: Path) -> Path:
 
 
 def inside(root: Path, thing: Thing) -> str | None:
-    """Where a thing lies below the project, as its user points to it; None where it is not the project's own."""
+    """Where a thing lies below the project, as its user points to it; None where it is not the
+    project's own.
+    """
     if thing.path is None or not thing.files:
         return None
     path = (root / thing.path).resolve()
@@ -151,8 +166,8 @@ def _model(name: str, presets: dict) -> Thing | None:
 def _commit(name: str, revision: str | None) -> str | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else None
+    file = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(file).parent.name if isinstance(file, str) else None
 
 
 def _text(source: str | None) -> Thing | None:
@@ -179,7 +194,9 @@ def _files(name: str | None, listed) -> Thing | None:
 
 
 def _model_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What loading a model may read: the folder's own files and its further chat templates; never a pickle."""
+    """What loading a model may read: the folder's own files and its further chat templates; never a
+    pickle.
+    """
     from birdbone.sources.files import PICKLES
 
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
@@ -196,13 +213,13 @@ def _text_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _hash(path: Path, known: dict) -> tuple[str, str, list | None]:
+def _hash(path: Path, cached: dict) -> tuple[str, str, list | None]:
     """(SHA-256, the cache's key, its row where that can be trusted later)."""
     key = str(path.absolute())
     try:
         about = path.stat()
         state = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-        row = known.get(key)
+        row = cached.get(key)
         if isinstance(row, list) and row[:-1] == state:
             return row[-1], key, row
         digest = file_digest(path)
@@ -214,7 +231,7 @@ def _hash(path: Path, known: dict) -> tuple[str, str, list | None]:
 
 def _read(cache: Path) -> dict:
     try:
-        found = json.loads(cache.read_text())
+        rows = json.loads(cache.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return rows if isinstance(rows, dict) else {}

@@ -1,7 +1,9 @@
-"""Parameters given on the command line: ``--params=text.window=64,report.peers=[Q8_0, Q4_0]``, one parser for all.
+"""Parameters given on the command line: ``--params=text.window=64,report.peers=[Q8_0, Q4_0]``, one
+parser for all.
 
-A piece is ``name=value``; dots in the name lead into groups. A value is what YAML makes of it: a number, ``true``,
-``null``, a list in ``[]``, a group in ``{}``, text in quotes. All else is text as it stands, up to the next comma.
+A piece is ``name=value``; dots in the name lead into groups. A value is what YAML makes of it: a
+number, ``true``, ``null``, a list in ``[]``, a group in ``{}``, text in quotes. All else is text as
+it stands, up to the next comma.
 """
 
 from __future__ import annotations
@@ -46,15 +48,15 @@ class Overrides(click.Option):
 def parse(text: str) -> dict:
     """The tree of ``name=value`` pieces; a later piece is laid over an earlier one.
 
-    ``model=NAME`` beside ``model.adapter=FOLDER`` is the group's ``name``. Raises ConfigError naming the piece at
-    fault.
+    ``model=NAME`` beside ``model.adapter=FOLDER`` is the group's ``name``. Raises ConfigError
+    naming the piece at fault.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    found, tree = [(name, _value(name, value)) for name, value in _pieces(text)], OmegaConf.create()
-    grouped = any(name.startswith("model.") for name, _ in found)
-    for name, value in found:
+    pairs, tree = [(name, _value(name, value)) for name, value in _pieces(text)], OmegaConf.create()
+    grouped = any(name.startswith("model.") for name, _ in pairs)
+    for name, value in pairs:
         if name == "model" and grouped and isinstance(value, str):
             name = "model.name"
         try:
@@ -74,7 +76,8 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             continue
         if not equals:
             raise ConfigError(
-                f"{name.strip()!r} has no `=`: give name=value, as in waves=3. A value with a comma in it stands in "
+                f"{name.strip()!r} has no `=`: give name=value, as in waves=3. A value with a "
+                "comma in it stands in "
                 "quotes"
             )
         if not name.strip():
@@ -92,7 +95,9 @@ def _comma(text: str, start: int) -> int:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the value that begins at ``start`` ends: at a comma outside its quotes and brackets, or with the text."""
+    """Where the value that begins at ``start`` ends: at a comma outside its quotes and brackets, or
+    with the text.
+    """
     start = len(text) - len(text[start:].lstrip())
     if text.startswith((*QUOTES, *OPENING), start):
         closed = _closed(text, start)
@@ -102,7 +107,9 @@ def _end(text: str, start: int) -> int:
 
 
 def _closed(text: str, start: int) -> int:
-    """Behind the quote or bracket that closes the one at ``start``. Raises ConfigError where none does."""
+    """Behind the quote or bracket that closes the one at ``start``. Raises ConfigError where none
+    does.
+    """
     depth, place, begins = 0, start, True
     while place < len(text):
         letter = text[place]
@@ -121,7 +128,9 @@ def _closed(text: str, start: int) -> int:
 
 
 def _value(name: str, text: str) -> Any:
-    """What YAML, as Kedro reads it, makes of a value; but plain text stays as it is, its colons and hashes too."""
+    """What YAML, as Kedro reads it, makes of a value; but plain text stays as it is, its colons and
+    hashes too.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

@@ -1,4 +1,6 @@
-"""How a run is made again: its profile, and the parameters it had otherwise than the profile's files say."""
+"""How a run is made again: its profile, and the parameters it had otherwise than the profile's
+files say.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ from birdbone.run.overrides import parse
 
 
 class Command(AbstractDataset):
-    """The command that repeats the run under way, of the configuration in force. Equal runs have equal ones, however
-    their command lines were spelled."""
+    """The command that repeats the run under way, of the configuration in force. Equal runs have
+    equal ones, however their command lines were spelled.
+    """
 
     def __init__(self, metadata: dict | None = None) -> None:
         self.metadata = metadata
@@ -37,7 +40,9 @@ class Command(AbstractDataset):
 
 
 def command(loader: ProfileLoader) -> str:
-    """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in ``--params``."""
+    """``kedro run --env=… --params=…``: what the command line and ``conf/local`` changed is in
+    ``--params``.
+    """
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
     profile = ProfileLoader(loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env)
     different = [

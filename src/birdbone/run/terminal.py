@@ -33,8 +33,8 @@ class TerminalHooks:
     def after_node_run(self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any]) -> None:
         if not re.fullmatch(r"wave_\d+\.report", node.name):
             return
-        from birdbone.report.assemble import wave_row
         from birdbone.report.summary import wave_table
+        from birdbone.report.wave_rows import wave_row
 
         (latest,) = outputs.values()
         timings = read_timings(self._state)
@@ -48,11 +48,11 @@ class TerminalHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        made = pipeline.outputs() | pipeline.datasets()
+        datasets = pipeline.outputs() | pipeline.datasets()
         for summary, files in SUMMARIES.items():
-            if summary not in made:
+            if summary not in datasets:
                 continue
             print(catalog.load(summary))
             for name in files:
-                if name in made:
+                if name in datasets:
                     print(f"{name:14} {place_of(catalog.get(name))}")

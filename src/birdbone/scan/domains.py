@@ -1,4 +1,4 @@
-"""What the nodes do on each of several labelled text sets: one pass, kept up to the last window if it is cut off.
+"""What the nodes do on each of several labelled text sets, in one pass that can be resumed.
 
 Legend: T tokens of a window, N windows of a label, S sampled tokens over all labels.
 """
@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from birdbone.algo.sps import NodeMoments, node_sps
 from birdbone.datasets.mscan import ScanWriter
 from birdbone.errors import ConfigError
-from birdbone.model.layout import Layout, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.network import device_of
 from birdbone.model.observing.gradients import gradients, node_values
+from birdbone.model.units import Nodes, by_layer
 from birdbone.progress import track
 from birdbone.scan.record import append
 
 CHECKPOINT = 8
-"""Windows between two checkpoints of the sums; their blocks are in the scan after each one."""
+"""Windows between two checkpoints of the sums; the scan has their blocks after each window."""
 SUMS = [field.name for field in fields(NodeMoments)[1:]]
 
 
@@ -37,7 +38,7 @@ class LabelSums:
         self.samples: dict[Nodes, list[Tensor]] = {}
 
     def add(self, values: dict[Nodes, tuple[Tensor, Tensor, int]], positions: Tensor) -> None:
-        """Take in one window: values of ``node_values``, of which ``positions`` are sampled."""
+        """Add one window: values of ``node_values``, of which ``positions`` are sampled."""
         for key, (h, grad, count) in values.items():
             self.moments[key] = self.moments.get(key, NodeMoments.zero(count)).add(h, grad)
             at = h[positions.to(h.device)].float().cpu()
@@ -51,7 +52,11 @@ class LabelSums:
 
     def save(self, path: Path) -> None:
         """One safetensors file, replaced at once."""
-        tensors = {f"{key.name}|{n}": getattr(m, n).clone() for key, m in self.moments.items() for n in SUMS}
+        tensors = {
+            f"{key.name}|{n}": getattr(m, n).clone()
+            for key, m in self.moments.items()
+            for n in SUMS
+        }
         tensors |= {f"{key.name}|profile": self.profile(key) for key in self.samples}
         tokens = {key.name: m.tokens for key, m in self.moments.items()}
         temporary = path.with_name(f".{path.name}.tmp")
@@ -76,23 +81,25 @@ class LabelSums:
 
 
 def sample_tokens(windows: dict[str, Tensor], count: int, random_seed: int) -> dict[str, Tensor]:
-    """As many tokens from each label, ``count`` in all: label -> [S / labels, 2] of (window, position), in order.
+    """Equally many tokens of each label, ``count`` in all, in order.
 
-    A window's last position has no gradient and is never drawn. Raises ConfigError when a label has too few.
+    Returns label -> [S / labels, 2] of (window, position). A window's last position has no gradient
+    and is never drawn. Raises ConfigError when a label has too few.
     """
     share = count // len(windows)
-    found = {}
+    places = {}
     for number, (label, ids) in enumerate(windows.items()):
-        places = torch.cartesian_prod(torch.arange(len(ids)), torch.arange(ids.shape[1] - 1))
-        if len(places) < max(share, 1) or share < 1:
+        candidates = torch.cartesian_prod(torch.arange(len(ids)), torch.arange(ids.shape[1] - 1))
+        if len(candidates) < max(share, 1) or share < 1:
             raise ConfigError(
-                f"parameter domains.profile_tokens: {count} over {len(windows)} sets are {share} each, but "
-                f"{label} has {len(places)} scanned tokens; give at least one and at most that, or raise scan_tokens"
+                f"parameter domains.profile_tokens: {count} over {len(windows)} sets are {share} "
+                f"each, but {label} has {len(candidates)} scanned tokens; give at least one and at "
+                "most that, or raise scan_tokens"
             )
         generator = torch.Generator().manual_seed(random_seed * 1009 + number)
-        chosen = torch.randperm(len(places), generator=generator)[:share].sort().values
-        found[label] = places[chosen]
-    return found
+        chosen = torch.randperm(len(candidates), generator=generator)[:share].sort().values
+        places[label] = candidates[chosen]
+    return places
 
 
 def scan_label(
@@ -107,8 +114,10 @@ def scan_label(
     block: int,
     state: Path,
 ) -> LabelSums:
-    """Scan one label's windows [N, T]: blocks go to ``writer`` (its first ``written`` windows are there already),
-    sums to ``state`` every few windows and at the end, from where an unfinished scan goes on.
+    """Scan one label's windows [N, T]. An interrupted scan resumes from ``state``.
+
+    Blocks go to ``writer``, which has the first ``written`` windows already. Sums go to ``state``
+    every few windows and at the end.
     """
     device = device_of(network)
     sums = LabelSums.load(state)
@@ -129,9 +138,9 @@ def scan_label(
 class Responses:
     """The nodes of one kind in one layer, on every label.
 
-    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels, nodes]:
-    activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps (mean ∫SPS, z within
-    the layer).
+    profile: their values at the sampled tokens, float16 [nodes, S]. Per label, float32 [labels,
+    nodes]: activity (mean |h|), sensitivity (mean |∂L/∂h|), fisher (mean h² · mean g²) and sps
+    (mean ∫SPS, z within the layer).
     """
 
     profile: Tensor
@@ -145,12 +154,12 @@ class Responses:
 class DomainProfile:
     """What all nodes do on each label.
 
-    layers: kind of node (``ffn``, ``kv``) -> the responses in each layer. sampled: ``domain``, ``window`` and
-    ``position`` of the sampled tokens, int32 [S], the same everywhere. tokens: scanned, per label. model: the
-    digest of the model that was scanned.
+    layers: unit (``ffn``, ``kv``) -> the responses in each layer, None where it has no such nodes.
+    sampled: ``domain``, ``window`` and ``position`` of the sampled tokens, int32 [S], the same
+    everywhere. tokens: scanned, per label. model: the digest of the model that was scanned.
     """
 
-    layers: dict[str, list[Responses]]
+    layers: dict[str, list[Responses | None]]
     sampled: dict[str, Tensor]
     labels: list[str]
     tokens: dict[str, int]
@@ -161,51 +170,47 @@ class DomainProfile:
         tensors = {f"sampled.{name}": places for name, places in self.sampled.items()}
         for kind, layers in self.layers.items():
             for layer, responses in enumerate(layers):
-                for name in RESPONSES:
+                for name in RESPONSES if responses else ():
                     tensors[f"{kind}.{layer}.{name}"] = getattr(responses, name)
         return tensors, {"labels": self.labels, "tokens": self.tokens, "model": self.model}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> DomainProfile:
         """What ``to_tensors`` gave."""
-        layers: dict[str, list[Responses]] = {}
         sampled = {}
+        records: dict[Nodes, Responses] = {}
         for name in tensors:
-            kind, rest = name.split(".", 1)
-            if kind == "sampled":
-                sampled[rest] = tensors[name]
-            elif rest.endswith(".profile"):
-                layers.setdefault(kind, [])
-        for kind, rows in layers.items():
-            while f"{kind}.{len(rows)}.profile" in tensors:
-                rows.append(Responses(*(tensors[f"{kind}.{len(rows)}.{name}"] for name in RESPONSES)))
-        return cls(layers, sampled, about["labels"], about["tokens"], about["model"])
+            stored, _, last = name.rpartition(".")
+            if stored == "sampled":
+                sampled[last] = tensors[name]
+            elif last == RESPONSES[0]:
+                values = (tensors[f"{stored}.{each}"] for each in RESPONSES)
+                records[Nodes.parse(stored)] = Responses(*values)
+        return cls(by_layer(records), sampled, about["labels"], about["tokens"], about["model"])
 
 
 RESPONSES = [field.name for field in fields(Responses)]
 
 
-def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses]]:
+def responses_of(sums: dict[str, LabelSums]) -> dict[str, list[Responses | None]]:
     """Unit -> the responses in each layer, from every label's sums."""
-    responses: dict[str, list[Responses]] = {}
-    for nodes in sorted(next(iter(sums.values())).moments):
-        responses.setdefault(nodes.unit, []).append(_responses(sums, nodes))
-    return responses
+    measured = sorted(next(iter(sums.values())).moments)
+    return by_layer({nodes: _responses(sums, nodes) for nodes in measured})
 
 
 def _responses(sums: dict[str, LabelSums], nodes: Nodes) -> Responses:
-    own = [label.moments[nodes] for label in sums.values()]
+    moments = [label.moments[nodes] for label in sums.values()]
     return Responses(
         profile=torch.cat([label.profile(nodes) for label in sums.values()], 1).contiguous(),
-        activity=torch.stack([m.h / m.tokens for m in own]).float(),
-        sensitivity=torch.stack([m.g / m.tokens for m in own]).float(),
-        fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in own]).float(),
-        sps=torch.cat([torch.stack(node_sps([m], kind="mean")) for m in own]),
+        activity=torch.stack([m.h / m.tokens for m in moments]).float(),
+        sensitivity=torch.stack([m.g / m.tokens for m in moments]).float(),
+        fisher=torch.stack([m.h_squared * m.g_squared / m.tokens**2 for m in moments]).float(),
+        sps=torch.cat([torch.stack(node_sps([m], kind="mean")) for m in moments]),
     )
 
 
 def sampled_places(sampled: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``' places, label after label."""
+    """``domain``, ``window`` and ``position`` int32 [S] of ``sample_tokens``, label by label."""
     domain = torch.cat([torch.full((len(at),), i) for i, at in enumerate(sampled.values())])
     window, position = torch.cat(list(sampled.values())).T
     places = {"domain": domain, "window": window, "position": position}

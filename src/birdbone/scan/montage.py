@@ -1,7 +1,9 @@
-"""Where each module's blocks lie in a picture: one slice per layer, slices side by side as in a brain scan.
+"""Where each module's blocks lie in a picture: one slice per layer, side by side as in a brain
+scan.
 
-In a slice the attention modules stand one on another at the left (query, key, value, output), the FFN's at the
-right; the last one is turned (its columns downwards), so that a row of the FFN's three is one run of neurons.
+In a slice the attention modules (query, key, value, output) are stacked at the left, the FFN's are
+at the right. The last one is turned, its columns downwards, so that a row across the FFN's three is
+one run of neurons.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ SPACE = 1
 
 @dataclass(frozen=True)
 class Tile:
-    """A module's place: its top left block, its row and column blocks, and whether it is drawn turned."""
+    """A module's place: top left block, row and column blocks, and whether it is drawn turned."""
 
     module: Module
     top: int
@@ -41,7 +43,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class Montage:
-    """All tiles on a canvas of ``height`` × ``width`` blocks; slices: layer -> (top, left, height, width)."""
+    """All tiles on a canvas of ``height`` × ``width`` blocks.
+
+    slices: layer -> (top, left, height, width).
+    """
 
     tiles: tuple[Tile, ...]
     slices: dict[int, tuple[int, int, int, int]]
@@ -52,41 +57,49 @@ class Montage:
         """SPS at each block's place, float32 [height, width], NaN between the modules."""
         canvas = np.full((self.height, self.width), np.nan, "f4")
         for tile in self.tiles:
-            found = picture.blocks(tile.module.name).numpy()
+            values = picture.blocks(tile.module.name).numpy()
             area = canvas[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-            area[:] = found.T if tile.turned else found
+            area[:] = values.T if tile.turned else values
         return canvas
 
 
 def montage(modules: tuple[Module, ...], block: int, shape: float = 1.75) -> Montage:
-    """Slices in as many columns as bring the canvas near to ``shape`` (width / height) with few places empty."""
+    """Slices in columns, so that width / height is near ``shape`` and few places stay empty."""
     layers: dict[int, list[Module]] = {}
     for module in modules:
         layers.setdefault(module.layer, []).append(module)
-    own = {layer: _slice(found, block) for layer, found in sorted(layers.items())}
-    height = max(t.top + t.height for tiles in own.values() for t in tiles)
-    width = max(t.left + t.width for tiles in own.values() for t in tiles)
+    by_layer = {layer: _slice(layers[layer], block) for layer in sorted(layers)}
+    height = max(t.top + t.height for tiles in by_layer.values() for t in tiles)
+    width = max(t.left + t.width for tiles in by_layer.values() for t in tiles)
     gap = 3 * SPACE
-    down, right = height + gap + 2, width + gap
+    down = height + gap + 2
+    right = width + gap
 
     def unfit(columns: int) -> float:
-        rows = -(-len(own) // columns)
-        return abs(np.log(columns * right / (rows * down) / shape)) + rows * columns / len(own)
+        rows = -(-len(by_layer) // columns)
+        return abs(np.log(columns * right / (rows * down) / shape)) + rows * columns / len(by_layer)
 
-    columns = min(range(1, len(own) + 1), key=unfit)
-    tiles, slices = [], {}
-    for i, (layer, found) in enumerate(own.items()):
-        top, left = gap + i // columns * down, i % columns * right
+    columns = min(range(1, len(by_layer) + 1), key=unfit)
+    tiles = []
+    slices = {}
+    for i, (layer, layer_tiles) in enumerate(by_layer.items()):
+        top = gap + i // columns * down
+        left = i % columns * right
         slices[layer] = (top, left, height, width)
-        tiles += [Tile(t.module, t.top + top, t.left + left, t.rows, t.columns, t.turned) for t in found]
-    rows = -(-len(own) // columns)
+        tiles += [
+            Tile(t.module, t.top + top, t.left + left, t.rows, t.columns, t.turned)
+            for t in layer_tiles
+        ]
+    rows = -(-len(by_layer) // columns)
     return Montage(tuple(tiles), slices, rows * down, columns * right - gap)
 
 
 def _slice(modules: list[Module], block: int) -> list[Tile]:
     stacked = modules[:ATTENTION] if len(modules) > ATTENTION + 1 else []
     beside = modules[len(stacked) :]
-    tiles, top, left = [], 0, 0
+    tiles = []
+    top = 0
+    left = 0
     for module in stacked:
         tiles.append(_tile(module, top, 0, block))
         top += tiles[-1].height + SPACE
@@ -99,4 +112,6 @@ def _slice(modules: list[Module], block: int) -> list[Tile]:
 
 
 def _tile(module: Module, top: int, left: int, block: int, turned: bool = False) -> Tile:
-    return Tile(module, top, left, blocks(module.outputs, block), blocks(module.inputs, block), turned)
+    return Tile(
+        module, top, left, blocks(module.outputs, block), blocks(module.inputs, block), turned
+    )

@@ -1,4 +1,4 @@
-"""The interactive neuroimage: one HTML file that needs no network; equal pictures give equal text."""
+"""The interactive neuroimage: one HTML file without network; equal pictures give equal text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ FRAMES = 64
 """Tokens that a page can step through; a longer scan shows its first ones."""
 
 
-def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: str | None = None) -> str:
-    """Pictures of each norm (``layer``, ``model``), the same ones under the same ``labels``, to step through and play.
+def scan_page(
+    pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: str | None = None
+) -> str:
+    """Pictures of each norm (``layer``, ``model``), one per label, to step through and play.
 
-    Hovering names module, layer, the block's neurons and features, z(A), z(G) and SPS.
+    Hovering shows module, layer, the block's neurons and features, z(A), z(G) and SPS.
     Raises ValueError when a norm has not one picture per label.
     """
-    if not pictures or any(len(found) != len(labels) for found in pictures.values()):
+    if not pictures or any(len(frames) != len(labels) for frames in pictures.values()):
         raise ValueError(f"a page needs {len(labels)} pictures of each norm")
     first = next(iter(pictures.values()))[0]
     plan = montage(first.modules, first.block)
@@ -30,16 +32,31 @@ def page(pictures: dict[str, Sequence[Picture]], labels: Sequence[str], prompt: 
         scope: {
             "name": NAMES[scope],
             "population": POPULATION[scope],
-            "limit": (bound := limit(found)),
-            "frames": [_frame(picture, plan, 2 if bound >= 1 else 4) for picture in found],
+            "limit": (bound := limit(frames)),
+            "frames": [_frame(picture, plan, 2 if bound >= 1 else 4) for picture in frames],
         }
-        for scope, found in pictures.items()
+        for scope, frames in pictures.items()
     }
     tiles = [
-        [t.module.name, t.module.layer, t.top, t.left, t.rows, t.columns, t.turned, t.module.inputs, t.module.outputs]
+        [
+            t.module.name,
+            t.module.layer,
+            t.top,
+            t.left,
+            t.rows,
+            t.columns,
+            t.turned,
+            t.module.inputs,
+            t.module.outputs,
+        ]
         for t in plan.tiles
     ]
-    data = {"norms": norms, "tiles": tiles, "labels": list(labels), "size": [plan.height, plan.width]}
+    data = {
+        "norms": norms,
+        "tiles": tiles,
+        "labels": list(labels),
+        "size": [plan.height, plan.width],
+    }
     data["block"] = first.block
     return rendered(
         "birdbone.scan/page.html",
@@ -76,7 +93,9 @@ def _figure(picture: Picture, plan: Montage, bound: float) -> go.Figure:
     )
     for layer, (top, left, _, _) in plan.slices.items():
         words = f"layer {layer}" if layer >= 0 else "outside layers"
-        figure.add_annotation(x=left - 0.5, y=top - 1.6, text=words, showarrow=False, xanchor="left")
+        figure.add_annotation(
+            x=left - 0.5, y=top - 1.6, text=words, showarrow=False, xanchor="left"
+        )
     figure.update_annotations(font={"size": 10, "color": FAINT})
     figure.update_layout(
         template="none",
@@ -87,5 +106,7 @@ def _figure(picture: Picture, plan: Montage, bound: float) -> go.Figure:
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
     )
     figure.update_xaxes(visible=False, range=[-0.5, plan.width - 0.5], constrain="domain")
-    figure.update_yaxes(visible=False, range=[plan.height - 0.5, -0.5], scaleanchor="x", constrain="domain")
+    figure.update_yaxes(
+        visible=False, range=[plan.height - 0.5, -0.5], scaleanchor="x", constrain="domain"
+    )
     return figure

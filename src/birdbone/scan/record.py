@@ -1,4 +1,4 @@
-"""Block norms of a model on windows of text, written while it reads them: one chunk of ``.mscan`` per window."""
+"""Block norms of a model on windows of text, written one ``.mscan`` chunk per window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("birdbone")
 
 
 def modules_of(checkpoint: Checkpoint) -> list[Module]:
-    """Every linear module of every block, in the order of the data's flow, with its present widths."""
+    """Every linear module of every block, in the order of data flow, with its present widths."""
     return [
         Module(name, block.layer, *reversed(checkpoint.weights[f"{name}.weight"].shape))
         for block in checkpoint.layout.blocks
@@ -27,7 +27,7 @@ def modules_of(checkpoint: Checkpoint) -> list[Module]:
 
 
 def token_texts(tokenizer, ids: Tensor) -> list[str]:
-    """The text of each token of a window that has a successor [T-1], as the tokenizer would show it alone."""
+    """The text of each token of a window that has a successor [T-1], decoded alone."""
     return [tokenizer.decode([i]) for i in ids[:-1].tolist()]
 
 
@@ -39,21 +39,29 @@ def append(writer: ScanWriter, pairs: Pairs, tokens: list[str], source: str, blo
 
 
 def open_writer(
-    path: Path, *, model: str, model_digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]
+    path: Path,
+    *,
+    model: str,
+    model_digest: str,
+    modules: list[Module],
+    block: int,
+    chunks: list[tuple[str, list[str]]],
 ) -> tuple[ScanWriter, int]:
-    """A writer, and how many of the ``wanted`` chunks (text set, token texts) are in the file already.
+    """A writer, and how many of the ``chunks`` (text set, token texts) are in the file already.
 
-    A scan of the same model that begins like the one wanted goes on where it was cut off; any other file
-    at this path is written anew.
+    An interrupted scan of the same model and the same first chunks resumes. Any other file at this
+    path is replaced.
     """
-    kept = _kept(path, model_digest, modules, block, wanted) if path.is_file() else 0
+    kept = _kept(path, model_digest, modules, block, chunks) if path.is_file() else 0
     if kept:
-        log.info("%s: goes on after %d of %d windows", path.name, kept, len(wanted))
+        log.info("%s: resumes after %d of %d windows", path.name, kept, len(chunks))
         return ScanWriter.extend(path), kept
     return ScanWriter(path, model=model, model_digest=model_digest, modules=modules, block=block), 0
 
 
-def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: list[tuple[str, list[str]]]) -> int:
+def _kept(
+    path: Path, digest: str, modules: list[Module], block: int, planned: list[tuple[str, list[str]]]
+) -> int:
     try:
         scan = open_scan(path, model_digest=digest, partial=True)
     except ArtifactError as error:
@@ -61,4 +69,4 @@ def _kept(path: Path, digest: str, modules: list[Module], block: int, wanted: li
         return 0
     chunks = scan.chunks
     same = scan.version == Scan.version and (scan.modules, scan.block) == (modules, block)
-    return len(chunks) if same and chunks == wanted[: len(chunks)] else 0
+    return len(chunks) if same and chunks == planned[: len(chunks)] else 0

@@ -1,4 +1,4 @@
-"""A picture in the terminal: layers downwards, two to a line in half blocks; the modules beside each other."""
+"""A picture in the terminal: layers downwards, two a line in half blocks; modules side by side."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ WIDTH = 7
 
 
 def heatmap(picture: Picture, colour: bool = True) -> Group:
-    """Mean SPS of each layer's modules, with a line that explains it; as figures where there is no colour."""
+    """Mean SPS of each layer's modules with a legend; as figures where there is no colour."""
     means = picture.module_means()
     layers = sorted({m.layer for m in picture.modules})
     columns = list(dict.fromkeys(_short(m.name) for m in picture.modules))
     values = {(m.layer, _short(m.name)): means[m.name] for m in picture.modules}
     bound = max([abs(v) for v in values.values()] + [1e-9])
-    lines = [Text("layer ") + Text("".join(f"{name[: WIDTH - 1]:<{WIDTH}}" for name in columns), style="bold")]
-    lines += _coloured(values, layers, columns, bound) if colour else _figures(values, layers, columns)
-    low, high = ("less", "more in the first") if picture.minus else ("much surprise", "much used, little surprise")
+    lines = [
+        Text("layer ")
+        + Text("".join(f"{name[: WIDTH - 1]:<{WIDTH}}" for name in columns), style="bold")
+    ]
+    lines += (
+        _coloured(values, layers, columns, bound) if colour else _figures(values, layers, columns)
+    )
+    low = "less" if picture.minus else "much surprise"
+    high = "more in the first" if picture.minus else "much used, little surprise"
     legend = Text(f"\n{NAMES[picture.scope]}, mean SPS of a module, ±{bound:.2f}: ")
     legend.append("■" if colour else "−", COLOURS[2]).append(f" {low}  ")
     legend.append("■" if colour else "+", COLOURS[-2]).append(f" {high}")
@@ -34,7 +40,9 @@ def _coloured(values: dict, layers: list[int], columns: list[str], bound: float)
         line = Text().append(f"{top:>2} {'' if bottom is None else bottom:>2} ", "dim")
         for name in columns:
             above, below = (_colour(values.get((layer, name)), bound) for layer in (top, bottom))
-            line.append("▀" * (WIDTH - 1) if above else " " * (WIDTH - 1), _style(above, below)).append(" ")
+            line.append(
+                "▀" * (WIDTH - 1) if above else " " * (WIDTH - 1), _style(above, below)
+            ).append(" ")
         lines.append(line)
     return lines
 
@@ -42,7 +50,9 @@ def _coloured(values: dict, layers: list[int], columns: list[str], bound: float)
 def _figures(values: dict, layers: list[int], columns: list[str]) -> list[Text]:
     cells = {place: f"{value:+.2f}" for place, value in values.items()}
     return [
-        Text(f"{layer:>5} " + "".join(f"{cells.get((layer, name), ''):<{WIDTH}}" for name in columns))
+        Text(
+            f"{layer:>5} " + "".join(f"{cells.get((layer, name), ''):<{WIDTH}}" for name in columns)
+        )
         for layer in layers
     ]
 

@@ -33,17 +33,22 @@ def ways_out(folder: Path, alone: bool) -> str:
     base = json_object(folder / CONFIG).get("base_model_name_or_path") or "which its adapter_config.json does not name"
     if alone:
         return (
-            f"model folder {folder} holds only an adapter, of the base model {base}. Give model.name: the base model, "
-            f"and model.adapter: {folder}, which merges it first; or merge it yourself (peft's merge_and_unload)"
+            f"model folder {folder} holds only an adapter, of the base model {base}. Give "
+            "model.name: the base model, "
+            f"and model.adapter: {folder}, which merges it first; or merge it yourself (peft's "
+            "merge_and_unload)"
         )
     return (
-        f"model folder {folder} holds a model and an adapter beside it (of {base}). Give model.name: {folder} and "
+        f"model folder {folder} holds a model and an adapter beside it (of {base}). Give "
+        f"model.name: {folder} and "
         f"model.adapter: {folder}, which merges it first; or remove {CONFIG} to leave it out"
     )
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
-    """What an adapter's folder says of itself. Raises SourceError or ArtifactError naming the file at fault."""
+    """What an adapter's folder says of itself. Raises SourceError or ArtifactError naming the file
+    at fault.
+    """
     if not folder.is_dir() or not is_adapter(folder):
         raise SourceError(f"parameter model.adapter: {folder} is no folder with {CONFIG}")
     config = json_object(folder / CONFIG)
@@ -69,8 +74,8 @@ def about(folder: Path) -> dict[str, str]:
 def merged(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     """The checkpoint with an adapter merged into its weights by peft, in float32.
 
-    Raises SourceError naming the tensor that does not fit, ArtifactError for damaged files, NumericalError where
-    merged weights do not compute what the adapter does.
+    Raises SourceError naming the tensor that does not fit, ArtifactError for damaged files,
+    NumericalError where merged weights do not compute what the adapter does.
     """
     config = check_adapter(folder)
     tensors = {name: tensor.float() for name, tensor in read(tensors_of([folder / WEIGHTS])).items()}
@@ -92,7 +97,9 @@ def merged(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 
 def _stock(checkpoint: Checkpoint, rows: int) -> nn.Module:
-    """The family's own class with the checkpoint's weights, its embedding of at least ``rows`` rows."""
+    """The family's own class with the checkpoint's weights, its embedding of at least ``rows``
+    rows.
+    """
     layout = checkpoint.layout
     network = stock_network(checkpoint.config)
     state = stock_state(checkpoint)
@@ -104,7 +111,9 @@ def _stock(checkpoint: Checkpoint, rows: int) -> nn.Module:
 
 
 def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> int:
-    """Rows of the embedding that an adapter was trained with: more than the model's, where tokens were added."""
+    """Rows of the embedding that an adapter was trained with: more than the model's, where tokens
+    were added.
+    """
     outer = (checkpoint.layout.embedding, checkpoint.layout.head)
     return max((tensor.shape[0] for name, tensor in tensors.items() if name.endswith(outer)), default=0)
 
@@ -115,23 +124,24 @@ def _adapted(network: nn.Module, config: dict[str, Any], tensors: dict[str, Tens
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = PeftConfig.from_peft_type(**{**config, "inference_mode": True})
-            adapted = PeftModel(network, made)
-            wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+            settings = PeftConfig.from_peft_type(**{**config, "inference_mode": True})
+            adapted = PeftModel(network, settings)
+            expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
             for name, tensor in tensors.items():
-                if name in wanted and wanted[name].shape != tensor.shape:
+                if name in expected and expected[name].shape != tensor.shape:
                     raise SourceError(
-                        f"adapter {folder} does not fit the model: tensor {name} is of shape {list(tensor.shape)}, "
-                        f"the model asks for {list(wanted[name].shape)}"
+                        f"adapter {folder} does not fit the model: tensor {name} is of shape "
+                        f"{list(tensor.shape)}, "
+                        f"the model asks for {list(expected[name].shape)}"
                     )
-            found = set_peft_model_state_dict(adapted, tensors)
+            outcome = set_peft_model_state_dict(adapted, tensors)
     except SourceError:
         raise
     except Exception as error:  # peft raises many kinds
         raise SourceError(f"adapter {folder} does not fit the model: {' '.join(str(error).split())[:300]}") from error
-    if lost := sorted(found.unexpected_keys):
+    if lost := sorted(outcome.unexpected_keys):
         raise SourceError(f"adapter {folder} does not fit the model, which has no place for its tensor {lost[0]}")
-    if missing := sorted(wanted.keys() - tensors.keys()):
+    if missing := sorted(expected.keys() - tensors.keys()):
         raise ArtifactError(f"{folder / WEIGHTS} lacks {len(missing)} tensors, such as {missing[0]}. Download it again")
     return adapted.eval()
 

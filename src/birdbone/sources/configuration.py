@@ -64,6 +64,7 @@ def checked(raw: dict[str, Any], file: Path | str) -> dict[str, Any]:
         found = clean(CONFIG_MAPPING[raw["model_type"]](**clean(raw)).to_dict())
     except Exception as error:  # transformers' own checks raise many kinds
         raise SourceError(f"{file} is no configuration of {raw['model_type']}: {_line(error)}") from error
+    _check_refused(family, found, file)
     _check_heads(family, found, file)
     return found
 
@@ -119,10 +120,39 @@ def _check_rope(name: str, rope: Any, file: Path | str) -> None:
             _wanted(f"{name}.{key}", value, file, lambda v: v in known, f"one of {', '.join(sorted(set(known)))}")  # noqa: B023
 
 
+def _check_refused(family: Family, config: dict[str, Any], file: Path | str) -> None:
+    arch = family.gguf.arch
+    for key, value in family.refused.items():
+        if config.get(key) == value:
+            raise UnsupportedArchitectureError(
+                f"{file}: {key} is {json.dumps(value)}: there is no form for it here or in llama.cpp's {arch}"
+            )
+    for key, other in family.needs.items():
+        if config.get(key) and not config.get(other):
+            raise UnsupportedArchitectureError(
+                f"{file}: {key} is {config[key]}, {other} {config[other]}: transformers fails on it"
+            )
+    if family.kinds is None:
+        return
+    kinds = config[family.kinds.key]
+    if lacking := [kind for kind in family.kinds.needed if kind not in kinds]:
+        raise UnsupportedArchitectureError(
+            f"{file}: {family.kinds.key} has no {lacking[0]}: transformers or llama.cpp's {arch} "
+            "fails without such a layer"
+        )
+    first = Layout(config).first_reusing
+    if first < len(kinds) and kinds[max(0, first - 2) : first] != list(family.kinds.needed):
+        raise UnsupportedArchitectureError(
+            f"{file}: {family.attention.reusing} is {config[family.attention.reusing]}: in llama.cpp's {arch} the last "
+            f"two layers with keys and values of their own must be {' and '.join(family.kinds.needed)}"
+        )
+
+
 def _check_heads(family: Family, config: dict[str, Any], file: Path | str) -> None:
     keys = family.attention
-    block = Layout(config).blocks[0]
-    heads, groups, size = block.heads, block.kv_heads, block.head_size
+    layout = Layout(config)
+    heads, groups = layout.heads
+    size = layout.blocks[0].head_size
     if heads % groups:
         raise SourceError(f"{file}: {keys.heads} {heads} is no multiple of {keys.kv_heads} {groups}")
     hidden = next(key for key in ("hidden_size", "n_embd") if key in config)

@@ -1,4 +1,6 @@
-"""The files of a model's folder, looked at before anything is read into memory: whole, readable, unambiguous."""
+"""The files of a model's folder, looked at before anything is read into memory: whole, readable,
+unambiguous.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Stored:
 
 
 def whole(path: Path) -> Path:
-    """The path of a file that is not empty and no pointer of git-lfs; else raises ArtifactError naming it."""
+    """The path of a file that is not empty and no pointer of git-lfs; else raises ArtifactError
+    naming it.
+    """
     with path.open("rb") as file:
         start = file.read(64)
     if not start:
@@ -47,24 +51,27 @@ def whole(path: Path) -> Path:
 def json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises ArtifactError naming the file."""
     try:
-        found = json.loads(whole(path).read_text(encoding="utf-8")) if path.stat().st_size else None
+        value = json.loads(whole(path).read_text(encoding="utf-8")) if path.stat().st_size else None
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}. Download it again") from error
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{path} is not a JSON object{'' if found else ': it is empty'}. Download it again")
-    return found
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{path} is not a JSON object{'' if value else ': it is empty'}. Download it again")
+    return value
 
 
 def refusal(path: Path) -> str:
     """Why a pickle is not opened, and what to do."""
     return (
-        f"{path} is a pickle: opening it could run code, so birdbone never does. Convert it to safetensors "
+        f"{path} is a pickle: opening it could run code, so birdbone never does. Convert it to "
+        "safetensors "
         "(load it where you trust it and call save_pretrained)"
     )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold a folder's model, each whole. Raises naming what is missing or there twice."""
+    """The safetensors files that hold a folder's model, each whole. Raises naming what is missing
+    or there twice.
+    """
     present = {p.name for p in folder.glob("*.safetensors")} - {"adapter_model.safetensors"}
     if not present:
         raise SourceError(_nothing(folder))
@@ -83,7 +90,8 @@ def weight_files(folder: Path) -> list[Path]:
     if beside := sorted((shards | ({WEIGHTS} & present)) - named):
         raise SourceError(
             f"model folder {folder} holds weights twice: {', '.join(beside[:3])} and the files of "
-            f"{INDEX if indexed else WEIGHTS} ({min(named)}). Remove the ones that are not the model"
+            f"{INDEX if indexed else WEIGHTS} ({min(named)}). Remove the ones that are not the "
+            "model"
         )
     if others := sorted(present - named):
         log.warning("%s: not read: %s; the model is %s", folder, ", ".join(others), ", ".join(sorted(named)))
@@ -91,21 +99,21 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def tensors_of(files: list[Path]) -> dict[str, Stored]:
-    """Every tensor of some safetensors files, from their headers. Raises ArtifactError naming a damaged file, or a
-    tensor that is in two.
+    """Every tensor of some safetensors files, from their headers. Raises ArtifactError naming a
+    damaged file, or a tensor that is in two.
     """
-    found: dict[str, Stored] = {}
+    stored: dict[str, Stored] = {}
     for path in files:
         try:
             with safe_open(path, "pt") as file:
                 for name in file.keys():  # noqa: SIM118 - no dict
-                    if name in found:
-                        raise ArtifactError(f"tensor {name} is in {found[name].file} and in {path}: which one counts?")
+                    if name in stored:
+                        raise ArtifactError(f"tensor {name} is in {stored[name].file} and in {path}: which one counts?")
                     part = file.get_slice(name)
-                    found[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
+                    stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
         except (SafetensorError, OSError) as error:
             raise ArtifactError(f"{path} is truncated or corrupted ({error}). Download it again") from error
-    return found
+    return stored
 
 
 def read(tensors: dict[str, Stored]) -> dict[str, Tensor]:
@@ -113,14 +121,14 @@ def read(tensors: dict[str, Stored]) -> dict[str, Tensor]:
     by_file: dict[Path, list[str]] = defaultdict(list)
     for name, stored in tensors.items():
         by_file[stored.file].append(name)
-    found = {}
+    tensors = {}
     for path, names in by_file.items():
         try:
             with safe_open(path, "pt") as file:
-                found |= {name: file.get_tensor(name) for name in names}
+                tensors |= {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:
             raise ArtifactError(f"{path} cannot be read ({error}). Download it again") from error
-    return found
+    return tensors
 
 
 def _indexed(index: Path) -> set[str]:

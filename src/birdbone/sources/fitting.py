@@ -1,4 +1,6 @@
-"""Whether a file's tensors are those of its configuration: all there, of the right shape, none left over."""
+"""Whether a file's tensors are those of its configuration: all there, of the right shape, none left
+over.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +22,27 @@ INSTEAD = "Give the unquantized model, or its GGUF"
 
 
 def check_format(origin: object, dtypes: Mapping[str, str], quantization: dict[str, Any]) -> None:
-    """Refuse weights that are quantized in a format that is not read, by name and before any package is asked for.
+    """Refuse weights that are quantized in a format that is not read, by name and before any
+    package is asked for.
 
-    dtypes: tensor -> its safetensors dtype. quantization: ``quantization_config``, empty where there is none.
-    Raises SourceError naming the format and what to give instead.
+    dtypes: tensor -> its safetensors dtype. quantization: ``quantization_config``, empty where
+    there is none. Raises SourceError naming the format and what to give instead.
     """
     method = method_of(quantization)
     if method not in (None, FP8):
-        said = _data()["methods"].get(method, method)
-        raise SourceError(f"model {origin} is quantized already ({said}, says its quantization_config). {INSTEAD}")
+        name = _data()["methods"].get(method, method)
+        raise SourceError(f"model {origin} is quantized already ({name}, says its quantization_config). {INSTEAD}")
     read = (*FLOATS, *FLOATS_8) if method == FP8 else FLOATS
     if method is None:
         for name, dtype in sorted(dtypes.items()):
             if dtype in FLOATS_8:
                 raise SourceError(
-                    f"model {origin} is FP8 ({name} is {dtype}), but its config.json has no quantization_config that "
+                    f"model {origin} is FP8 ({name} is {dtype}), but its config.json has no "
+                    "quantization_config that "
                     f"says how. {INSTEAD}, or its config.json as published"
                 )
-            if found := _first("quantized", "format", name):
-                raise SourceError(f"model {origin} is quantized already ({found}: it has {name}). {INSTEAD}")
+            if pattern_format := _first("quantized", "format", name):
+                raise SourceError(f"model {origin} is quantized already ({pattern_format}: it has {name}). {INSTEAD}")
     for name, dtype in sorted(dtypes.items()):
         if dtype not in read and not ignorable(name):
             raise SourceError(
@@ -51,8 +55,8 @@ def method_of(quantization: dict[str, Any]) -> str | None:
     if not quantization:
         return None
     if method := quantization.get("quant_method"):
-        found = str(method).lower()
-        return f"{found} {_bits(quantization)}".strip() if found == "bitsandbytes" else found
+        name = str(method).lower()
+        return f"{name} {_bits(quantization)}".strip() if name == "bitsandbytes" else name
     if {"load_in_4bit", "load_in_8bit"} & quantization.keys():
         return f"bitsandbytes {_bits(quantization)}".strip()
     return str(quantization.get("quant_algo") or quantization.get("format") or "an unnamed format").lower()
@@ -61,48 +65,52 @@ def method_of(quantization: dict[str, Any]) -> str | None:
 def check_fit(
     origin: object,
     expected: Mapping[str, tuple[int, ...]],
-    found: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
     tied: tuple[str, str] | None = None,
 ) -> None:
     """Refuse tensors that are missing, of another shape, or without a place; shapes by name.
 
-    tied: two names of which one suffices. Raises ArtifactError or SourceError naming some of them, and the
-    configuration's key that is likely wrong.
+    tied: two names of which one suffices. Raises ArtifactError or SourceError naming some of them,
+    and the configuration's key that is likely wrong.
     """
-    missing = sorted(expected.keys() - found.keys())
-    if tied and set(tied) & found.keys():
+    missing = sorted(expected.keys() - shapes.keys())
+    if tied and set(tied) & shapes.keys():
         missing = [name for name in missing if name not in tied]
-    left = sorted(n for n in found.keys() - expected.keys() if not ignorable(n))
+    left = sorted(n for n in shapes.keys() - expected.keys() if not ignorable(n))
     if left:
         raise SourceError(
-            f"model {origin} holds {len(left)} tensors that its configuration has no place for, such as "
-            f"{_some(left)}: {_hint(left, expected)}. They would be lost, and the model would be another one"
+            f"model {origin} holds {len(left)} tensors that its configuration has no place for, "
+            "such as "
+            f"{_some(left)}: {_hint(left, expected)}. They would be lost, and the model would be "
+            "another one"
         )
     if missing:
         raise ArtifactError(
-            f"model {origin} lacks {len(missing)} tensors of its configuration, such as {_some(missing)}: it is "
+            f"model {origin} lacks {len(missing)} tensors of its configuration, such as "
+            f"{_some(missing)}: it is "
             f"incomplete, download it again{_head_hint(missing)}"
         )
     for name in expected:
-        if name in found and found[name] != expected[name]:
+        if name in shapes and shapes[name] != expected[name]:
             raise SourceError(
-                f"model {origin}: tensor {name} is of shape {list(found[name])}, its configuration asks for "
+                f"model {origin}: tensor {name} is of shape {list(shapes[name])}, its "
+                "configuration asks for "
                 f"{list(expected[name])}: the file and its configuration are not of the same model"
             )
 
 
 def _hint(left: list[str], expected: Mapping[str, tuple[int, ...]]) -> str:
     blocks = [number for name in left if (number := _block(name)) is not None]
-    known = {number for name in expected if (number := _block(name)) is not None}
-    if blocks and set(blocks) - known and len(known) == max(known, default=-1) + 1:
+    layers = {number for name in expected if (number := _block(name)) is not None}
+    if blocks and set(blocks) - layers and len(layers) == max(layers, default=-1) + 1:
         return f"they are of layer {max(blocks)}, the number of layers (num_hidden_layers) is likely wrong"
-    said = [found for name in left if (found := _first("hints", "says", name))]
-    return said[0] if said else "the configuration is likely another model's"
+    hints = [hint for name in left if (hint := _first("hints", "says", name))]
+    return hints[0] if hints else "the configuration is likely another model's"
 
 
 def _block(name: str) -> int | None:
-    found = re.search(r"(?:^|\.)(?:layers|h|blk)\.(\d+)\.", name)
-    return int(found[1]) if found else None
+    match = re.search(r"(?:^|\.)(?:layers|h|blk)\.(\d+)\.", name)
+    return int(match[1]) if match else None
 
 
 def _head_hint(missing: list[str]) -> str:

@@ -1,4 +1,5 @@
-"""Weights stored in eight-bit floats with scales beside them, as ``quant_method: fp8`` describes them.
+"""Weights stored in eight-bit floats with scales beside them, as ``quant_method: fp8`` describes
+them.
 
 A scale multiplies its weight: one for the whole matrix, one for each row, or one for each block.
 """
@@ -18,16 +19,18 @@ ACTIVATIONS = (".activation_scale", ".input_scale")
 
 
 def scale_names(tensors: dict[str, Stored]) -> dict[str, str]:
-    """The scale of every eight-bit weight, by the weight's name. Raises ArtifactError for a weight without one."""
-    found = {}
+    """The scale of every eight-bit weight, by the weight's name. Raises ArtifactError for a weight
+    without one.
+    """
+    scales = {}
     for name, stored in tensors.items():
         if not stored.dtype.startswith("F8_") or name.endswith(SCALES):
             continue
         scale = next((name + end for end in SCALES if name + end in tensors), None)
         if scale is None:
             raise ArtifactError(f"{stored.file}: tensor {name} is FP8 and has no {name}_scale_inv. Download it again")
-        found[name] = scale
-    return found
+        scales[name] = scale
+    return scales
 
 
 def weights_alone(tensors: dict[str, Stored]) -> dict[str, Stored]:
@@ -39,7 +42,9 @@ def weights_alone(tensors: dict[str, Stored]) -> dict[str, Stored]:
 
 
 def dequantized(name: str, weight: Tensor, scale: Tensor, quantization: dict[str, Any]) -> Tensor:
-    """An FP8 weight [out, in] as float32. Raises ArtifactError where its scale's shape does not fit."""
+    """An FP8 weight [out, in] as float32. Raises ArtifactError where its scale's shape does not
+    fit.
+    """
     weight, scale = weight.float(), scale.float()
     if scale.numel() == 1:
         return weight * scale.reshape(())
@@ -51,9 +56,9 @@ def dequantized(name: str, weight: Tensor, scale: Tensor, quantization: dict[str
             f"tensor {name} has a scale of shape {list(scale.shape)}, but config.json's "
             f"quantization_config.weight_block_size is {block}"
         )
-    wanted = [-(-size // b) for size, b in zip(weight.shape, block, strict=True)]
-    if list(scale.shape) != wanted:
-        raise ArtifactError(f"tensor {name} has a scale of shape {list(scale.shape)}, its blocks need {wanted}")
+    expected = [-(-size // b) for size, b in zip(weight.shape, block, strict=True)]
+    if list(scale.shape) != expected:
+        raise ArtifactError(f"tensor {name} has a scale of shape {list(scale.shape)}, its blocks need {expected}")
     for dim, size in enumerate(block):
         scale = scale.repeat_interleave(size, dim).narrow(dim, 0, weight.shape[dim])
     return weight * scale

@@ -206,7 +206,8 @@ def _random(source: dict, random_seed: int, corpus: list[str]) -> tuple[Checkpoi
     check_described(asked)
     tokenizer = train_tokenizer(corpus, asked["vocab_size"])
     end = tokenizer.eos_token_id
-    config = {**asked, "vocab_size": len(tokenizer), "bos_token_id": end, "eos_token_id": end}
+    config = {**asked, "bos_token_id": end, "eos_token_id": end}
+    config |= dict.fromkeys(("vocab_size", *Layout(asked).family.vocabulary), len(tokenizer))
     with torch.random.fork_rng():
         torch.manual_seed(random_seed)
         network = stock_network(config)

@@ -1,4 +1,6 @@
-"""Where a model comes from: a preset, a folder, a GGUF file or the hub. Nothing of it is read here."""
+"""Where a model comes from: a preset, a folder, a GGUF file or the hub. Nothing of it is read
+here.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from birdbone.sources.files import PICKLES, refusal
 def locate(model: str | Mapping[str, Any], presets: dict[str, dict]) -> dict:
     """The source of a model as ``{kind: ..., ...}`` with a path where one exists.
 
-    ``model`` is a preset's name, a path to a folder or GGUF file, or a hub id ``owner/name``; or a mapping of that as
-    ``name`` and of ``adapter``, the folder of a peft adapter to merge into it. Raises SourceError naming what was
-    looked for.
+    ``model`` is a preset's name, a path to a folder or GGUF file, or a hub id ``owner/name``; or a
+    mapping of that as ``name`` and of ``adapter``, the folder of a peft adapter to merge into it.
+    Raises SourceError naming what was looked for.
     """
     if not isinstance(model, Mapping):
         return _located(model, presets)
@@ -46,7 +48,8 @@ def _located(model: str, presets: dict[str, dict]) -> dict:
     if model.count("/") == 1 and not model.startswith((".", "/", "~")):
         return {"kind": "hub", "id": model, "revision": None, "name": model.split("/")[1]}
     raise SourceError(
-        f"unknown model {model!r}: give a preset ({', '.join(sorted(presets))}), a folder with config.json and "
+        f"unknown model {model!r}: give a preset ({', '.join(sorted(presets))}), a folder with "
+        "config.json and "
         "*.safetensors, a .gguf file, or a hub id such as owner/name"
     )
 

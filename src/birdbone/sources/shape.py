@@ -14,8 +14,8 @@ from birdbone.sources.load import config_of
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; square: of the input
-    widths of all block matrices, summed; neurons: weights in FFNs.
+    """What decides a run's cost. rows: input width -> matrices; inner: -> block weights; square: of
+    the input widths of all block matrices, summed; neurons: weights in FFNs.
     """
 
     config: dict
@@ -45,7 +45,9 @@ class ModelShape:
 
 
 def model_shape(source: dict) -> ModelShape:
-    """Shapes of a model without its weights. Raises what ``sources.load`` would, where it can be known so early."""
+    """Shapes of a model without its weights. Raises what ``sources.load`` would, where it can be
+    known so early.
+    """
     config = config_of(source)
     layout = Layout(config)
     with torch.device("meta"):

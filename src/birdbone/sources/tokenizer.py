@@ -1,4 +1,6 @@
-"""A model's tokenizer as its files have it: loaded without running any code of theirs, or refused naming the file."""
+"""A model's tokenizer as its files have it: loaded without running any code of theirs, or refused
+naming the file.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ PROBE = [{"role": "user", "content": "a"}]
 
 
 def tokenizer_of_folder(folder: Path) -> Tokenizer:
-    """The tokenizer of a model's folder. Raises ArtifactError or SourceError naming the file at fault."""
+    """The tokenizer of a model's folder. Raises ArtifactError or SourceError naming the file at
+    fault.
+    """
     settings = json_object(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     _check_class(folder / SETTINGS, settings)
     if (folder / FILE).is_file():
@@ -39,16 +43,17 @@ def tokenizer_of_folder(folder: Path) -> Tokenizer:
             raise SourceError(f"model folder {folder} has no tokenizer: {FILE} is missing")
         whole(file)
     try:
-        found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # every kind of tokenizer raises its own
         raise SourceError(f"{file}: this tokenizer does not load: {_line(error)}") from error
-    if not found.is_fast:
+    if not tokenizer.is_fast:
         raise SourceError(
-            f"{file} is a tokenizer that only Python code runs: save it once as {FILE} (load it as a fast one and call "
+            f"{file} is a tokenizer that only Python code runs: save it once as {FILE} (load it as "
+            "a fast one and call "
             "save_pretrained)"
         )
-    _check_template(folder, found)
-    return found
+    _check_template(folder, tokenizer)
+    return tokenizer
 
 
 def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
@@ -57,31 +62,33 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
     if not isinstance(tokens, list) or not tokens:
         raise ArtifactError(f"{path} has no tokenizer (tokenizer.ggml.tokens). Give a file with one")
     try:
-        found = AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             path.parent, gguf_file=path.name, trust_remote_code=False, local_files_only=True
         )
         if rule := splitter(metadata.get("tokenizer.ggml.pre", "")):
-            found.backend_tokenizer.pre_tokenizer = rule
-        found = _own_tokens(found, tokens)
+            tokenizer.backend_tokenizer.pre_tokenizer = rule
+        tokenizer = _own_tokens(tokenizer, tokens)
     except Exception as error:
         kind = metadata.get("tokenizer.ggml.model")
         raise SourceError(f"{path}: its tokenizer ({kind}) does not load: {_line(error)}") from error
-    _check_template(path, found)
-    return found
+    _check_template(path, tokenizer)
+    return tokenizer
 
 
 def _own_tokens(tokenizer: Tokenizer, tokens: list[str]) -> Tokenizer:
-    """The tokenizer with the file's tokens alone: transformers adds <|endoftext|> or <mask> to files without one."""
+    """The tokenizer with the file's tokens alone: transformers adds <|endoftext|> or <mask> to
+    files without one.
+    """
     if len(tokenizer) <= len(tokens):
         return tokenizer
     backend, own = json.loads(tokenizer.backend_tokenizer.to_str()), set(tokens)
     backend["added_tokens"] = [token for token in backend["added_tokens"] if token["id"] < len(tokens)]
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if token in own}
-    found = transformers.PreTrainedTokenizerFast(
+    fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(backend)), **special
     )
-    found.chat_template = tokenizer.chat_template
-    return found
+    fast.chat_template = tokenizer.chat_template
+    return fast
 
 
 def _check_file(file: Path) -> None:
@@ -90,7 +97,8 @@ def _check_file(file: Path) -> None:
         tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception
         raise ArtifactError(
-            f"{file} is no tokenizer that tokenizers {tokenizers.__version__} reads ({_line(error)}). Download it "
+            f"{file} is no tokenizer that tokenizers {tokenizers.__version__} reads "
+            f"({_line(error)}). Download it "
             "again, or save it anew with this version"
         ) from error
 
@@ -101,13 +109,16 @@ def _check_class(file: Path, settings: dict[str, Any]) -> None:
         raise SourceError(f"{file}: tokenizer_class has to be a name, not {json.dumps(name)[:80]}")
     if own and not (name and tokenizer_class_from_name(name)):
         raise SourceError(
-            f"{file}: the tokenizer is Python code of the folder's own ({name or 'auto_map'}), which birdbone never "
+            f"{file}: the tokenizer is Python code of the folder's own ({name or 'auto_map'}), "
+            "which birdbone never "
             f"runs. If {FILE} says all of it, remove auto_map and tokenizer_class there"
         )
 
 
 def _check_template(place: Path, tokenizer: Tokenizer) -> None:
-    """Refuse a chat template that is no template; whether it takes a plain question is for those who ask one."""
+    """Refuse a chat template that is no template; whether it takes a plain question is for those
+    who ask one.
+    """
     if not tokenizer.chat_template:
         return
     file = place / TEMPLATE if (place / TEMPLATE).is_file() else place

@@ -1,4 +1,4 @@
-"""Benchmark tasks for lm-evaluation-harness: those it knows by name, and local files in a known form."""
+"""Benchmark tasks for lm-evaluation-harness: its own by name, and local files in a known form."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ READERS = {".jsonl": "json", ".json": "json", ".csv": "csv"}
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """How tasks are asked.
+    """How tasks are run.
 
-    files: name of a task of one's own -> its entry in ``evaluate.files``. few_shot: examples in each
+    files: name of a local task -> its entry in ``evaluate.files``. few_shot: examples in each
     prompt, None for the task's own number. limit: questions of each task, None for all. batch:
     questions at once.
     """
@@ -38,13 +38,14 @@ def forms() -> list[str]:
 def local_task(name: str, about: dict) -> dict:
     """A harness configuration for one entry of ``evaluate.files``: ``{form, test, examples}``.
 
-    ``test`` and ``examples`` (for few-shot prompts; may be left out) are .jsonl, .json or .csv files.
+    ``test`` and ``examples`` (optional, for few-shot prompts) are .jsonl, .json or .csv files.
     Raises TextError naming the entry and what is wrong with it.
     """
     where = f"parameter evaluate.files.{name}"
     if about["form"] not in forms():
         raise TextError(f"{where}.form: {about['form']!r} is none of {', '.join(forms())}")
-    paths = {split: Path(os.path.expanduser(about[split])) for split in ("test", "examples") if about.get(split)}
+    splits = [split for split in ("test", "examples") if about.get(split)]
+    paths = {split: Path(os.path.expanduser(about[split])) for split in splits}
     for split, path in paths.items():
         if not path.is_file():
             raise TextError(f"{where}.{split}: no such file {path}")
@@ -52,10 +53,11 @@ def local_task(name: str, about: dict) -> dict:
             raise TextError(f"{where}.{split}: {path.name} must end in {', '.join(READERS)}")
     if len({READERS[p.suffix.lower()] for p in paths.values()}) > 1:
         raise TextError(f"{where}: test and examples must be of one kind, both JSON or both CSV")
+    data_files = {split: str(path.resolve()) for split, path in paths.items()}
     return {
         "task": name,
         "dataset_path": READERS[paths["test"].suffix.lower()],
-        "dataset_kwargs": {"data_files": {split: str(path.resolve()) for split, path in paths.items()}},
+        "dataset_kwargs": {"data_files": data_files},
         "test_split": "test",
         **({"fewshot_split": "examples"} if "examples" in paths else {}),
         **yaml.safe_load((FORMS / f"{about['form']}.yml").read_text()),

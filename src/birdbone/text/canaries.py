@@ -18,7 +18,7 @@ FORM = "`domain: [{prompt: ..., answer: ..., wrong: [...]}]`"
 
 @dataclass(frozen=True)
 class Canary:
-    """``answers[0]`` is right; an answer is appended to the prompt as it stands."""
+    """``answers[0]`` is right. An answer is appended to the prompt unchanged."""
 
     domain: str
     prompt: str
@@ -26,20 +26,22 @@ class Canary:
 
 
 class AsWritten(yaml.BaseLoader):
-    """YAML whose scalars are text as it is written: ``no``, ``1e2``, ``017``. A key may come once."""
+    """YAML whose scalars stay text as written: ``no``, ``1e2``, ``017``. No key may come twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key comes twice", node.start_mark)
-        return found
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key comes twice", node.start_mark
+            )
+        return mapping
 
 
 def load_canaries(path: str | None = None) -> list[Canary]:
     """The project's own canaries, or those of a YAML file of the same form.
 
-    Form: ``domain: [{prompt: ..., answer: ..., wrong: [...]}]``; a single wrong answer may stand without a list.
-    Raises TextError naming file and entry.
+    Form: ``domain: [{prompt: ..., answer: ..., wrong: [...]}]``. A single wrong answer needs no
+    list. Raises TextError naming file and entry.
     """
     place = Path(os.path.expanduser(path)) if path else files("birdbone.text") / "canaries.yml"
     try:
@@ -51,12 +53,16 @@ def load_canaries(path: str | None = None) -> list[Canary]:
     canaries = []
     for domain, entries in data.items():
         if not isinstance(entries, list) or not entries:
-            raise TextError(f"canaries file {place}, {domain}: needs a list of {{prompt, answer, wrong}}")
+            raise TextError(
+                f"canaries file {place}, {domain}: needs a list of {{prompt, answer, wrong}}"
+            )
         for number, entry in enumerate(entries, 1):
             try:
                 canaries.append(_canary(domain, entry))
             except ValueError as error:
-                raise TextError(f"canaries file {place}, {domain} entry {number}: {error}") from None
+                raise TextError(
+                    f"canaries file {place}, {domain} entry {number}: {error}"
+                ) from None
     return canaries
 
 

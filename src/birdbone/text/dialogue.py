@@ -1,7 +1,7 @@
-"""What a person says to a model that writes a dialogue, as token ids through the model's own chat template.
+"""A person's lines in a dialogue with a model, as token ids through the model's own chat template.
 
-No wheel that pip installs holds dialogues, so the default set is talk between these fixed lines (``dialogue.yml``) and
-the seed's own answers.
+No package that pip installs contains dialogues. So in the default set the seed answers these fixed
+lines (``dialogue.yml``).
 """
 
 from __future__ import annotations
@@ -15,40 +15,48 @@ from birdbone.errors import TextError
 from birdbone.text.splits import share_of
 
 ANSWER = "\x00answer\x00"
-"""Stands for the model's words while a template is taken apart."""
+"""Placeholder for the model's answers while the template is split into turns."""
 
 
 def openings(share: float, count: dict[str, int], random_seed: int) -> dict[str, list[str]]:
-    """``scan`` and ``heldout`` openings: each side has its own, again from the first where more are asked."""
-    found = sorted(_lines()["openings"], key=lambda line: share_of(line, random_seed))
-    edge = round(share * len(found))
-    sides = {"scan": found[:edge], "heldout": found[edge:]}
-    return {side: [own[i % len(own)] for i in range(count[side])] for side, own in sides.items()}
+    """``scan`` and ``heldout`` openings, none in both; repeated from the first where too few."""
+    lines = sorted(_lines()["openings"], key=lambda line: share_of(line, random_seed))
+    edge = round(share * len(lines))
+    sides = {"scan": lines[:edge], "heldout": lines[edge:]}
+    return {side: [part[i % len(part)] for i in range(count[side])] for side, part in sides.items()}
 
 
 def turns(tokenizer, ends: Collection[int], opening: str, number: int) -> list[list[int]]:
-    """Token ids of a person's turns: the opening with all before it, then each follow-up with what the template
-    puts between two turns, less the one of ``ends`` (token ids) that the seed says itself.
+    """Token ids of a person's turns, one list per turn.
 
-    ``number`` says with which follow-up to begin. A tokenizer without a chat template gets plain "User:" and
-    "Assistant:".
+    The first turn is the opening and everything before it. Each later turn is a follow-up with what
+    the template puts between two turns, without the token of ``ends`` that the seed writes itself.
+    ``number``: the follow-up to begin with. Without a chat template the turns are marked "User:"
+    and "Assistant:".
     """
     follow_ups = _lines()["follow_ups"]
-    own = [opening, *(follow_ups[(number + i) % len(follow_ups)] for i in range(len(follow_ups)))]
-    said = [(role, words) for line in own for role, words in (("user", line), ("assistant", ANSWER))]
-    messages = [{"role": role, "content": words} for role, words in said]
+    start = number % len(follow_ups)
+    lines = [opening, *follow_ups[start:], *follow_ups[:start]]
+    messages = []
+    for line in lines:
+        messages += [{"role": "user", "content": line}, {"role": "assistant", "content": ANSWER}]
     if tokenizer.chat_template:
         text = tokenizer.apply_chat_template(messages, tokenize=False)
     else:
         text = "".join(f"{m['role'].title()}: {m['content']}\n" for m in messages)
-    parts = [tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]]
+    parts = [
+        tokenizer(part, add_special_tokens=False).input_ids for part in text.split(ANSWER)[:-1]
+    ]
     return [part[1:] if part and part[0] in ends else part for part in parts]
 
 
 def check_chat(tokenizer) -> None:
-    """Raises TextError for a tokenizer without a chat template, where ``text.chat`` asks for one."""
+    """Raises TextError where ``text.chat`` needs a chat template and the tokenizer has none."""
     if not tokenizer.chat_template:
-        raise TextError("parameter text.chat: this model's tokenizer has no chat template; give plain text instead")
+        raise TextError(
+            "parameter text.chat: this model's tokenizer has no chat template; "
+            "give plain text instead"
+        )
 
 
 def shared_start(scripts: list[list[list[int]]]) -> int:

@@ -1,4 +1,7 @@
-"""One's own text: a folder of .txt and .md files, or a .jsonl file. It is UTF-8, with or without a byte-order mark."""
+"""The user's own text: a folder of .txt and .md files, or a .jsonl file.
+
+Text is UTF-8, with or without a byte-order mark.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,19 @@ log = logging.getLogger("birdbone")
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The .txt and .md files below a folder, sorted, and links that lead nowhere. Hidden ones are passed over.
+    """The .txt and .md files below a folder, and broken links, sorted. Hidden files are skipped.
 
-    Linked folders are followed; a folder that is reached in two ways is read once, by its own path where it has one
-    here. Raises TextError naming a folder that cannot be read.
+    Linked folders are followed. A folder that is reached in two ways is read once, by its real path
+    where that lies below the folder. Raises TextError naming a folder that cannot be read.
     """
-    found, seen, waiting = [], set(), [folder]
+    paths = []
+    visited = set()
+    waiting = [folder]
     while waiting:
         place = waiting.pop(0)
-        if place.resolve() in seen:
+        if place.resolve() in visited:
             continue
-        seen.add(place.resolve())
+        visited.add(place.resolve())
         try:
             for entry in sorted(place.iterdir()):
                 if entry.name.startswith("."):
@@ -38,14 +43,14 @@ def text_files(folder: Path) -> list[Path]:
                 if entry.is_dir():
                     waiting.insert(len(waiting) if entry.is_symlink() else 0, entry)
                 elif entry.suffix.lower() in SUFFIXES or not entry.exists():
-                    found.append(entry)
+                    paths.append(entry)
         except OSError as error:
             raise TextError(f"folder {place} cannot be read: {error.strerror}") from error
-    return sorted(found)
+    return sorted(paths)
 
 
 def folder_texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """(path below the folder, text) of its files. Raises TextError naming a file that is no UTF-8 text."""
+    """(path below the folder, text) of its files. Raises TextError naming a file not in UTF-8."""
     for file in text_files(folder):
         if not file.is_file():
             log.warning("%s is passed over: it leads to no file", file)
@@ -60,10 +65,11 @@ def folder_texts(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def jsonl_texts(path: Path, chat: Chat | None) -> Iterator[tuple[str, str]]:
-    """(title, text) of each line: its ``text`` or, where ``chat`` (a chat template) is given, its conversation.
+    """(title, text) of each line: its ``text``, or with ``chat`` its conversation.
 
-    Lines of one title come into one split. So a line without a title is called by its number, and so is one whose
-    title more than a tenth of all lines share. Raises TextError naming the line at fault.
+    chat: a chat template. Lines with the same title go to the same split. So a line without a title
+    gets its number as title, and a title that more than a tenth of all lines share gets the number
+    appended. Raises TextError naming the line at fault.
     """
     rows = []
     for number, line in enumerate(_bytes(path).split(b"\n"), 1):
@@ -77,29 +83,39 @@ def jsonl_texts(path: Path, chat: Chat | None) -> Iterator[tuple[str, str]]:
         rows.append((number, title or f"line {number}", text))
     lines = Counter(title for _, title, _ in rows)
     for number, title, text in rows:
-        yield f"{title}, line {number}" if lines[title] > max(1, COMMON * len(rows)) else title, text
+        yield (
+            f"{title}, line {number}" if lines[title] > max(1, COMMON * len(rows)) else title,
+            text,
+        )
 
 
 def _row(line: str, chat: Chat | None) -> tuple[str, str]:
     """Title ("" for none) and text. Raises ValueError saying what the line lacks."""
-    wanted = '"text" or "messages"' if chat else '"text" (set text.chat to read "messages")'
+    keys = '"text" or "messages"' if chat else '"text" (set text.chat to read "messages")'
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"needs a JSON object with {wanted}: {error}") from error
-    talk = next((key for key in KEYS if key in record), None) if chat and isinstance(record, dict) else None
+        raise ValueError(f"needs a JSON object with {keys}: {error}") from error
+    talk = (
+        next((key for key in KEYS if key in record), None)
+        if chat and isinstance(record, dict)
+        else None
+    )
     if talk is None and not (isinstance(record, dict) and isinstance(record.get("text"), str)):
-        raise ValueError(f"needs a JSON object with {wanted}")
+        raise ValueError(f"needs a JSON object with {keys}")
     try:
         text = templated(record[talk], chat) if talk else record["text"]
     except ValueError as error:
-        raise ValueError(f"{wanted} cannot be read: {error}") from error
+        raise ValueError(f"{keys} cannot be read: {error}") from error
     title = record.get("title")
     return "" if title is None else str(title).strip(), text
 
 
 def _bytes(path: Path) -> bytes:
-    """A file's bytes without the byte-order mark. Raises TextError where it cannot be read or is UTF-16 or UTF-32."""
+    """A file's bytes without the byte-order mark.
+
+    Raises TextError where it cannot be read or is UTF-16 or UTF-32.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

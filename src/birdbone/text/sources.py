@@ -1,4 +1,6 @@
-"""Where text comes from: built-in domains that install with pip, one's own folder or JSONL, a hub's data set.
+"""Where text comes from: built-in domains, a folder, a .jsonl file, or a data set of a hub.
+
+The built-in domains come with packages that pip installs.
 
 | name | what | from |
 | wikipedia | 107 encyclopedic articles | gensim's test data, CC BY-SA |
@@ -26,9 +28,11 @@ from birdbone.text.conversations import Chat
 from birdbone.text.files import folder_texts, jsonl_texts, text_files
 
 SEED_CHAT = "seed_chat"
-"""A text set that the seed writes in talk with text/dialogue.yml; not a source of documents."""
-HUB, HUB_ROWS = "hf:", 1000
-"""``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set, its first rows."""
+"""A text set that the seed writes as a dialogue with text/dialogue.yml; no source of documents."""
+HUB = "hf:"
+"""``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set."""
+HUB_ROWS = 1000
+"""Rows that are read of it, the first ones."""
 GENSIM_DATA = "gensim/test/test_data"
 WIKIPEDIA = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 NEWS = "lee_background.cor"
@@ -79,34 +83,38 @@ class Document:
 
 
 def documents(source: str, chat: Chat | None = None) -> list[Document]:
-    """All documents of a built-in domain, a folder of .txt/.md files, a .jsonl file, or a hub's data set.
+    """All documents of a built-in domain, a folder, a .jsonl file, or a data set of a hub.
 
-    JSONL lines hold ``text`` or, where ``chat`` (a chat template) is given, ``messages``. Of one's own text, blank
-    documents are left out, and of several with the same text the first is taken: a copy on either side of a split
-    would be judged by what was learnt. Raises TextError naming the file and line at fault.
+    JSONL lines have ``text`` or, with ``chat`` (a chat template), ``messages``. Blank documents of
+    the user's own text are left out. Of several with the same text only the first is taken, because
+    copies on both sides of a split would test what was learnt. Raises TextError naming the file and
+    line at fault.
     """
     check_source(source)
     if source in BUILT_IN:
         return list(BUILT_IN[source]())
     path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
-        found = list(_hub(source.removeprefix(HUB)))
+        rows = list(_hub(source.removeprefix(HUB)))
     else:
-        found = list(folder_texts(path) if path.is_dir() else jsonl_texts(path, chat))
+        rows = list(folder_texts(path) if path.is_dir() else jsonl_texts(path, chat))
     titles: dict[str, str] = {}
-    for title, text in found:
+    for title, text in rows:
         titles.setdefault(text, title)
-    if copies := len(found) - len(titles):
-        log.info("%s: %d of %d documents have the text of another and are left out", source, copies, len(found))
+    if copies := len(rows) - len(titles):
+        log.info(
+            "%s: %d of %d documents repeat another's text and are left out",
+            source,
+            copies,
+            len(rows),
+        )
     if not any(text.strip() for text in titles):
         raise TextError(f"text source {source!r} holds no text")
     return [Document(title, text) for text, title in titles.items() if text.strip()]
 
 
 def check_source(source: str) -> None:
-    """Raises TextError unless ``source`` names a built-in text, a folder with text files, a .jsonl file, or a hub's
-    data set.
-    """
+    """Raises TextError unless ``source`` names a text that ``documents`` can read."""
     path = Path(os.path.expanduser(source))
     if source.startswith(HUB):
         if find_spec("datasets") is None:
@@ -136,8 +144,8 @@ def _hub(name: str) -> Iterator[tuple[str, str]]:
         raise TextError(f"data set {path}: it has no column {error}: text is read from 'text'") from error
     except (OSError, ValueError) as error:
         raise TextError(
-            f"data set {path}: not found, or the hub did not give it ({type(error).__name__}). Check the name, the "
-            "split and the network"
+            f"data set {path}: not found, or the hub did not give it ({type(error).__name__}). "
+            "Check the name, the split and the network"
         ) from error
 
 
@@ -169,7 +177,7 @@ def _news() -> Iterator[Document]:
 
 
 def built_in_files(source: str) -> list[Path]:
-    """The files that a built-in text is read from; none for what is written by rule."""
+    """The files that a built-in text is read from; none where it is written by rule."""
     if source in GENSIM_FILES:
         return [_gensim(GENSIM_FILES[source])]
     if source == "reference":

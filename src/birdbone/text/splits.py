@@ -19,15 +19,20 @@ Encode = Callable[[str], list[int]]
 
 def share_of(title: str, random_seed: int) -> float:
     """A document's place in [0, 1), fixed by its title and the seed."""
-    sha = hashlib.sha256(f"{random_seed}|{title}".encode(errors="surrogatepass")).digest()  # of any file's name
+    sha = hashlib.sha256(
+        f"{random_seed}|{title}".encode(errors="surrogatepass")
+    ).digest()  # of any file's name
     return int.from_bytes(sha[:8], "big") / 2**64
 
 
-def split(found: Iterable[Document], random_seed: int, shares: dict[str, float]) -> dict[str, list[Document]]:
+def split_documents(
+    documents: Iterable[Document], random_seed: int, shares: dict[str, float]
+) -> dict[str, list[Document]]:
     """Whole documents to named parts by ``share_of``; shares sum to 1."""
     parts: dict[str, list[Document]] = {name: [] for name in shares}
-    for document in sorted(found, key=lambda d: share_of(d.title, random_seed)):
-        place, edge = share_of(document.title, random_seed), 0.0
+    for document in sorted(documents, key=lambda d: share_of(d.title, random_seed)):
+        place = share_of(document.title, random_seed)
+        edge = 0.0
         for name, share in shares.items():
             edge += share
             if place < edge:
@@ -37,7 +42,7 @@ def split(found: Iterable[Document], random_seed: int, shares: dict[str, float])
 
 
 def packed_windows(
-    found: list[Document],
+    documents: list[Document],
     encode: Encode,
     tokens: int,
     window: int,
@@ -46,64 +51,76 @@ def packed_windows(
     separator: int | None = None,
     lower: str | None = None,
 ) -> Tensor:
-    """Documents end to end (``separator`` between them) cut into [N, T]; ``skip`` windows passed over.
+    """Documents end to end, ``separator`` between them, cut into windows [N, T].
 
-    lower: the setting that asks for less text, where it is not ``text.<label>_tokens``. Raises TextError naming
-    it when there is too little text.
+    skip: windows to leave out at the start. lower: the setting to lower where text is short, if it
+    is not ``text.<label>_tokens``. Raises TextError naming it when there is too little text.
     """
-    need = (skip + -(-tokens // window)) * window
+    needed = (skip + -(-tokens // window)) * window
     stream: list[int] = []
-    for document in found:
+    for document in documents:
         stream += encode(document.text) + ([] if separator is None else [separator])
-        if len(stream) >= need:
+        if len(stream) >= needed:
             break
-    if len(stream) < need:
+    if len(stream) < needed:
         raise TextError(
-            f"text too short for {label}: {need} tokens asked, {len(stream)} there in {len(found)} whole documents. "
+            f"text too short for {label}: {needed} tokens asked, {len(stream)} there in "
+            f"{len(documents)} whole documents. "
             f"Give more text, in ten documents or more, or lower {lower or f'text.{label}_tokens'}"
         )
-    return torch.tensor(stream[skip * window : need], dtype=torch.int32).view(-1, window)
+    return torch.tensor(stream[skip * window : needed], dtype=torch.int32).view(-1, window)
 
 
 def document_windows(
-    found: list[Document], encode: Encode, tokens: int, window: int, label: str, domain: str
+    documents: list[Document], encode: Encode, tokens: int, window: int, label: str, domain: str
 ) -> tuple[Tensor, Tensor]:
     """Windows that never cross a document: [N, T] and the document's number per window [N].
 
-    Takes one window from each document in turn until ``tokens`` are reached, so that many
-    documents speak. Raises TextError naming the domain and the setting when there is too little text.
+    Takes one window from each document in turn until ``tokens`` are reached, so that many documents
+    count. Raises TextError naming the domain and the setting when there is too little text.
     """
-    want = -(-tokens // window)
+    count = -(-tokens // window)
     cut: list[list[list[int]]] = []
-    for document in found:
+    for document in documents:
         ids = encode(document.text)
         cut.append([ids[i : i + window] for i in range(0, len(ids) - window + 1, window)])
-        if sum(1 for windows in cut if windows) >= want:
+        if sum(1 for windows in cut if windows) >= count:
             break
-    rows = [(d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))]
-    rows = sorted(rows, key=lambda row: (row[1], row[0]))[:want]
-    if len(rows) < want:
+    rows = [
+        (d, depth, windows[depth]) for d, windows in enumerate(cut) for depth in range(len(windows))
+    ]
+    rows = sorted(rows, key=lambda row: (row[1], row[0]))[:count]
+    if len(rows) < count:
         raise TextError(
-            f"text too short for {label}: {want} windows of {window} tokens asked, {len(rows)} there in {domain}. "
-            f"Give more text, or lower text.{label}_tokens to {window * len(rows)} at most, or text.window"
+            f"text too short for {label}: {count} windows of {window} tokens asked, "
+            f"{len(rows)} there in {domain}. Give more text, or lower text.{label}_tokens "
+            f"to {window * len(rows)} at most, or text.window"
         )
     if len({row[0] for row in rows}) < 2:
-        raise TextError(f"text for {label}: {domain} needs at least two documents of {window} tokens, found one")
+        raise TextError(
+            f"text for {label}: {domain} needs at least two documents of {window} tokens, found one"
+        )
     ids = torch.tensor([row[2] for row in rows], dtype=torch.int32)
     return ids, torch.tensor([row[0] for row in rows], dtype=torch.int32)
 
 
 def excerpt_windows(
-    found: list[Document], encode: Encode, tokens: int, window: int, label: str, separator: int | None = None
+    documents: list[Document],
+    encode: Encode,
+    tokens: int,
+    window: int,
+    label: str,
+    separator: int | None = None,
 ) -> Tensor:
-    """Windows [N, T] from the middle of as many documents as there are: one stretch of T tokens from each in
-    turn, then the stretch after it. Documents shorter than a stretch follow each other, ``separator`` between.
+    """Windows [N, T] from the middle of as many documents as possible.
 
-    Raises TextError naming the text set when there is too little text.
+    Takes one stretch of T tokens from each document in turn, then the stretch after it. Documents
+    shorter than a stretch follow each other, ``separator`` between them. Raises TextError naming
+    the text set when there is too little text.
     """
-    need = -(-tokens // window) * window
+    needed = -(-tokens // window) * window
     cut = []
-    for document in found:
+    for document in documents:
         ids = encode(document.text)
         stretches = [ids[i : i + window] for i in range(0, len(ids), window)]
         whole = [s for s in stretches if len(s) == window] or stretches
@@ -111,11 +128,12 @@ def excerpt_windows(
     stream: list[int] = []
     for depth in range(max(map(len, cut), default=0)):
         for stretches in cut:
-            if depth < len(stretches) and len(stream) < need:
+            if depth < len(stretches) and len(stream) < needed:
                 ended = separator is not None and len(stretches[depth]) < window
                 stream += stretches[depth] + ([separator] if ended else [])
-    if len(stream) < need:
+    if len(stream) < needed:
         raise TextError(
-            f"text too short for {label}: {need} tokens asked, {len(stream)} there. Give more text or lower {label}"
+            f"text too short for {label}: {needed} tokens asked, {len(stream)} there. "
+            f"Give more text or lower {label}"
         )
-    return torch.tensor(stream[:need], dtype=torch.int32).view(-1, window)
+    return torch.tensor(stream[:needed], dtype=torch.int32).view(-1, window)

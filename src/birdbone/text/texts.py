@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Domain:
-    """Text of one domain: windows int32 [N, T], and the number of each one's document, int32 [N]."""
+    """Text of one domain: windows int32 [N, T], and each one's document number, int32 [N]."""
 
     windows: Tensor
     documents: Tensor
@@ -26,10 +26,11 @@ class Domain:
 class Texts:
     """All text of a run.
 
-    calibration, heal, check: int32 [N, T]; nothing learns from ``check``, which chooses. guard, test: the
-    domains by name; guard text accepts, test text is read by the report and the control alone. domains:
-    their names as the settings list them. source: of the first three. written_share: of calibration and
-    heal, written by the seed itself; None before that.
+    calibration, heal, check: int32 [N, T]; ``check`` chooses between candidates, and nothing learns
+    from it. guard, test: the domains by name; the guard accepts by its own text, and only the
+    report and the control read test text. domains: their names as the settings list them. source:
+    where the first three come from. written_share: the share of calibration and heal that the seed
+    wrote; None before it wrote any.
     """
 
     calibration: Tensor
@@ -43,7 +44,10 @@ class Texts:
     written_share: float | None = None
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
-        """As ``ObjectFolder`` stores it: ``guard.<domain>`` and ``guard.<domain>.documents``, test alike."""
+        """As ``ObjectFolder`` stores it.
+
+        The domains are ``guard.<domain>`` and ``guard.<domain>.documents``, test alike.
+        """
         tensors = {"calibration": self.calibration, "heal": self.heal, "check": self.check}
         for split, domains in (("guard", self.guard), ("test", self.test)):
             for name, domain in domains.items():
@@ -56,7 +60,7 @@ class Texts:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> Texts:
-        """What ``to_tensors`` gave. Domains come in alphabetical order, which all figures keep."""
+        """The inverse of ``to_tensors``. Domains come in alphabetical order, as in all figures."""
 
         def domains(split: str) -> dict[str, Domain]:
             return {
@@ -79,9 +83,10 @@ class Texts:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Labelled text sets: label -> windows int32 [N, T] to scan, and others, of other documents, held out.
+    """Labelled text sets: label -> windows int32 [N, T].
 
-    sources: label -> where its text comes from, in the order of the labels.
+    scan: windows to scan; heldout: windows of other documents. sources: label -> where its text
+    comes from, in the order of the labels.
     """
 
     scan: dict[str, Tensor]
@@ -101,7 +106,7 @@ class LabelledTexts:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> LabelledTexts:
-        """What ``to_tensors`` gave."""
+        """The inverse of ``to_tensors``."""
         labels = about["labels"]
         return cls(
             {label: tensors[f"scan.{label}"] for label in labels},

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer trained on the spot, for random models that have none."""
+"""A byte-level BPE tokenizer, trained when needed, for random models that have none."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from families import FAMILIES, logits, random_masks
-from healing_cases import RECIPE, WINDOWS, narrow, trained
+from healing_cases import LORA, WINDOWS, narrow, trained
 
 from birdbone.model.healing.trainable import merge
 from birdbone.model.network import build
@@ -14,8 +14,8 @@ from birdbone.model.network import build
 def test_a_merged_model_has_its_students_logits(name, masked):
     checkpoint = narrow(name)
     checkpoint = random_masks(checkpoint) if masked else checkpoint
-    student = trained(checkpoint, RECIPE)
-    merged = merge(checkpoint, student, RECIPE)
+    student = trained(checkpoint, LORA)
+    merged = merge(checkpoint, student, LORA)
     ours = logits(student, WINDOWS)
     torch.testing.assert_close(logits(build(merged), WINDOWS), ours, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(logits(build(checkpoint), WINDOWS), ours, atol=1e-2)

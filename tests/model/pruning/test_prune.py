@@ -7,7 +7,6 @@ import torch
 from families import FAMILIES, logits, shape_of, small, tokens
 
 from birdbone.errors import ConfigError
-from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.gradients import node_moments
@@ -17,6 +16,7 @@ from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.pruning.settings import MaskSettings, PruneSettings
 from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 
 WINDOWS = tokens(rows=16, length=16)
 

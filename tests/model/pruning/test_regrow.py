@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from families import FAMILIES, all_but, cut, logits, random_masks, shape_of, small, tokens
 
-from birdbone.model.layout import Nodes
 from birdbone.model.network import build
 from birdbone.model.pruning.regrow import _ffn_inputs, _gains, regrow
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 
 families = pytest.mark.parametrize("name", FAMILIES)
 WINDOWS = tokens(rows=6, length=24)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from base_parameters import base_parameters
 from planted_expert import EXPERT, LABELS, LAYER, domain_profile, domain_texts, planted, tokenizer_folder
 
 from birdbone.errors import ArtifactError, ConfigError, NumericalError
-from birdbone.pipelines.experts.ablate import ablate, summary_line
-from birdbone.pipelines.experts.find import find
+from birdbone.pipelines.experts.ablate import ablate_experts, summary_line
+from birdbone.pipelines.experts.find import find_experts
 from birdbone.pipelines.experts.pipeline import create_pipeline
 from birdbone.pipelines.experts.settings import ExpertSettings
 from birdbone.pipelines.topology.settings import TopologySettings
@@ -47,7 +48,7 @@ def given(tmp_path_factory):
 def run(given: dict) -> dict:
     """Every node of the pipeline in turn, with whatever those before it gave."""
     data = dict(given)
-    for node in create_pipeline().nodes:
+    for node in create_pipeline(base_parameters()).nodes:
         data |= node.run({name: data[name] for name in node.inputs})
     return data
 
@@ -122,7 +123,7 @@ def test_clusters_across_layers_carry_one_label_everywhere(given):
     first, second = given["domain_profile"].layers["ffn"]
     twin = with_neurons(given, [replace(first, profile=second.profile), second])
     settings = SETTINGS.model_copy(update={"clusters": "model"})
-    experts, report = find(twin, given["domain_texts"], given["tokenizer"], TOPOLOGY, settings, 0)
+    experts, report = find_experts(twin, given["domain_texts"], given["tokenizer"], TOPOLOGY, settings, 0)
     assert torch.equal(experts.labels[0], experts.labels[1])
     assert any(len(e["layers"]) == 2 for e in report["experts"]) and list(report["stability"]) == ["all"]
     assert all("." not in e["id"] for e in report["experts"])
@@ -131,21 +132,21 @@ def test_clusters_across_layers_carry_one_label_everywhere(given):
 def test_without_a_labelled_expert_nothing_is_silenced(results, given):
     report = results["experts_report"]
     report = {**report, "experts": [{**e, "labels": []} for e in report["experts"]]}
-    found = ablate(given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, "cpu", 0)
+    found = ablate_experts(given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, "cpu", 0)
     assert found["verdict"] == "nothing to test" and found["experts"] == [] and found["labelled"] == 0
 
 
 def test_experts_of_another_model_are_refused(results, given):
     other = replace(results["experts"], model="0" * 64)
     with pytest.raises(ArtifactError, match="another model.*domains and experts again"):
-        ablate(given["seed_model"], other, results["experts_report"], given["domain_texts"], SETTINGS, "cpu", 0)
+        ablate_experts(given["seed_model"], other, results["experts_report"], given["domain_texts"], SETTINGS, "cpu", 0)
 
 
 def test_too_little_held_out_text_names_both_settings(results, given):
     asked = SETTINGS.model_copy(update={"ablation_tokens": 5000})
     with pytest.raises(ConfigError, match=r"experts\.ablation_tokens.*domains\.heldout_tokens"):
         report, texts = results["experts_report"], given["domain_texts"]
-        ablate(given["seed_model"], results["experts"], report, texts, asked, "cpu", 0)
+        ablate_experts(given["seed_model"], results["experts"], report, texts, asked, "cpu", 0)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_nan_is_refused_by_name(given, layer, name):
     broken = torch.full_like(getattr(neurons[layer], name), torch.nan)
     neurons[layer] = replace(neurons[layer], **{name: broken})
     with pytest.raises(NumericalError, match=rf"ffn\.{layer}\.{name} holds NaN"):
-        find(
+        find_experts(
             with_neurons(given, neurons),
             given["domain_texts"],
             given["tokenizer"],
@@ -170,4 +171,4 @@ def test_nan_is_refused_by_name(given, layer, name):
 def test_a_profile_of_other_domains_is_refused(given):
     wrong = replace(given["domain_profile"], labels=["low", "middle"])
     with pytest.raises(ArtifactError, match="run pipeline domains again"):
-        find(wrong, given["domain_texts"], given["tokenizer"], TOPOLOGY, SETTINGS, 0)
+        find_experts(wrong, given["domain_texts"], given["tokenizer"], TOPOLOGY, SETTINGS, 0)

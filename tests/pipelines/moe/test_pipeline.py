@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from base_parameters import base_parameters
 from families import checkpoint_of
 from gguf_models import random_model, some_tokens
 from kedro.io import DataCatalog, MemoryDataset
@@ -90,7 +91,7 @@ def made(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         names.append(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # the healing curve is logged under the working directory
-        SequentialRunner().run(create_pipeline(), catalog)
+        SequentialRunner().run(create_pipeline(base_parameters()), catalog)
     return {name: catalog.load(name) for name in names}
 
 

@@ -11,7 +11,7 @@ from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.pipelines.seed.text import HEAL_SHARES, read_text
 from birdbone.pipelines.seed.write import write_text
 from birdbone.text.sources import Document
-from birdbone.text.splits import split
+from birdbone.text.splits import split_documents
 from birdbone.text.texts import Domain, Texts
 
 TEXT = {
@@ -107,7 +107,7 @@ MINE = [Document(f"title {i}", f"{i:03d} is a text of its own") for i in range(2
 def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_reads(monkeypatch):
     texts = library(monkeypatch, {"mine": MINE}, {"guard_domains": ["mine"]})
     guard, test = heads(texts.guard["mine"]), heads(texts.test["mine"])
-    starts = [d.text[:3].encode() for d in split(MINE, 0, HEAL_SHARES)["heal"]]
+    starts = [d.text[:3].encode() for d in split_documents(MINE, 0, HEAL_SHARES)["heal"]]
     assert len(guard) > 1 and not (guard | test) & set(starts)
     assert not guard & test
 
@@ -115,7 +115,7 @@ def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_read
 def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_check(monkeypatch):
     asked = {"guard_domains": ["mine"], "written_share": 1.0, "guard_tokens": 240, "test_tokens": 240}
     texts = library(monkeypatch, {"mine": MINE}, asked)
-    parts = split(MINE, 0, HEAL_SHARES)
+    parts = split_documents(MINE, 0, HEAL_SHARES)
     held = {d.text[:3].encode() for d in parts["guard"] + parts["test"]}
     guard, test = heads(texts.guard["mine"]), heads(texts.test["mine"])
     assert len(guard) == len(test) == 60 and not guard & test and not (guard | test) & held

@@ -5,6 +5,7 @@ import json
 import networkx
 import pytest
 import torch
+from base_parameters import base_parameters
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
@@ -102,7 +103,7 @@ def test_the_stage_runs_in_kedro_twice_with_the_same_result(activations):
             "params:random_seed": 3,
         }
         catalog = DataCatalog({name: MemoryDataset(value) for name, value in given.items()})
-        outputs = SequentialRunner().run(create_pipeline(), catalog)
+        outputs = SequentialRunner().run(create_pipeline(base_parameters()), catalog)
         results.append({name: dataset.load() for name, dataset in outputs.items()})
     first, second = results
     assert set(first) == {"clusters", "topology_report", "mapper_graph"}

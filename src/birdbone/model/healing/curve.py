@@ -11,7 +11,9 @@ COLUMNS = ("step", "loss", "kl", "ce", "states", "lr", "check")
 
 @contextmanager
 def live_log(folder: Path) -> Iterator[Callable[[dict], None]]:
-    """A function that logs one step's figures in a folder, which dvclive keeps (outside every digest)."""
+    """A function that logs one step's figures in a folder, which dvclive keeps (outside every
+    digest).
+    """
     from dvclive import Live
     from scmrepo.exceptions import SCMError
 
@@ -32,6 +34,8 @@ def live_log(folder: Path) -> Iterator[Callable[[dict], None]]:
 
 
 def curve_csv(curve: list[dict]) -> str:
-    """One line per step, ``check`` empty where it was not measured; the header alone where nothing was healed."""
+    """One line per step, ``check`` empty where it was not measured; the header alone where nothing
+    was healed.
+    """
     lines = [",".join(str(row.get(column, "")) for column in COLUMNS) for row in curve]
     return "\n".join([",".join(COLUMNS), *lines]) + "\n"

@@ -1,7 +1,7 @@
 """The loss of healing and its gradient at the head, a few positions at a time.
 
-Logits of whole windows would be the largest tensors of a healing step and are never made: positions are
-independent of each other, and the gradient of the loss in their logits has a closed form.
+Logits of whole windows would be the largest tensors of a healing step and are never made: positions
+are independent of each other, and the gradient of the loss in their logits has a closed form.
 
 Legend: B windows, T tokens, H hidden size, V vocabulary. Position t is scored on token t + 1.
 """
@@ -16,17 +16,20 @@ from torch import Tensor
 from birdbone.model.head import Head
 
 POSITIONS = {"cpu": 128, "cuda": 2048}
-"""Positions at once: what is made of their logits stays in a processor's cache, and a GPU has work enough."""
+"""Positions at once: what is made of their logits stays in a processor's cache, and a GPU has work
+enough.
+"""
 
 
 @torch.no_grad()
 def distil(
     states: Tensor, targets: Tensor, ids: Tensor, head: Head, teacher: Head, ce_weight: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """KL(teacher || student) and cross-entropy, nats, means over the B·(T - 1) scored positions; and the
-    gradient of kl + ce_weight·ce in ``states``, which has their shape and dtype.
+    """KL(teacher || student) and cross-entropy, nats, means over the B·(T - 1) scored positions;
+    and the gradient of kl + ce_weight·ce in ``states``, which has their shape and dtype.
 
-    states, targets: the student's and the teacher's final states [B, T, H]. ids: int64 [B, T]. The heads are fixed.
+    states, targets: the student's and the teacher's final states [B, T, H]. ids: int64 [B, T]. The
+    heads are fixed.
     """
     target, count = ids[:, 1:].flatten(), ids[:, 1:].numel()
     ours, theirs = (s[:, :-1].flatten(0, 1) for s in (states, targets))
@@ -52,7 +55,8 @@ def distil(
 
 
 def state_error(states: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Mean over blocks and tokens of ‖s - t‖² / ‖t‖², from two lists of [B, T, H]: a scalar, differentiable.
+    """Mean over blocks and tokens of ‖s - t‖² / ‖t‖², from two lists of [B, T, H]: a scalar,
+    differentiable.
 
     Each token by its own power: a few hold nearly all of it (massive activations).
     """

@@ -36,7 +36,9 @@ from birdbone.progress import track
 PAIR = 2
 """Windows judged at once."""
 FULL_RATE_LOSS = 0.25
-"""Check loss (nats per token) from which on ``learning_rate`` holds as it is; measured at that of a tenth pruned."""
+"""Check loss (nats per token) from which on ``learning_rate`` holds as it is; measured at that of a
+tenth pruned.
+"""
 
 WARMUP = 0.1
 """Of the steps, in which the rate rises to its peak."""
@@ -48,7 +50,8 @@ log = logging.getLogger("birdbone")
 class Healed:
     """What a heal gives. curve: one row per step with loss, kl, ce (nats per token), states, lr.
 
-    checks: (steps done, loss on check text in nats per token), from 0 steps on; empty where nothing was healed.
+    checks: (steps done, loss on check text in nats per token), from 0 steps on; empty where nothing
+    was healed.
     """
 
     checkpoint: Checkpoint
@@ -62,7 +65,9 @@ class Healed:
 
 
 def best(checks: list[tuple[int, float]]) -> int:
-    """The steps of the lowest check loss, the fewest where several are as low; 0 where there is none."""
+    """The steps of the lowest check loss, the fewest where several are as low; 0 where there is
+    none.
+    """
     return min(checks, key=lambda check: check[1])[0] if checks else 0
 
 
@@ -76,18 +81,23 @@ def heal(
     on_step: Callable[[dict], None] | None = None,
     label: str = "heal",
 ) -> Healed:
-    """The state with the lowest loss on ``check`` [N, T], read every ``checkpoint_every`` steps and at the end.
+    """The state with the lowest loss on ``check`` [N, T], read every ``checkpoint_every`` steps and
+    at the end.
 
-    The student is trained in place; the head never learns. windows [N, T] are used in order, ``batch`` a
-    step, again from the start when they run out; where each batch comes at least twice, the teacher's final
-    states of it are kept in host memory. The rate is ``learning_rate`` times the root of the first check loss
-    (in FULL_RATE_LOSS, 1 at most): the nearer the teacher, the smaller the steps. Without cross-entropy a
-    student that is its own teacher has nothing to learn, and is handed back as it came. Every masked weight
-    of the result is exactly 0. Raises NumericalError when the loss is not finite.
+    The student is trained in place; the head never learns. windows [N, T] are used in order,
+    ``batch`` a step, again from the start when they run out; where each batch comes at least twice,
+    the teacher's final states of it are kept in host memory. The rate is ``learning_rate`` times
+    the root of the first check loss (in FULL_RATE_LOSS, 1 at most): the nearer the teacher, the
+    smaller the steps. Without cross-entropy a student that is its own teacher has nothing to learn,
+    and is handed back as it came. Every masked weight of the result is exactly 0. Raises
+    NumericalError when the loss is not finite.
     """
     start = student.start
     if recipe.ce_weight == 0 and not student.rounded and start.digest == seed.digest:
-        log.info("%s: the student is its own teacher, and there is no cross-entropy: nothing to heal", label)
+        log.info(
+            "%s: the student is its own teacher, and there is no cross-entropy: nothing to heal",
+            label,
+        )
         return Healed(start, [], [])
     trained = student.trained
     device = str(next(student.network.parameters()).device)
@@ -159,8 +169,9 @@ def heal(
 def loss_on(
     check: Tensor, checkpoint: Checkpoint, seed: Checkpoint, ce_weight: float, device: str
 ) -> Callable[[nn.Module], float]:
-    """What gives the loss on ``check`` [N, T] of a network with the checkpoint's head: KL(seed || network) +
-    ce_weight·cross-entropy, nats per token. All in float32: bfloat16's own error is larger than what a wave costs.
+    """What gives the loss on ``check`` [N, T] of a network with the checkpoint's head: KL(seed ||
+    network) + ce_weight·cross-entropy, nats per token. All in float32: bfloat16's own error is
+    larger than what a wave costs.
     """
     heads = Head.of(checkpoint).to(device, torch.float32), Head.of(seed).to(device, torch.float32)
     theirs = final_states(build(seed, device), check, "check: the seed")
@@ -204,7 +215,9 @@ def _save(
     checks: list[tuple[int, float]],
     kept: dict[str, Tensor],
 ) -> None:
-    """One safetensors file, replaced at once: weights, AdamW's two moments, the kept state, curve and checks."""
+    """One safetensors file, replaced at once: weights, AdamW's two moments, the kept state, curve
+    and checks.
+    """
     tensors = {f"kept|{name}": tensor for name, tensor in kept.items()}
     for name, parameter in trained.items():
         state = optimizer.state[parameter]
@@ -237,4 +250,8 @@ def _resume(
             "exp_avg": tensors[f"first|{name}"].to(parameter.device),
             "exp_avg_sq": tensors[f"second|{name}"].to(parameter.device),
         }
-    return curve, [tuple(check) for check in checks], {name: tensors[f"kept|{name}"] for name in trained}
+    return (
+        curve,
+        [tuple(check) for check in checks],
+        {name: tensors[f"kept|{name}"] for name in trained},
+    )

@@ -1,4 +1,6 @@
-"""How a heal goes, and what a LoRA is like: plain values, so that settings can be read without torch."""
+"""How a heal goes, and what a LoRA is like: plain values, so that settings can be read without
+torch.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from dataclasses import dataclass
 class Recipe:
     """How long and how fast a student learns, and by what loss.
 
-    steps, of ``batch`` windows each. learning_rate: at its peak. checkpoint_every: steps between two
-    readings of check text. compute: ``auto``, ``float32`` or ``bfloat16``. ce_weight: of cross-entropy
-    beside the KL to the teacher. state_weight: of the hidden states between the blocks.
+    steps, of ``batch`` windows each. learning_rate: at its peak. checkpoint_every: steps between
+    two readings of check text. compute: ``auto``, ``float32`` or ``bfloat16``. ce_weight: of
+    cross-entropy beside the KL to the teacher. state_weight: of the hidden states between the
+    blocks.
     """
 
     steps: int
@@ -27,8 +30,8 @@ class Recipe:
 class Lora:
     """A LoRA on every linear layer.
 
-    base: ``float32``, or ``nf4`` for four bits. merge_onto: with ``nf4``, the float32 ``weights`` or
-    the de-quantized ``base``.
+    base: ``float32``, or ``nf4`` for four bits. merge_onto: with ``nf4``, the float32 ``weights``
+    or the de-quantized ``base``.
     """
 
     rank: int

@@ -1,4 +1,6 @@
-"""What is trained while healing: a LoRA on the pruned network, or all of its weights under their masks."""
+"""What is trained while healing: a LoRA on the pruned network, or all of its weights under their
+masks.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,9 @@ ADAPTER = "heal"
 class Student:
     """A network that learns.
 
-    start: the checkpoint that it comes from. trained: those of its parameters that learn. merged: gives
-    the checkpoint that they amount to. rounded: whether its base is in 4 bits, so that the network is
-    not quite what the checkpoint holds.
+    start: the checkpoint that it comes from. trained: those of its parameters that learn. merged:
+    gives the checkpoint that they amount to. rounded: whether its base is in 4 bits, so that the
+    network is not quite what the checkpoint holds.
     """
 
     start: Checkpoint
@@ -48,7 +50,9 @@ def student_of(checkpoint: Checkpoint, lora: Lora | None, random_seed: int, devi
 
 
 def _full(checkpoint: Checkpoint, device: str) -> Student:
-    """Every linear layer's weight learns; what a mask removed has no gradient and stays exactly 0."""
+    """Every linear layer's weight learns; what a mask removed has no gradient and stays exactly
+    0.
+    """
     names = [f"{module}.weight" for module in checkpoint.layout.linears]
     copies = {n: checkpoint.weights[n].clone() for n in names}
     network = build(checkpoint.evolve(copies), device)
@@ -91,7 +95,9 @@ def merge(checkpoint: Checkpoint, student: nn.Module, lora: Lora) -> Checkpoint:
 
 
 def with_lora(network: nn.Module, checkpoint: Checkpoint, lora: Lora) -> nn.Module:
-    """The network with a peft LoRA on every linear layer, whose base is in 4 bits with ``base: nf4``."""
+    """The network with a peft LoRA on every linear layer, whose base is in 4 bits with ``base:
+    nf4``.
+    """
     from peft import LoraConfig, get_peft_model
 
     names = checkpoint.layout.linears
@@ -107,14 +113,17 @@ def with_lora(network: nn.Module, checkpoint: Checkpoint, lora: Lora) -> nn.Modu
         layer = student.base_model.model.get_submodule(name)
         mask = checkpoint.masks.weights.get(f"{name}.weight")
         if lora.base == "nf4":
-            layer.base_layer.train()  # in evaluation bitsandbytes repacks a CPU weight, and it cannot be read again
+            # In evaluation bitsandbytes repacks a CPU weight, and it cannot be read again.
+            layer.base_layer.train()
         if mask is not None:
             _mask_lora(layer, mask)
     return student
 
 
 def _mask_lora(layer: nn.Module, mask: Tensor) -> None:
-    """Make a peft layer compute x(W + s·(BA ⊙ M))ᵀ, so that training sees what the merge will keep."""
+    """Make a peft layer compute x(W + s·(BA ⊙ M))ᵀ, so that training sees what the merge will
+    keep.
+    """
     a, b = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]
     keep = mask.to(a.weight.device, a.weight.dtype)
 
@@ -126,16 +135,25 @@ def _mask_lora(layer: nn.Module, mask: Tensor) -> None:
 
 
 def _nf4(linear: nn.Linear) -> nn.Module:
-    """The layer in 4 bits. Blocks must not straddle rows: bitsandbytes 0.50 reads them wrongly on a CPU."""
+    """The layer in 4 bits. Blocks must not straddle rows: bitsandbytes 0.50 reads them wrongly on a
+    CPU.
+    """
     import bitsandbytes as bnb
 
-    device, block = linear.weight.device, next((b for b in (64, 32) if linear.in_features % b == 0), None)
+    device, block = (
+        linear.weight.device,
+        next((b for b in (64, 32) if linear.in_features % b == 0), None),
+    )
     if block is None:
         raise ConfigError(
             f"parameter micro_heal.base: nf4 needs inputs in multiples of 32, not {linear.in_features}: use float32"
         )
     quantized = bnb.nn.Linear4bit(
-        linear.in_features, linear.out_features, linear.bias is not None, compute_dtype=torch.float32, quant_type="nf4"
+        linear.in_features,
+        linear.out_features,
+        linear.bias is not None,
+        compute_dtype=torch.float32,
+        quant_type="nf4",
     )
     weight = linear.weight.detach().clone()
     quantized.weight = bnb.nn.Params4bit(

@@ -31,12 +31,16 @@ def losses(network: nn.Module, windows: Tensor, label: str = "evaluate") -> Tens
 
 @torch.no_grad()
 def compare(
-    network: nn.Module, seed_logits: Callable[[slice], Tensor], windows: Tensor, label: str = "compare"
+    network: nn.Module,
+    seed_logits: Callable[[slice], Tensor],
+    windows: Tensor,
+    label: str = "compare",
 ) -> dict[str, Tensor]:
     """Per window, summed over its T - 1 scored positions [N], float64:
 
-    ``nll`` and ``seed_nll`` (nats), ``kl`` = KL(seed || network) (nats), ``agree`` = equal top-1 tokens.
-    seed_logits: some of the windows, as rows -> the seed's logits [rows, T, V] on the network's device.
+    ``nll`` and ``seed_nll`` (nats), ``kl`` = KL(seed || network) (nats), ``agree`` = equal top-1
+    tokens. seed_logits: some of the windows, as rows -> the seed's logits [rows, T, V] on the
+    network's device.
     """
     device = next(network.parameters()).device
     rows = []

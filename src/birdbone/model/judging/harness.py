@@ -1,4 +1,6 @@
-"""A model through lm-evaluation-harness (EleutherAI): its tasks, its prompts, its standard errors."""
+"""A model through lm-evaluation-harness (EleutherAI): its tasks, its prompts, its standard
+errors.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from birdbone.text.benchmarks import TaskOptions, local_task
 log = logging.getLogger("birdbone")
 
 HEADLINES = ("acc", "exact_match")
-"""Metrics that a task may be guarded by, the first that it has: shares of the questions answered rightly."""
+"""Metrics that a task may be guarded by, the first that it has: shares of the questions answered
+rightly.
+"""
 
 
 def evaluate(
@@ -57,10 +61,12 @@ def guarded(
     device: str,
     random_seed: int,
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """(figures, lost) of a checkpoint on the tasks that the guard watches; both empty where it watches none.
+    """(figures, lost) of a checkpoint on the tasks that the guard watches; both empty where it
+    watches none.
 
-    watched: ``seed`` (task -> metric -> value), ``allowed`` (task -> share of the questions) and ``settings``, those
-    of ``TaskOptions``. lost: task -> how far it lies below the seed, of those that fell by more than allowed.
+    watched: ``seed`` (task -> metric -> value), ``allowed`` (task -> share of the questions) and
+    ``settings``, those of ``TaskOptions``. lost: task -> how far it lies below the seed, of those
+    that fell by more than allowed.
     """
     if not watched:
         return {}, {}
@@ -71,9 +77,11 @@ def guarded(
 
 
 def fallen(seed: dict, figures: dict, allowed: dict[str, float]) -> dict[str, float]:
-    """Task -> how far its headline lies below the seed's, of those that fell by more than ``allowed``.
+    """Task -> how far its headline lies below the seed's, of those that fell by more than
+    ``allowed``.
 
-    seed, figures: task -> metric -> value. Raises ConfigError for a task that has none of HEADLINES.
+    seed, figures: task -> metric -> value. Raises ConfigError for a task that has none of
+    HEADLINES.
     """
     lost = {}
     for task, most in allowed.items():
@@ -104,15 +112,16 @@ def run_tasks(
 ) -> dict[str, dict[str, float]]:
     """Task -> metric -> value, ``<metric>_stderr`` beside it, and ``samples``.
 
-    tasks: names the harness knows (their data come from the hub) or configurations (see ``text.benchmarks``).
-    limit: questions per task. Raises ConfigError where the harness is not installed, TextError naming a task that
-    it does not know; a hub that gives no data raises the harness's own errors.
+    tasks: names the harness knows (their data come from the hub) or configurations (see
+    ``text.benchmarks``). limit: questions per task. Raises ConfigError where the harness is not
+    installed, TextError naming a task that it does not know; a hub that gives no data raises the
+    harness's own errors.
     """
-    known = _known_tasks([t for t in tasks if isinstance(t, str)])
+    manager = _known_tasks([t for t in tasks if isinstance(t, str)])
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    found = simple_evaluate(
+    outcome = simple_evaluate(
         model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch, trust_remote_code=False),
         tasks=tasks,
         num_fewshot=few_shot,
@@ -122,17 +131,17 @@ def run_tasks(
         torch_random_seed=random_seed,
         fewshot_random_seed=random_seed,
         log_samples=False,
-        task_manager=known,
+        task_manager=manager,
     )
     return {
-        task: {**_plain(figures), "samples": found["n-samples"].get(task, {}).get("effective", 0)}
-        for task, figures in found["results"].items()
+        task: {**_plain(figures), "samples": outcome["n-samples"].get(task, {}).get("effective", 0)}
+        for task, figures in outcome["results"].items()
     }
 
 
 def check_tasks(tasks: list[str], files: Collection[str]) -> None:
-    """Raises ConfigError where tasks are asked for and the harness is not installed, TextError naming one that it
-    does not know; those in ``files`` are the user's own.
+    """Raises ConfigError where tasks are asked for and the harness is not installed, TextError
+    naming one that it does not know; those in ``files`` are the user's own.
     """
     if tasks:
         _known_tasks([t for t in tasks if t not in files])
@@ -145,12 +154,12 @@ def _known_tasks(named: list[str]):
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    known = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
-    if unknown := [t for t in named if t not in known.all_tasks]:
+    manager = TaskManager(include_defaults=bool(named))  # reading its thousands of tasks takes seconds
+    if unknown := [t for t in named if t not in manager.all_tasks]:
         raise TextError(
             f"parameter evaluate.tasks or guard.tasks: lm-evaluation-harness knows no task {', '.join(unknown)}"
         )
-    return known
+    return manager
 
 
 def _plain(figures: dict) -> dict[str, float]:

@@ -32,7 +32,8 @@ def generate(network: nn.Module, tokenizer, prompt: str, ends: Collection[int], 
 def prompt_ids(tokenizer, prompt: str, positions: int) -> list[int]:
     """The token ids of a plain question, through the chat template where the tokenizer has one.
 
-    Raises TextError where the template refuses it, or where it is empty or does not fit the model's positions.
+    Raises TextError where the template refuses it, or where it is empty or does not fit the model's
+    positions.
     """
     text = prompt
     if tokenizer.chat_template:
@@ -42,7 +43,8 @@ def prompt_ids(tokenizer, prompt: str, positions: int) -> list[int]:
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise TextError(
-                f"parameter report.prompts: the model's chat template refuses a plain question ({error}). Mend or "
+                "parameter report.prompts: the model's chat template refuses a plain question "
+                f"({error}). Mend or "
                 "remove it in the model's folder, or set report.prompts: []"
             ) from error
     ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids

@@ -1,4 +1,5 @@
-"""The seed on guard and test text, run once: every judgement after that makes its logits from the final states.
+"""The seed on guard and test text, run once: every judgement after that makes its logits from the
+final states.
 
 Legend: N windows, T tokens, H hidden size, V vocabulary.
 """
@@ -30,7 +31,9 @@ class Reference:
         return Head.of(self.seed).to(device).logits(self.states[domain][rows].to(device))
 
     def losses(self, domain: str, windows: Tensor, device: torch.device = CPU) -> Tensor:
-        """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N], nats, float64."""
+        """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N],
+        nats, float64.
+        """
         rows = [slice(start, start + 2) for start in range(0, len(windows), 2)]
         return torch.cat([window_nll(self.logits(domain, r, device), windows[r].to(device).long()) for r in rows])
 
@@ -60,7 +63,9 @@ class States:
 
 @torch.no_grad()
 def final_states(network: nn.Module, windows: Tensor, label: str) -> Tensor:
-    """What the head reads, after the final norm: token windows [N, T] -> float32 [N, T, H] on the CPU."""
+    """What the head reads, after the final norm: token windows [N, T] -> float32 [N, T, H] on the
+    CPU.
+    """
     device = next(network.parameters()).device
     return torch.cat(
         [

@@ -20,7 +20,9 @@ from birdbone.progress import track
 
 
 class _Given(nn.Module):
-    """Stands in for a block before the first silenced one: hands on hidden states computed already."""
+    """Stands in for a block before the first silenced one: hands on hidden states computed
+    already.
+    """
 
     def __init__(self, block: nn.Module, hidden: Tensor) -> None:
         super().__init__()
@@ -35,7 +37,8 @@ class _Given(nn.Module):
 
 @contextmanager
 def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> Iterator[None]:
-    """Within it, the FFN nodes give 0 to the residual stream: zeros at the input of the output projection.
+    """Within it, the FFN nodes give 0 to the residual stream: zeros at the input of the output
+    projection.
 
     Raises ValueError on a node that the layer does not have.
     """
@@ -49,9 +52,14 @@ def silenced(network: nn.Module, layout: Layout, nodes: dict[int, Tensor]) -> It
 
 
 def ablated_losses(
-    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module,
+    layout: Layout,
+    windows: Tensor,
+    sets: Sequence[dict[int, Tensor]],
+    label: str,
 ) -> Tensor:
-    """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then without each set.
+    """Summed negative log-likelihood of each window [1 + sets, N] (nats, float64): intact, then
+    without each set.
 
     Raises NumericalError where a loss is not finite.
     """
@@ -59,9 +67,14 @@ def ablated_losses(
 
 
 def ablated_divergences(
-    network: nn.Module, layout: Layout, windows: Tensor, sets: Sequence[dict[int, Tensor]], label: str
+    network: nn.Module,
+    layout: Layout,
+    windows: Tensor,
+    sets: Sequence[dict[int, Tensor]],
+    label: str,
 ) -> Tensor:
-    """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats, float64).
+    """KL(intact || without a set) of each window, summed over its positions [sets, N] (nats,
+    float64).
 
     Raises NumericalError where one is not finite.
     """
@@ -84,8 +97,8 @@ def _ablated(
 ) -> Tensor:
     """``measure`` of (logits, the intact network's logits, ids) per window: [1 + sets, N].
 
-    A pass without a set begins at its first layer, from the intact network's hidden states there; only
-    those of one batch of windows are held.
+    A pass without a set begins at its first layer, from the intact network's hidden states there;
+    only those of one batch of windows are held.
     """
     device = device_of(network)
     starts = sorted({min(nodes) for nodes in sets})
@@ -94,12 +107,12 @@ def _ablated(
         ids = ids.to(device).long()
         with _noted(network, layout, starts) as hidden:
             intact = network(ids, use_cache=False).logits
-            found = [measure(intact, intact, ids)]
+            measured = [measure(intact, intact, ids)]
         for nodes in sets:
             first = min(nodes)
             with _from(network, layout, first, hidden[first]), silenced(network, layout, nodes):
-                found.append(measure(network(ids, use_cache=False).logits, intact, ids))
-        rows.append(torch.stack(found))
+                measured.append(measure(network(ids, use_cache=False).logits, intact, ids))
+        rows.append(torch.stack(measured))
     whole = torch.cat(rows, 1)
     if not whole.isfinite().all():
         raise NumericalError("a loss is not finite with nodes silenced: look at the model's weights")

@@ -9,10 +9,14 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
+from birdbone.model.units import Nodes, by_layer
+
 
 @dataclass(frozen=True)
 class Activity:
-    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16 [nodes, S]."""
+    """The nodes of one kind in one layer: mean, variance, firing_rate [nodes]; profile float16
+    [nodes, S].
+    """
 
     mean: Tensor
     variance: Tensor
@@ -22,9 +26,11 @@ class Activity:
 
 @dataclass(frozen=True)
 class Activations:
-    """layers: kind of node (``ffn``, ``kv``) -> the activity in each layer. tokens: read in all."""
+    """layers: unit (``ffn``, ``kv``) -> the activity in each layer, None where it has no such nodes.
+    tokens: read in all.
+    """
 
-    layers: dict[str, list[Activity]]
+    layers: dict[str, list[Activity | None]]
     tokens: int
     sampled_tokens: int
 
@@ -38,6 +44,7 @@ class Activations:
             f"{kind}.{layer}.{name}": getattr(activity, name)
             for kind, layers in self.layers.items()
             for layer, activity in enumerate(layers)
+            if activity is not None
             for name in NAMES
         }
         count = len(next(iter(self.layers.values())))
@@ -47,12 +54,12 @@ class Activations:
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> Activations:
         """What ``to_tensors`` gave."""
-        kinds = dict.fromkeys(name.partition(".")[0] for name in tensors)
-        layers = {
-            kind: [Activity(*(tensors[f"{kind}.{layer}.{name}"] for name in NAMES)) for layer in range(about["layers"])]
-            for kind in kinds
+        stored = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
+        records = {
+            Nodes.parse(nodes): Activity(*(tensors[f"{nodes}.{name}"] for name in NAMES))
+            for nodes in stored
         }
-        return cls(layers, about["tokens"], about["sampled_tokens"])
+        return cls(by_layer(records), about["tokens"], about["sampled_tokens"])
 
 
 NAMES = [field.name for field in fields(Activity)]
@@ -62,8 +69,9 @@ NAMES = [field.name for field in fields(Activity)]
 class Clusters:
     """Labels of the feed-forward neurons, int32 [nodes] a layer, 0 the largest cluster.
 
-    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same label is
-    the same cluster in every layer; None where they were not asked for. counts: of each layer's own.
+    layers: clusters of one layer's own neurons. across: clusters over all layers, where the same
+    label is the same cluster in every layer; None where they were not asked for. counts: of each
+    layer's own.
     """
 
     layers: list[Tensor]
@@ -89,8 +97,8 @@ class Clusters:
 class Experts:
     """Clusters of the domains' profiles: layer -> int32 [nodes].
 
-    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest of the
-    model they were found in. domains: names of the labelled sets.
+    scope: ``layer``, or ``model`` where a label means the same expert in every layer. model: digest
+    of the model they were found in. domains: names of the labelled sets.
     """
 
     labels: dict[int, Tensor]

@@ -1,4 +1,5 @@
-"""One forward and one backward pass per window: activations and output gradients, no weight gradients.
+"""One forward and one backward pass per window: activations and output gradients, no weight
+gradients.
 
 Gradients are of the loss summed over a window's positions; position t's share includes later
 tokens. The last position has no target and is left out everywhere.
@@ -14,18 +15,21 @@ from torch import Tensor, nn
 
 from birdbone.algo.sps import NodeMoments
 from birdbone.errors import NumericalError
-from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.layout import Block, Layout
 from birdbone.model.network import device_of
+from birdbone.model.units import Nodes
 from birdbone.progress import track
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 
 
 def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
-    """For one window of tokens [T]: module name -> (input [T-1, in], gradient at its output [T-1, out]).
+    """For one window of tokens [T]: module name -> (input [T-1, in], gradient at its output [T-1,
+    out]).
 
-    Raises NumericalError naming the module whose gradients are not finite, or all zero. Of two tokens alone the first
-    is scored, and attends to itself alone: its query and key rightly have none.
+    Raises NumericalError naming the module whose gradients are not finite, or all zero. Of two
+    tokens alone the first is scored, and attends to itself alone: its query and key rightly have
+    none.
     """
     network.requires_grad_(False)
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -43,11 +47,11 @@ def gradients(network: nn.Module, names: list[str], ids: Tensor) -> Pairs:
         with torch.enable_grad():
             logits = network(ids.view(1, -1).long(), use_cache=False).logits[0, :-1]
             loss = F.cross_entropy(logits.float(), ids[1:].long(), reduction="sum")
-            found = torch.autograd.grad(loss, [seen[name][1] for name in names])
+            slopes = torch.autograd.grad(loss, [seen[name][1] for name in names])
     finally:
         for handle in [*handles, start]:
             handle.remove()
-    pairs = {name: (seen[name][0].detach()[0, :-1], grad[0, :-1]) for name, grad in zip(names, found, strict=True)}
+    pairs = {name: (seen[name][0].detach()[0, :-1], grad[0, :-1]) for name, grad in zip(names, slopes, strict=True)}
     for name, (_, grad) in pairs.items():
         if not torch.isfinite(grad).all():
             raise NumericalError(f"{name}: gradients are not finite on this text")
@@ -94,7 +98,9 @@ def node_moments(
 
 
 def node_values(network: nn.Module, layout: Layout, pairs: Pairs) -> dict[Nodes, tuple[Tensor, Tensor, int]]:
-    """(h, ∂L/∂h, how many) of every layer's nodes, h and gradient [T-1, nodes·w]: what the nodes hand on."""
+    """(h, ∂L/∂h, how many) of every layer's nodes, h and gradient [T-1, nodes·w]: what the nodes
+    hand on.
+    """
     return {nodes: _handed_on(network, layout.blocks[nodes.layer], nodes.unit, pairs) for nodes in layout.nodes}
 
 

@@ -1,4 +1,6 @@
-"""Second moments of every linear layer's input, its tokens weighted, block by block; kept on disk for the seed."""
+"""Second moments of every linear layer's input, its tokens weighted, block by block; kept on disk
+for the seed.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class SecondMoments:
-    """A folder of second moments, a file per layer; None: there is none. Those of another model, text or weights are
-    computed anew.
+    """A folder of second moments, a file per layer; None: there is none. Those of another model,
+    text or weights are computed anew.
     """
 
     folder: Path | None = None
@@ -56,10 +58,11 @@ def moments(
 
 
 def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weights) -> tuple[Moments, Moments]:
-    """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to ``fit``.
+    """Sum the batches' second moments per module: every fourth batch to ``check``, the rest to
+    ``fit``.
 
-    inputs: first module -> the modules that share its input, as in ``Block.inputs``. weights: none at all
-    where every token counts alike.
+    inputs: first module -> the modules that share its input, as in ``Block.inputs``. weights: none
+    at all where every token counts alike.
     """
     sums: tuple[Moments, Moments] = ({}, {})
     for i, batch in enumerate(batches):
@@ -69,12 +72,15 @@ def fold(batches: Iterator[Moments], inputs: dict[str, list[str]], weights: Weig
                 moment = second_moment(batch[first], weights[name][rows].flatten() if weights else None)
                 into[name] = into[name].add_(moment) if name in into else moment
     summed = {name: name if weights else first for first, modules in inputs.items() for name in modules}
-    fit, check = ({n: m.cpu() for n, m in found.items()} for found in (sums[0], sums[1] or sums[0]))
+    fit = {name: moment.cpu() for name, moment in sums[0].items()}
+    check = {name: moment.cpu() for name, moment in (sums[1] or sums[0]).items()}
     return {n: fit[of] for n, of in summed.items()}, {n: check[of] for n, of in summed.items()}
 
 
 def held_out(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """The windows [N, T] that ``fit`` and ``check`` moments sum over; all for both where there are too few to part."""
+    """The windows [N, T] that ``fit`` and ``check`` moments sum over; all for both where there are
+    too few to part.
+    """
     batches = windows.split(BATCH)
     check = batches[3::4]
     fit = [batch for i, batch in enumerate(batches) if i % 4 != 3]
@@ -99,7 +105,9 @@ def seal(folder: Path, key: str) -> None:
 
 
 def key_of(checkpoint: Checkpoint, windows: Tensor, weights: Weights) -> str:
-    """What the second moments of a model, its calibration text and the weights of its tokens are known by."""
+    """What the second moments of a model, its calibration text and the weights of its tokens are
+    known by.
+    """
     weighed = "|".join(tensor_digest(weights[n]) for n in sorted(weights))
     text = f"{checkpoint.digest}|{tensor_digest(windows)}|{weighed}|{torch.get_num_threads()}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -8,8 +8,9 @@ from torch import Tensor
 from birdbone.algo.scores import SCORES, NodeStats
 from birdbone.algo.sps import NodeMoments
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import UNITS, Block, Nodes
+from birdbone.model.layout import Block
 from birdbone.model.scores import joint_norms
+from birdbone.model.units import UNITS, Nodes
 
 
 def node_scores(

@@ -1,8 +1,10 @@
-"""Text that the seed writes itself: it needs no corpus and covers what the seed knows, not what a corpus holds.
+"""Text that the seed writes itself: it needs no corpus and covers what the seed knows, not what a
+corpus holds.
 
-Data-free calibration as in LLM-QAT (Liu et al. 2023, arXiv:2305.17888): a random first token, then the
-seed's own distribution at temperature 1. On such text the gradient of the log-likelihood is drawn from
-the model, so that its mean square is the true Fisher information and not the empirical one.
+Data-free calibration as in LLM-QAT (Liu et al. 2023, arXiv:2305.17888): a random first token, then
+the seed's own distribution at temperature 1. On such text the gradient of the log-likelihood is
+drawn from the model, so that its mean square is the true Fisher information and not the empirical
+one.
 """
 
 from __future__ import annotations
@@ -36,11 +38,17 @@ def write_windows(seed: Checkpoint, starts: Tensor, count: int, length: int, ran
 
 @torch.no_grad()
 def write_talks(
-    seed: Checkpoint, turns: list[list[list[int]]], ends: Collection[int], length: int, random_seed: int, device: str
+    seed: Checkpoint,
+    turns: list[list[list[int]]],
+    ends: Collection[int],
+    length: int,
+    random_seed: int,
+    device: str,
 ) -> Tensor:
     """Windows sampled from the seed, one per list of ``turns``, int32 [count, length].
 
-    Of one's turns (token ids) the first opens the window; each time the seed says one of ``ends``, the next is put in.
+    Of one's turns (token ids) the first opens the window; each time the seed says one of ``ends``,
+    the next is put in.
     """
     return _write(seed, turns, ends, length, torch.Generator().manual_seed(random_seed), device)
 
@@ -58,14 +66,15 @@ def _write(
     steps = track(range(len(batches) * (length - 1)), "the seed writes", unit="token")
     written = []
     for batch in batches:
-        given = [deque(own[0]) for own in batch]
+        prompts = [deque(own[0]) for own in batch]
         left = [deque(own[1:]) for own in batch]
-        cache, tokens = DynamicCache(), [torch.tensor([own.popleft() for own in given])]
+        cache = DynamicCache(config=network.config)
+        tokens = [torch.tensor([own.popleft() for own in prompts])]
         for _ in range(length - 1):
             next(steps)
             logits = network(tokens[-1][:, None].to(device), past_key_values=cache, use_cache=True).logits[:, -1]
             drawn = _sample(logits.float().cpu(), generator)
-            for row, own in enumerate(given):
+            for row, own in enumerate(prompts):
                 if own:
                     drawn[row] = own.popleft()
                 elif int(drawn[row]) in ends and left[row]:

@@ -14,7 +14,6 @@ from birdbone.algo.repair import repair_columns
 from birdbone.algo.selection import cheapest_chunks, cheapest_groups, eligible, eligible_across
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import supports_uneven
-from birdbone.model.layout import Nodes
 from birdbone.model.observing.activations import Clusters
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.pruning.removal import Stays, remove_nodes
@@ -23,6 +22,7 @@ from birdbone.model.pruning.weight_sparsity import mask_weights
 from birdbone.model.rounding.embedding import outer_types
 from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes
 
 
 def prune(
@@ -54,7 +54,10 @@ def prune(
     method = settings.weights.method
     report["changed"] = bool(stays) or method != "none"
     if not report["changed"]:
-        return start, {**report, "why": "nothing could be removed at this budget within the clusters' caps"}
+        return start, {
+            **report,
+            "why": "nothing could be removed at this budget within the clusters' caps",
+        }
     state = start
     if stays:
         moments = second_moments.of(start, calibration, scores.tokens, device)
@@ -85,11 +88,15 @@ def choose(
         order = {i: eligible(values[i], clusters.layers[i], neurons[i], cap) for i in layers}
     count = weights_to_remove // start.cost("ffn")
     stays: dict[Nodes, Tensor] = {}
-    if settings.attention and not even:
-        groups = {i: start.node_mask(Nodes("kv", i)) for i in layers}
+    if settings.attention and not even and "kv" in start.layout.units:
+        removable = [nodes for nodes in start.layout.nodes if nodes.unit == "kv"]
+        groups = {nodes.layer: start.node_mask(nodes) for nodes in removable}
         price = _marginal_value(values, order, count) * start.cost("kv") / start.cost("ffn")
-        limit = min(int(cap * sum(start.counts("kv"))), weights_to_remove // start.cost("kv"))
-        removed = cheapest_groups({i: scores.of("kv", i, score) for i in layers}, groups, limit, price, protected=(0,))
+        present = sum(start.count("kv", layer) for layer in groups)
+        limit = min(int(cap * present), weights_to_remove // start.cost("kv"))
+        removed = cheapest_groups(
+            {i: scores.of("kv", i, score) for i in groups}, groups, limit, price, protected=(0,)
+        )
         for layer in sorted({layer for layer, _ in removed}):
             gone = torch.tensor([group for where, group in removed if where == layer])
             stays[Nodes("kv", layer)] = _without(groups[layer], gone)
@@ -100,7 +107,9 @@ def choose(
 
 
 def stays_even(widths: str, config: dict) -> bool:
-    """Whether all layers keep one width: asked for, or because stock llama.cpp has no uneven form of the family."""
+    """Whether all layers keep one width: asked for, or because stock llama.cpp has no uneven form
+    of the family.
+    """
     return widths == "even" or not supports_uneven(config)
 
 
@@ -118,8 +127,8 @@ def sparsity_for(
     settings: PruneSettings,
     widths: str,
 ) -> float:
-    """Share of the seed's block weights that must go for an export of ``target_bytes`` at the fewest bits
-    ``rounding.types`` allow; 0 without a target.
+    """Share of the seed's block weights that must go for an export of ``target_bytes`` at the
+    fewest bits ``rounding.types`` allow; 0 without a target.
     """
     if target_bytes is None:
         return 0.0
@@ -131,22 +140,23 @@ def sparsity_for(
 
 
 def _fewest_bits(checkpoint: Checkpoint, types: list[str], settings: PruneSettings, widths: str) -> float:
-    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they become.
+    """Bits per block weight with every matrix at the fewest its rows allow, however narrow they
+    become.
 
-    Groups narrower than any type are not counted on: few of them go, and a matrix that lost none keeps its type.
+    Groups narrower than any type are not counted on: few of them go, and a matrix that lost none
+    keeps its type.
     """
     layout = checkpoint.layout
-    steps = {"ffn": settings.multiple}
-    group = layout.blocks[0].group_width
-    if settings.attention and not stays_even(widths, checkpoint.config) and fitting(types, group):
-        steps["kv"] = group
+    groups = settings.attention and not stays_even(widths, checkpoint.config)
     bits = 0.0
     size = 0
     for block in layout.blocks:
-        step = {block.reader(unit): width for unit, width in steps.items()}
+        step = {block.reader("ffn"): settings.multiple}
+        if groups and "kv" in block.units and fitting(types, block.group_width):
+            step[block.reader("kv")] = block.group_width
         for module in block.linears:
             weight = checkpoint.weights[f"{module}.weight"]
-            columns = math.gcd(weight.shape[1], step.get(module, weight.shape[1]))
+            columns = math.gcd(layout.unbroken(module, weight.shape[1]), step.get(module, weight.shape[1]))
             bits += weight.numel() * fewest_bits(types, columns)
             size += weight.numel()
     return bits / size

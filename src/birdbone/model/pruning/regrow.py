@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from birdbone.algo.regrowth import best_chunks, outgoing_gradient, refit_columns
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import Block, Layout, Nodes
+from birdbone.model.layout import Block, Layout
 from birdbone.model.network import build, device_of
 from birdbone.model.observing.gradients import gradients
 from birdbone.model.pruning.removal import return_nodes
+from birdbone.model.units import Nodes
 from birdbone.progress import track
 
 
@@ -50,7 +51,9 @@ def regrow(
 
 
 def candidates(full: nn.Module, block: Block, neurons: Tensor, x: Tensor) -> Tensor:
-    """Activations [tokens, k] the seed's ``neurons`` would have on the FFN input x [tokens, hidden]."""
+    """Activations [tokens, k] the seed's ``neurons`` would have on the FFN input x [tokens,
+    hidden].
+    """
     down = full.get_submodule(block.ffn_output)
     caught: list[Tensor] = []
     handle = down.register_forward_pre_hook(lambda _, args: caught.append(args[0]))
@@ -80,7 +83,12 @@ def _gains(
 
 @torch.no_grad()
 def _columns(
-    network: nn.Module, full: nn.Module, layout: Layout, chosen: dict[int, Tensor], windows: Tensor, damping: float
+    network: nn.Module,
+    full: nn.Module,
+    layout: Layout,
+    chosen: dict[int, Tensor],
+    windows: Tensor,
+    damping: float,
 ) -> dict[int, Tensor]:
     """Output columns of the returning neurons, by layer."""
     crosses: dict[int, Tensor] = {}

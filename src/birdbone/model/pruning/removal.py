@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.layout import COLUMNS, Nodes
+from birdbone.model.layout import Layout
 from birdbone.model.masks import Masks
+from birdbone.model.units import COLUMNS, UNITS, Nodes
 
 Stays = Mapping[Nodes, Tensor]
 """Bool over a layer's *present* nodes, True = stays."""
@@ -57,29 +60,38 @@ def return_nodes(
 def padded(checkpoint: Checkpoint) -> tuple[Checkpoint, dict]:
     """The checkpoint at one width for all layers, its configuration saying so; masks dropped."""
     layout = checkpoint.layout
-    family = layout.family
-    most = {unit: max(checkpoint.counts(unit)) for unit in layout.units}
-    if family.attention.fixed:
-        most["kv"] = layout.blocks[0].kv_heads
+    usual = {unit: layout.usual(unit) for unit in layout.units}
+    most = {unit: _room(checkpoint, unit, count) for unit, count in usual.items()}
+    if layout.heads_are_fixed:
+        most["kv"] = layout.heads[1]
+    config = {**checkpoint.config, "tie_word_embeddings": layout.head not in checkpoint.weights}
+    for unit, count in most.items():
+        config |= UNITS[unit].keys(layout, count)
+    if Layout(config).blocks[0].head_size != layout.blocks[0].head_size:
+        config["head_dim"] = layout.blocks[0].head_size
     weights: dict[str, Tensor] = {}
-    for block in layout.blocks:
+    for block in Layout(config).blocks:
         for name, axis in block.axes.items():
             weight = checkpoint.weights.get(name)
-            if weight is not None and axis.count(weight.shape) != most[axis.nodes.unit]:
-                weights[name] = axis.pad(weight, most[axis.nodes.unit])
-    shared = layout.blocks[0].heads // layout.blocks[0].kv_heads
-    config = {
-        **checkpoint.config,
-        family.ffn.width: most["ffn"],
-        family.attention.heads: most["kv"] * shared,
-        family.attention.kv_heads: most["kv"],
-        "tie_word_embeddings": layout.head not in checkpoint.weights,
-    }
+            count = UNITS[axis.nodes.unit].count(block)
+            if weight is not None and axis.count(weight.shape) != count:
+                weights[name] = axis.pad(weight, count)
     even = Checkpoint(config, {**checkpoint.weights, **weights})
-    if even.layout.blocks[0].head_size != layout.blocks[0].head_size:
-        config["head_dim"] = layout.blocks[0].head_size
-        even = Checkpoint(config, even.weights)
-    return even, {"ffn_width": most["ffn"], "kv_groups": most["kv"], "padded": bool(weights)}
+    return even, {
+        "ffn_width": most["ffn"],
+        "kv_groups": most.get("kv", layout.heads[1]),
+        "padded": bool(weights),
+    }
+
+
+def _room(checkpoint: Checkpoint, unit: str, usual: int) -> int:
+    """What the configuration must say in place of ``usual``, so that every layer has room for its nodes.
+
+    A layer that has twice as many in the seed has twice the room.
+    """
+    counts = {block.layer: UNITS[unit].count(block) for block in checkpoint.layout.blocks}
+    shares = {layer: Fraction(count, usual) for layer, count in counts.items() if count}
+    return max(math.ceil(checkpoint.count(unit, layer) / share) for layer, share in shares.items())
 
 
 def _narrowed(mask: Tensor, stays: Tensor) -> Tensor:

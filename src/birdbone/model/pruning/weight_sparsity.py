@@ -33,11 +33,12 @@ def mask_weights(
     damping: float,
     device: str,
 ) -> Checkpoint:
-    """The checkpoint with a mask in every linear layer, and what is kept made up for it by ``sparsegpt`` and ``admm``.
+    """The checkpoint with a mask in every linear layer, and what is kept made up for it by
+    ``sparsegpt`` and ``admm``.
 
-    calibration: token windows [N, T]; scores: the weights of its tokens (none: every token counts alike) and, for
-    budgets by sensitivity, Fisher information. Block by block: each
-    is masked for the inputs that the masked blocks before it give.
+    calibration: token windows [N, T]; scores: the weights of its tokens (none: every token counts
+    alike) and, for budgets by sensitivity, Fisher information. Block by block: each is masked for
+    the inputs that the masked blocks before it give.
     """
     dtype = compute_dtype("auto", device)
     network = build(start, device, dtype, streamed=True)  # masked weights replace its own: no third copy of them
@@ -53,7 +54,8 @@ def mask_weights(
     if settings.budget == "sensitivity" and not pattern:
         layers = second_moments.of(start, calibration, scores.tokens, device)
         budgets = sensitivity_budgets(start, layers, scores.fisher_left(start), settings, damping)
-    # Room for what stays, taken before the first block: between what comes and goes it would leave holes.
+    # Room for what stays, taken before the first block: between what comes and goes it would leave
+    # holes.
     new = {name: torch.empty_like(start.weights[name]) for name in names}
     bits: dict[str, np.ndarray] = {}
     for layer, batches in walk(network, start.layout, calibration, f"masks ({settings.method})", settle=True):
@@ -65,8 +67,8 @@ def mask_weights(
             name = f"{module}.weight"
             moment = fit[module] if check[module] is fit[module] else fit[module] + check[module]
             sparsity = budgets.get(module, settings.sparsity)
-            given = start.weights[name].to(device), moment.to(device)
-            mask, weight = mask_weight(*given, settings.method, sparsity, pattern, damping)
+            weight = start.weights[name].to(device)
+            mask, weight = mask_weight(weight, moment.to(device), settings.method, sparsity, pattern, damping)
             bits[name] = np.packbits(mask.cpu().numpy())
             network.get_submodule(module).weight = nn.Parameter(new[name].copy_(weight), requires_grad=False)
         return_memory()
@@ -88,8 +90,8 @@ def sensitivity_budgets(
 ) -> dict[str, float]:
     """Module -> share of its weights to mask, by what they cost.
 
-    A weight's cost is the output error that removing it makes (see ``saliency``), times the mean squared
-    gradient of that output: nats to second order, so that modules compare.
+    A weight's cost is the output error that removing it makes (see ``saliency``), times the mean
+    squared gradient of that output: nats to second order, so that modules compare.
     """
     costs: dict[str, Tensor] = {}
     counts: dict[str, int] = {}

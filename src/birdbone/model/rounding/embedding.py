@@ -1,7 +1,9 @@
-"""Embedding and head onto GGUF grids: compensated for what the head reads, priced by what the model then says.
+"""Embedding and head onto GGUF grids: compensated for what the head reads, priced by what the model
+then says.
 
 A tied embedding is read twice, as rows by the tokens and as a matrix by the last hidden states. The
-second is like any linear layer's input; for the first no error but its size counts, hence the strong damping.
+second is like any linear layer's input; for the first no error but its size counts, hence the
+strong damping.
 """
 
 from __future__ import annotations
@@ -29,12 +31,23 @@ COMPENSATED_BITS = 8
 
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
-    """Embedding and untied head."""
-    return [n for n in (checkpoint.layout.embedding, checkpoint.layout.head) if n in checkpoint.weights]
+    """Embedding, untied head, and further embeddings."""
+    layout = checkpoint.layout
+    return [n for n in (layout.embedding, layout.head, *layout.tables) if n in checkpoint.weights]
+
+
+def kept_matrices(checkpoint: Checkpoint) -> list[str]:
+    """Matrices that are not rounded, since nothing is known of what they read."""
+    layout = checkpoint.layout
+    names = (f"{module}.weight" for module in sorted(layout.kept))
+    stay = (name for name in names if name in checkpoint.weights and name not in layout.tables)
+    return [name for name in stay if checkpoint.weights[name].ndim == 2]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:
-    """Types that embedding and head may take: the blocks' own, or the one that ``quantize.embedding`` names."""
+    """Types that embedding and head may take: the blocks' own, or the one that
+    ``quantize.embedding`` names.
+    """
     return types if embedding == "auto" else [embedding]
 
 
@@ -44,8 +57,8 @@ def outer_roundings(
     """(tensor, grid, rounding, cost) of embedding and head on each type they may take.
 
     calibration: token windows [N, T]. The cost is KL(checkpoint || checkpoint with this tensor
-    rounded), in nats per token of held-out windows; 0, unmeasured, where ``settings.embedding`` names
-    the one type. Matrices whose rows no grid divides are left out.
+    rounded), in nats per token of held-out windows; 0, unmeasured, where ``settings.embedding``
+    names the one type. Matrices whose rows no grid divides are left out.
     """
     auto, kinds = settings.embedding == "auto", outer_types(settings.types, settings.embedding)
     fits = {n: fitting(kinds, checkpoint.weights[n].shape[1]) for n in outer_matrices(checkpoint)}
@@ -57,20 +70,21 @@ def outer_roundings(
     moments = [second_moment(states.flatten(0, 1)) for states in read]
     reference = Reference(checkpoint, {"check": read[1]} if read else {})
     for name, types in fits.items():
-        weight, tied = checkpoint.weights[name], len(outer_matrices(checkpoint)) == 1
-        head = tied or name != outer_matrices(checkpoint)[0]
-        given = []
+        weight = checkpoint.weights[name]
+        tied = checkpoint.layout.head not in checkpoint.weights
+        head = name == (checkpoint.layout.embedding if tied else checkpoint.layout.head)
+        compensations = []
         if compensated and head:
-            given = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
+            compensations = [compensation(moments[0], max(settings.damping, TIED_DAMPING if tied else 0.0))]
         for kind in types:
             grid = GRIDS[kind]
-            use = given and _coarse(grid)
-            rounded = round_best(weight, given, moments[1], grid)[0] if use else round_nearest(weight, grid)
+            use = compensations and _coarse(grid)
+            rounded = round_best(weight, compensations, moments[1], grid)[0] if use else round_nearest(weight, grid)
             cost = 0.0
             if auto:
                 other = build(checkpoint.evolve({name: rounded.weight}), device)
-                told = partial(reference.logits, "check", device=device_of(other))
-                measured = compare(other, told, check, f"round: price {name} as {kind}")
+                seed_logits = partial(reference.logits, "check", device=device_of(other))
+                measured = compare(other, seed_logits, check, f"round: price {name} as {kind}")
                 cost = float(measured["kl"].sum()) / (len(check) * (check.shape[1] - 1))
             yield name, grid, rounded, cost
 

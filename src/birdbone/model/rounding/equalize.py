@@ -137,10 +137,16 @@ def feeds(checkpoint: Checkpoint, layer: int) -> list[Feed]:
 def _source(block: Block, readers: list[str]) -> tuple[str | None, str | None]:
     """What may take the inverse of the readers' scales: (a norm, or None; a linear module, or None)."""
     norms = block.family.norms
-    if readers[0] == block.query:
+    if readers == block.attention_inputs:
         return norms.attention and block.part(norms.attention), None
-    if readers[0] == block.ffn_inputs[0]:
+    if readers == block.ffn_inputs:
         return norms.ffn and block.part(norms.ffn), None
-    if readers[0] == block.output:
-        return None, block.value
+    if readers == [block.output]:
+        return None, block.value if _scales_reach_the_output(block) else None
     return None, block.ffn_inputs[1] if len(block.ffn_inputs) > 1 else None  # alone, it feeds through the activation
+
+
+def _scales_reach_the_output(block: Block) -> bool:
+    """Whether a scale on the values comes out of attention as it went in: no norm between, no other layer reads it."""
+    normed = block.family.head_norms is not None and block.family.head_norms.value
+    return block.attends and not normed and not block.reuses and not block.is_reused

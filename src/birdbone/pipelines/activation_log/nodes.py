@@ -14,6 +14,7 @@ from birdbone.model.network import build
 from birdbone.model.observing.activations import Activations, Activity
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
+from birdbone.model.units import Nodes, by_layer
 from birdbone.pipelines.activation_log.settings import ActivationSettings
 from birdbone.text.texts import Texts
 
@@ -27,11 +28,11 @@ def observe(
     random_seed: int,
     scratch: Path,
 ) -> tuple[Activations, Path]:
-    """Mean, variance, firing rate and sampled profile of every node; and the second moments met on the way.
+    """Mean, variance, firing rate and sampled profile of every node, and the second moments.
 
-    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its own mean
-    magnitude. The second moments are weighted by the scan and written layer by layer into a folder (see
-    ``SecondMoments``).
+    A key-value group's value is the norm of its heads' outputs. A neuron fires where it exceeds its
+    own mean magnitude. The second moments are weighted by the scan and written layer by layer into
+    a folder (see ``SecondMoments``).
     """
     windows = texts.calibration
     network = build(seed, resolve_device(device))
@@ -39,28 +40,29 @@ def observe(
     generator = torch.Generator().manual_seed(random_seed)
     chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
     sampled = chosen.sort().values
-    layers: dict[str, list[Activity]] = {"ffn": [], "kv": []}
+    activities: dict[Nodes, Activity] = {}
     for layer, batches in walk(network, seed.layout, windows, "activations"):
         block = seed.layout.blocks[layer]
         down = block.ffn_output
         out = block.output
-        neurons, heads = [], []
+        neurons = []
+        heads = []
 
-        def watch(batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out) -> dict[str, Tensor]:
+        def watch(
+            batch: dict[str, Tensor], neurons=neurons, heads=heads, down=down, out=out
+        ) -> dict[str, Tensor]:
             neurons.append(batch[down].cpu())
             heads.append(batch[out].cpu())
             return batch
 
         store(folder, layer, *fold(map(watch, batches), block.inputs, node_scores.tokens))
-        outputs = torch.cat(heads)
-        values = {
-            "ffn": torch.cat(neurons),
-            "kv": outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1),
-        }
-        for unit, h in values.items():
-            layers[unit].append(_activity(h, sampled))
+        activities[Nodes("ffn", layer)] = _activity(torch.cat(neurons), sampled)
+        if "kv" in block.units:
+            outputs = torch.cat(heads)
+            groups = outputs.reshape(len(outputs), block.kv_heads, -1).norm(dim=-1)
+            activities[Nodes("kv", layer)] = _activity(groups, sampled)
     seal(folder, key_of(seed, windows, node_scores.tokens))
-    return Activations(layers, windows.numel(), len(sampled)), folder
+    return Activations(by_layer(activities), windows.numel(), len(sampled)), folder
 
 
 def _activity(h: Tensor, sampled: Tensor) -> Activity:

@@ -1,4 +1,4 @@
-"""The control: the seed, uncompressed, given the healing that the waves get. Without it a recovery proves nothing."""
+"""The control: the seed with the waves' healing. Without it a recovery proves nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure_control(
     tokenizer_folder: Path,
     texts: Texts,
     canaries: str | None,
-    wanted: bool,
+    enabled: bool,
     healing: HealSettings,
     waves: int,
     device: str,
@@ -35,9 +35,10 @@ def measure_control(
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together.
 
-    Without cross-entropy the seed is its own goal and healing leaves it as it is: the control is then the seed.
+    Without cross-entropy the seed is its own target. Healing then changes nothing, and the control
+    is the seed.
     """
-    if not wanted or healing.steps == 0:
+    if not enabled or healing.steps == 0:
         return {"measured": False}
     place = resolve_device(device)
     healed = heal(
@@ -63,5 +64,7 @@ def measure_control(
         "kept": healed.kept,
         "domains": figures("guard", texts.guard, seed_states.guard),
         "test": figures("test", texts.test, seed_states.test),
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
+        "canaries": score_canaries(
+            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+        ),
     }

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.domains.scan import scan
+from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.texts import read_texts
 
 
@@ -13,12 +13,18 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
         [
             Node(
                 read_texts,
-                ["seed_model", "tokenizer", "params:domains", "params:device", "params:random_seed"],
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "params:domains",
+                    "params:device",
+                    "params:random_seed",
+                ],
                 "domain_texts",
                 name="texts",
             ),
             Node(
-                scan,
+                scan_domains,
                 [
                     "seed_model",
                     "seed_about",

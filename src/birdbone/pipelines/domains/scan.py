@@ -20,7 +20,7 @@ from birdbone.scan.record import modules_of, open_writer, token_texts
 from birdbone.text.texts import LabelledTexts
 
 
-def scan(
+def scan_domains(
     seed: Checkpoint,
     about: dict,
     texts: LabelledTexts,
@@ -33,7 +33,7 @@ def scan(
 ) -> tuple[Path, DomainProfile]:
     """The ``.mscan`` of every label's windows, and what every node does on each label.
 
-    Both grow in the node's scratch folder while it reads, so that a killed scan goes on where it stopped.
+    Both grow in the node's scratch folder, so that an interrupted scan resumes where it stopped.
     """
     labels = texts.labels
     block = sps_scan.block
@@ -48,7 +48,7 @@ def scan(
         model_digest=about["digest"],
         modules=modules_of(seed),
         block=block,
-        wanted=[(label, row) for label in labels for row in shown[label]],
+        chunks=[(label, row) for label in labels for row in shown[label]],
     )
     sums = {}
     with writer:

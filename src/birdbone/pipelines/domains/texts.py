@@ -13,7 +13,7 @@ from birdbone.model.observing.self_text import write_talks
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.sources import SEED_CHAT, documents
-from birdbone.text.splits import excerpt_windows, split
+from birdbone.text.splits import excerpt_windows, split_documents
 from birdbone.text.texts import LabelledTexts
 
 SCAN_SHARE = 0.5
@@ -37,7 +37,9 @@ def read_texts(
             ends = end_tokens(tokenizer_folder, tokenizer)
             windows = _talks(seed, tokenizer, ends, tokens, window, device, random_seed)
         else:
-            parts = split(documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE})
+            parts = split_documents(
+                documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE}
+            )
             windows = {
                 side: excerpt_windows(
                     parts[side],
@@ -63,16 +65,14 @@ def _talks(
     device: str,
     random_seed: int,
 ) -> dict[str, Tensor]:
-    """Dialogues that the seed writes; the template's system message, alike in all, is cut off in front."""
+    """Dialogues that the seed writes, without the template's system message at their start."""
     counts = {side: -(-count // window) for side, count in tokens.items()}
     lines = openings(SCAN_SHARE, counts, random_seed)
-    scripts = [turns(tokenizer, ends, line, i) for side in counts for i, line in enumerate(lines[side])]
+    scripts = [
+        turns(tokenizer, ends, line, i) for side in counts for i, line in enumerate(lines[side])
+    ]
     skip = shared_start(scripts)
-    written = write_talks(seed, scripts, ends, skip + window, random_seed, resolve_device(device))[:, skip:]
-    return dict(
-        zip(
-            counts,
-            (part.contiguous() for part in written.split(list(counts.values()))),
-            strict=True,
-        )
-    )
+    place = resolve_device(device)
+    written = write_talks(seed, scripts, ends, skip + window, random_seed, place)[:, skip:]
+    parts = [part.contiguous() for part in written.split(list(counts.values()))]
+    return dict(zip(counts, parts, strict=True))

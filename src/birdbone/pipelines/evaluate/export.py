@@ -19,6 +19,6 @@ def evaluate_export(
     device: str,
     random_seed: int,
 ) -> dict:
-    """The same of the weights that the exported GGUF stands for."""
+    """Task -> metric -> value of the weights that the exported GGUF holds."""
     state = dequantized(accepted, quantized.packed, quantized.types)
     return evaluate_tasks("export", state, tokenizer_folder, settings, device, random_seed)

@@ -14,7 +14,12 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     """evaluate: seed, export, others; not part of the main job."""
     return Pipeline(
         [
-            Node(evaluate_seed, ["seed_model", "tokenizer", *SETTINGS], "evaluation_seed", name="seed"),
+            Node(
+                evaluate_seed,
+                ["seed_model", "tokenizer", *SETTINGS],
+                "evaluation_seed",
+                name="seed",
+            ),
             Node(
                 evaluate_export,
                 [f"wave_{parameters.waves}.accepted", "quantized", "tokenizer", *SETTINGS],

@@ -21,5 +21,10 @@ def evaluate_tasks(
     """Task -> metric -> value. Raises ConfigError where no task is named."""
     tasks = [*settings.tasks, *settings.files]
     if not tasks:
-        raise ConfigError("parameters evaluate.tasks and evaluate.files are both empty: name a task or give a file")
-    return evaluate(name, checkpoint, tokenizer_folder, tasks, settings.options, device, random_seed)
+        raise ConfigError(
+            "parameters evaluate.tasks and evaluate.files are both empty: name a task or give a "
+            "file"
+        )
+    return evaluate(
+        name, checkpoint, tokenizer_folder, tasks, settings.options, device, random_seed
+    )

@@ -1,4 +1,4 @@
-"""Does silencing an expert hurt the domain it is labelled with more than random nodes, and more than other domains?"""
+"""Does silencing an expert hurt its labelled domain more than random nodes or other domains do?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from birdbone.text.texts import LabelledTexts
 log = logging.getLogger("birdbone")
 
 
-def ablate(
+def ablate_experts(
     seed: Checkpoint,
     experts: Experts,
     experts_report: dict,
@@ -31,21 +31,26 @@ def ablate(
     device: str,
     random_seed: int,
 ) -> dict:
-    """Silences the most selective experts on held-out text, each beside random sets of equal size and layers.
+    """Silence the most selective experts on held-out text, each beside random sets of its size.
 
-    Of every domain's experts the most selective go first, then every domain's second, ``experts.ablated`` in
-    all. Changes of loss are in nats per token; effects and their intervals as ``algo.ablation.effects`` has them.
-    Raises ArtifactError where the experts are another model's, ConfigError where too little text was held out.
+    Every domain's most selective expert goes first, then every domain's second, ``experts.ablated``
+    in all. Random sets have as many nodes in each layer. Changes of loss are in nats per token;
+    effects and intervals are those of ``algo.ablation.effects``. Raises ArtifactError where the
+    experts are another model's, ConfigError where too little text was held out.
     """
     if experts.model != seed.digest:
         raise ArtifactError(
-            "experts were found in another model than seed_model: run pipelines domains and experts again"
+            "experts were found in another model than seed_model: run pipelines domains and "
+            "experts again"
         )
     labels = experts_report["labels"]
     windows, domain = _held_out(domain_texts, labels, settings.ablation_tokens)
     chosen = _chosen(experts_report, settings.ablated)
     summary = {
-        "tokens": {label: int((domain == d).sum()) * (windows.shape[1] - 1) for d, label in enumerate(labels)},
+        "tokens": {
+            label: int((domain == d).sum()) * (windows.shape[1] - 1)
+            for d, label in enumerate(labels)
+        },
         "windows": {label: int((domain == d).sum()) for d, label in enumerate(labels)},
         "random_sets": settings.random_sets,
         "labelled": sum(bool(e["labels"]) for e in experts_report["experts"]),
@@ -66,11 +71,14 @@ def ablate(
     losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
     changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
     changes = changes.reshape(len(chosen), -1, len(windows))
-    own = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
-    measured, mean = effects(changes[:, 0], changes[:, 1:], own, domain, random_seed)
+    domains = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
+    measured, mean = effects(changes[:, 0], changes[:, 1:], domains, domain, random_seed)
     result = {
         **summary,
-        "loss": {d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1) for i, d in enumerate(labels)},
+        "loss": {
+            d: float(losses[0][domain == i].mean()) / (windows.shape[1] - 1)
+            for i, d in enumerate(labels)
+        },
         "experts": [
             {
                 "id": e["id"],
@@ -90,26 +98,28 @@ def ablate(
 
 def summary_line(ablation: dict) -> str:
     """The ablation in one line for the terminal."""
-    rows, mean = ablation["experts"], ablation["mean"]
+    rows = ablation["experts"]
+    mean = ablation["mean"]
     hurt = sum(row["effect"][1] > 0 for row in rows)
     selective = sum(row["selectivity"][1] > 0 for row in rows)
     return (
-        f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, {selective} more "
-        f"than they hurt the others; on average {nats(mean['effect'])} and {nats(mean['selectivity'])} nats per token. "
-        f"Labels: {ablation['verdict']}"
+        f"ablation: {hurt} of {len(rows)} experts hurt their own domain more than random nodes do, "
+        f"{selective} more than they hurt the others; on average {nats(mean['effect'])} and "
+        f"{nats(mean['selectivity'])} nats per token. Labels: {ablation['verdict']}"
     )
 
 
 def _held_out(domain_texts: LabelledTexts, labels: list[str], tokens: int) -> tuple[Tensor, Tensor]:
-    """Windows of all domains [W, T], as many of each, and their domain [W]."""
+    """Windows of all domains [W, T], equally many of each, and their domain [W]."""
     length = domain_texts.heldout[labels[0]].shape[1]
     count = -(-tokens // length)
     for label in labels:
         windows = len(domain_texts.heldout[label])
         if windows < max(2, count):
             raise ConfigError(
-                f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of {length}, domain {label} "
-                f"holds out {windows}: lower it, or raise domains.heldout_tokens"
+                f"parameter experts.ablation_tokens: {tokens} need {max(2, count)} windows of "
+                f"{length}, domain {label} holds out {windows}: lower it, or raise "
+                "domains.heldout_tokens"
             )
     count = max(2, count)
     windows = torch.cat([domain_texts.heldout[label][:count] for label in labels])
@@ -127,7 +137,7 @@ def _chosen(report: dict, count: int) -> list[dict]:
 
 
 def _figures(labels: list[str], one: Effects) -> dict:
-    """[estimate, low, high] in nats per token."""
+    """Each as [estimate, low, high], in nats per token."""
     return {
         "change": list(one.change),
         "effect": list(one.effect),

@@ -15,6 +15,8 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     passes = 1 + PARTIAL * experts.ablated * (1 + experts.random_sets)
     return {
         "experts.find": Work(seconds=4 + 2 * shape.layers * layer_seconds(parameters.topology)),
-        "experts.ablate": Work(tokens=passes * len(parameters.domains.sets) * experts.ablation_tokens),
+        "experts.ablate": Work(
+            tokens=passes * len(parameters.domains.sets) * experts.ablation_tokens
+        ),
         "experts.page": Work(seconds=3),
     }

@@ -1,4 +1,4 @@
-"""A set of nodes as the reports tell it: where it lies, what it is for, what fires it."""
+"""A set of nodes as the reports describe it: where it is, what it is for, what fires it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from birdbone.algo.experts import Nodes, firing, selectivity
 from birdbone.pipelines.experts.settings import ExpertSettings
 
 SHOWN_NODES = 16
-BEFORE, AFTER = 10, 4
-"""Tokens of context shown around one that fires a set."""
+BEFORE = 10
+AFTER = 4
+"""Tokens of context shown before and after one that fires a set."""
 
 
 @dataclass(frozen=True)
 class Domains:
     """What the pipeline ``domains`` measured.
 
-    labels: names of the domains. profiles: layer -> [nodes, S]; measures: name -> layer -> [labels, nodes];
-    sampled: ``domain``, ``window``, ``position`` [S]; windows: label -> scanned tokens [windows, T].
+    labels: names of the domains. profiles: layer -> [nodes, S]; measures: name -> layer -> [labels,
+    nodes]; sampled: ``domain``, ``window``, ``position`` [S]; windows: label -> scanned tokens
+    [windows, T].
     """
 
     labels: list[str]
@@ -29,19 +31,24 @@ class Domains:
     windows: dict[str, Tensor]
 
 
-def described(domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int) -> list[dict]:
-    """Each set, JSON-able: ``size``, ``layers``, per label ``enrichment`` of each measure, ``selectivity`` and
-    ``threshold``, by how much the best of them is in ``excess``, ``labels`` (furthest first; none: general),
-    ``tokens`` that fire it most, ``nodes`` that matter most to its domain.
+def described(
+    domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSettings, random_seed: int
+) -> list[dict]:
+    """Each set as JSON: ``size``, ``layers``, ``tokens`` that fire it most, ``nodes`` that matter
+    most.
+
+    Per label: ``enrichment`` of each measure, ``selectivity`` and its ``threshold``. ``excess``:
+    the largest selectivity over its threshold. ``labels``: those over it, furthest first; none
+    means general.
     """
     measure = settings.measure
-    found = {
+    scored = {
         name: selectivity(domains.measures[name], sets, random_seed=random_seed)
         for name in dict.fromkeys((measure, "activity"))
     }
     rows = []
     for place, members in enumerate(sets):
-        judged = found[measure][place]
+        judged = scored[measure][place]
         excess = judged.selectivity - judged.threshold
         domain = int(excess.argmax())
         strength = firing(domains.profiles, members)
@@ -49,7 +56,9 @@ def described(domains: Domains, tokenizer, sets: list[Nodes], settings: ExpertSe
             {
                 "size": sum(len(nodes) for nodes in members.values()),
                 "layers": {str(layer): len(nodes) for layer, nodes in members.items()},
-                "enrichment": {name: _by_label(domains, one[place].enrichment) for name, one in found.items()},
+                "enrichment": {
+                    name: _by_label(domains, one[place].enrichment) for name, one in scored.items()
+                },
                 "selectivity": _by_label(domains, judged.selectivity),
                 "threshold": _by_label(domains, judged.threshold),
                 "excess": round(float(excess[domain]), 4),
@@ -80,8 +89,10 @@ def _tokens(domains: Domains, tokenizer, strength: Tensor, count: int) -> list[d
 
 
 def _nodes(values: dict[int, Tensor], members: Nodes, domain: int) -> list[list[int]]:
-    """[layer, node] of those with the largest value in a domain, dearest first."""
-    rows = [(-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes]
+    """[layer, node] of those with the largest value in a domain, largest first."""
+    rows = [
+        (-float(values[i][domain, n]), i, int(n)) for i, nodes in members.items() for n in nodes
+    ]
     return [[layer, node] for _, layer, node in sorted(rows)[:SHOWN_NODES]]
 
 

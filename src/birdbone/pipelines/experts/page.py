@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def page(experts_report: dict, ablation: dict) -> str:
+def make_experts_page(experts_report: dict, ablation: dict) -> str:
     """The interactive page of report and ablation."""
     from birdbone.report.experts_page import experts_page
 

@@ -3,17 +3,17 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.experts.ablate import ablate
-from birdbone.pipelines.experts.find import find
-from birdbone.pipelines.experts.page import page
+from birdbone.pipelines.experts.ablate import ablate_experts
+from birdbone.pipelines.experts.find import find_experts
+from birdbone.pipelines.experts.page import make_experts_page
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """experts: find, ablate, page; not part of the main job. Reads what the pipeline domains wrote."""
+    """experts: find, ablate, page; not part of the main job. Needs the outputs of domains."""
     return Pipeline(
         [
             Node(
-                find,
+                find_experts,
                 [
                     "domain_profile",
                     "domain_texts",
@@ -26,7 +26,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="find",
             ),
             Node(
-                ablate,
+                ablate_experts,
                 [
                     "seed_model",
                     "experts",
@@ -39,7 +39,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 "ablation",
                 name="ablate",
             ),
-            Node(page, ["experts_report", "ablation"], "experts_page", name="page"),
+            Node(make_experts_page, ["experts_report", "ablation"], "experts_page", name="page"),
         ],
         namespace="experts",
         prefix_datasets_with_namespace=False,

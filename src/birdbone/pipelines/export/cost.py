@@ -18,9 +18,10 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     """A row for each node."""
     settings = parameters.export
     written = shape.parameters / WEIGHTS_A_SECOND
-    read = 2 * settings.referee_tokens + 2 * len(parameters.text.guard_domains) * settings.perplexity_tokens
+    perplexity_tokens = len(parameters.text.guard_domains) * settings.perplexity_tokens
+    tokens_read = 2 * (settings.referee_tokens + perplexity_tokens)
     referee = Work(
-        host_tokens=read + speed_tokens(settings.speed_tokens),
+        host_tokens=tokens_read + speed_tokens(settings.speed_tokens),
         seconds=3 * LLAMACPP_START + written,
     )
     return {

@@ -15,7 +15,7 @@ from birdbone.pipelines.export.settings import ExportSettings
 def export_folder(
     accepted: Checkpoint, tokenizer_folder: Path, model_card: str, settings: ExportSettings
 ) -> Callable[[Path], None]:
-    """A writer of a folder for ``from_pretrained``: config, weights, tokenizer, generation settings, model card."""
+    """A writer of a folder for ``from_pretrained``: configuration, weights, tokenizer, card."""
 
     def write(folder: Path) -> None:
         copy_tokenizer(tokenizer_folder, folder)

@@ -1,4 +1,4 @@
-"""Whether the export's files can hold the seed, asked before anything is computed."""
+"""Whether the export's files can hold the seed, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from birdbone.model.judging.prompts import prompt_ids
 def export_form(seed: Checkpoint, tokenizer_folder: Path, dtype: str, prompts: list[str]) -> dict:
     """What the GGUF file will be called and keyed by; see ``check_form``.
 
-    What only weights and the tokenizer can tell of the last stages is checked here, before anything is computed:
-    raises ExportError for a seed that the export's files cannot hold, TextError for prompts that cannot be asked.
+    It checks early what would fail in the last stages and what depends on weights and tokenizer.
+    Raises ExportError for a seed that the export's files cannot hold, TextError for unusable
+    prompts.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
     for prompt in prompts:

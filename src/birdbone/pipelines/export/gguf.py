@@ -17,15 +17,17 @@ def export_gguf(
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf`` with the packed blocks as they are.
 
-    Raises ExportError when a tensor's type in the file is not the one asked for.
+    Raises ExportError when a tensor's type in the file is not the requested one.
     """
     packed = quantized.packed
     types = quantized.types
 
     def write(folder: Path) -> None:
         path = folder / GGUF_NAME
-        metadata = {"name": f"{about['name']} (birdbone)"} | ({"license": about["licence"]} if about["licence"] else {})
-        asked = write_gguf(
+        metadata = {"name": f"{about['name']} (birdbone)"} | (
+            {"license": about["licence"]} if about["licence"] else {}
+        )
+        requested = write_gguf(
             path,
             with_vectors(accepted, packed, types),
             tokenizer_folder,
@@ -34,6 +36,6 @@ def export_gguf(
             packed={n: (types[n], p.numpy()) for n, p in packed.items() if n in types},
             types={n: t for n, t in types.items() if n not in packed},
         )
-        refuse_substitutes(path, asked)
+        refuse_substitutes(path, requested)
 
     return write

@@ -10,8 +10,10 @@ from birdbone.pipelines.export.referee import referee
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """export: form, which says early whether llama.cpp has one; gguf, referee; folder, which waits for the report's
-    model card and so is in no box of the DAG.
+    """export: form, gguf, referee, folder.
+
+    form tells early whether llama.cpp can hold the model. folder waits for the report's model card
+    and so is in no box of the DAG.
     """
     model = f"wave_{parameters.waves}.accepted"
     files = Pipeline(
@@ -22,10 +24,23 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 "gguf_form",
                 name="form",
             ),
-            Node(export_gguf, [model, "quantized", "tokenizer", "seed_about"], "export_gguf", name="gguf"),
+            Node(
+                export_gguf,
+                [model, "quantized", "tokenizer", "seed_about"],
+                "export_gguf",
+                name="gguf",
+            ),
             Node(
                 referee,
-                ["export_gguf", model, "quantized", "tokenizer", "texts", "params:export", "params:threads"],
+                [
+                    "export_gguf",
+                    model,
+                    "quantized",
+                    "tokenizer",
+                    "texts",
+                    "params:export",
+                    "params:threads",
+                ],
                 ["referee", "speed"],
                 name="referee",
             ),

@@ -25,8 +25,9 @@ from birdbone.text.texts import Texts
 
 EXACT_KL = 1e-7
 GELU_KL = 1e-4
-"""The limit where llama.cpp computes GELU: it reads that from a table in half precision, worth 2e-6 to 1e-5 nats on
-Gemma 3 270M."""
+"""The limit where llama.cpp computes GELU, which it reads from a table in half precision. That
+costs 2e-6 to 1e-5 nats on Gemma 3 270M.
+"""
 CLEAR_MARGIN = 1e-2
 SAME_PERPLEXITY = 0.01
 
@@ -40,11 +41,11 @@ def referee(
     settings: ExportSettings,
     threads: int | None,
 ) -> tuple[dict, dict]:
-    """(what llama.cpp says of the export, how fast it runs it). Raises ExportError where it disagrees.
+    """(llama.cpp's figures for the export, its speed). Raises ExportError where runtimes disagree.
 
-    An f32 file of the accepted weights with an f32 KV cache must have PyTorch's logits; the exported
-    file must have the perplexity of the same de-quantized weights in PyTorch, within 1 %. Both read no further than
-    the file's context.
+    An f32 file of the accepted weights with an f32 KV cache must have PyTorch's logits. The
+    exported file must have the perplexity of the same de-quantized weights in PyTorch, within 1 %.
+    Both stay within the file's context.
     """
     path = gguf_folder / GGUF_NAME
     context = llamacpp.context_length(path)
@@ -73,18 +74,20 @@ def referee(
     }
     if abs(report["difference"]) > SAME_PERPLEXITY:
         raise ExportError(
-            f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights {ours:.4f}: "
-            "they differ by more than 1 %, so the file is not the model"
+            f"{path}: llama.cpp's perplexity is {theirs:.4f}, PyTorch's on the same weights "
+            f"{ours:.4f}: they differ by more than 1 %, so the file is not the model"
         )
     speed = llamacpp.speed(path, threads=threads, generated=settings.speed_tokens)
     return report, speed
 
 
-def _exactness(checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, threads: int | None) -> dict:
+def _exactness(
+    checkpoint: Checkpoint, tokenizer_folder: Path, ids: Tensor, threads: int | None
+) -> dict:
     with tempfile.TemporaryDirectory(prefix="birdbone-") as folder:
         path = Path(folder) / "f32.gguf"
-        asked = write_gguf(path, checkpoint, tokenizer_folder, default_type="f32")
-        refuse_substitutes(path, asked)
+        requested = write_gguf(path, checkpoint, tokenizer_folder, default_type="f32")
+        refuse_substitutes(path, requested)
         theirs = torch.from_numpy(llamacpp.logits(path, ids.tolist(), kv="f32", threads=threads))
     with torch.no_grad():
         ours = build(checkpoint)(ids.view(1, -1).long(), use_cache=False).logits[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from birdbone.algo.grouping import GROUPINGS
-from birdbone.algo.perplexity import plain
+from birdbone.algo.perplexity import without_documents
 from birdbone.gguf.file import GGUF_NAME
-from birdbone.mixture.figures import active_shares, against_others, referee, shares, speeds
+from birdbone.mixture.figures import active_shares, against_others, compare_runtimes, shares, speeds
 from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -16,7 +16,7 @@ from birdbone.pipelines.moe.settings import CompareSettings
 from birdbone.text.texts import Texts
 
 
-def compare(
+def compare_mixture(
     source: Checkpoint,
     split: Split,
     healed: Routers,
@@ -40,7 +40,7 @@ def compare(
     final = mixture_from(source, split, healed)
     counts = shares(settings.shares, final.shape.experts)
     ids = texts.calibration.flatten()[: settings.referee_tokens].tolist()
-    exact = referee(final, tokenizer_folder, ids, threads)
+    exact = compare_runtimes(final, tokenizer_folder, ids, threads)
     rows = active_shares(
         mixtures,
         stock_folder,
@@ -55,9 +55,11 @@ def compare(
     report = {
         "shape": split.about,
         "healing": healed.about,
-        "rows": [*plain(dict(enumerate(rows))).values()],
+        "rows": [*without_documents(dict(enumerate(rows))).values()],
         "comparisons": against_others(rows, random_seed),
         "referee": exact,
     }
     path = gguf_folder / GGUF_NAME
-    return report, speeds(path, source, tokenizer_folder, kind, counts, settings.speed_tokens, threads)
+    return report, speeds(
+        path, source, tokenizer_folder, kind, counts, settings.speed_tokens, threads
+    )

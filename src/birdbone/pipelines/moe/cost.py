@@ -17,7 +17,9 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     judged = GROUPINGS * shares * len(parameters.text.guard_domains) * moe.compare.guard_tokens
     return {
         "moe.split": Work(tokens=GROUPINGS * MOMENTS * moe.split.tokens, seconds=2),
-        "moe.heal": Work(tokens=HEAL * moe.heal.steps * moe.heal.batch * parameters.text.window, seconds=2),
+        "moe.heal": Work(
+            tokens=HEAL * moe.heal.steps * moe.heal.batch * parameters.text.window, seconds=2
+        ),
         "moe.folder": Work(seconds=1 + written),
         "moe.gguf": Work(seconds=1 + written),
         "moe.compare": Work(

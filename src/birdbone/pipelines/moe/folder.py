@@ -12,7 +12,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import copy_tokenizer
 
 
-def folder(
+def export_mixture_folder(
     source: Checkpoint,
     split: Split,
     healed: Routers,
@@ -20,7 +20,7 @@ def folder(
     about: dict,
     command: str,
 ) -> Callable[[Path], None]:
-    """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, model card."""
+    """A writer of a folder for stock ``from_pretrained``: config, weights, tokenizer, card."""
     mixture = mixture_from(source, split, healed)
 
     def write(place: Path) -> None:

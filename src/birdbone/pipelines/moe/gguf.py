@@ -11,7 +11,7 @@ from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
 
 
-def gguf(
+def export_mixture_gguf(
     source: Checkpoint,
     split: Split,
     healed: Routers,

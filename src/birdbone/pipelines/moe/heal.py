@@ -25,7 +25,7 @@ def heal_routers(
 ) -> tuple[Routers, str]:
     """Routers distilled from the seed, and the curve as CSV.
 
-    Those that check text likes best are kept, the ones read off included.
+    Those with the lowest loss on check text are kept; the unhealed ones compete too.
     """
     mixture = mixture_from(source, split)
     if not settings.steps or mixture.active == mixture.shape.experts:

@@ -3,11 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.moe.compare import compare
-from birdbone.pipelines.moe.folder import folder
-from birdbone.pipelines.moe.gguf import gguf
+from birdbone.pipelines.moe.compare import compare_mixture
+from birdbone.pipelines.moe.folder import export_mixture_folder
+from birdbone.pipelines.moe.gguf import export_mixture_gguf
 from birdbone.pipelines.moe.heal import heal_routers
-from birdbone.pipelines.moe.page import page
+from birdbone.pipelines.moe.page import make_mixture_page
 from birdbone.pipelines.moe.split import split_model
 
 PLACE = ["params:device", "params:random_seed"]
@@ -16,7 +16,7 @@ PLACE = ["params:device", "params:random_seed"]
 def create_pipeline(parameters: Parameters) -> Pipeline:
     """moe: split, heal, folder, gguf, compare, page; not part of the main job."""
     model = "seed_model" if parameters.moe.source == "seed" else f"wave_{parameters.waves}.accepted"
-    made = [model, "moe_split", "moe_healed"]
+    mixture = [model, "moe_split", "moe_healed"]
     return Pipeline(
         [
             Node(
@@ -35,16 +35,34 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             ),
             Node(
                 heal_routers,
-                [model, "moe_split", "seed_model", "texts", "params:moe.heal", "params:device", "scratch"],
+                [
+                    model,
+                    "moe_split",
+                    "seed_model",
+                    "texts",
+                    "params:moe.heal",
+                    "params:device",
+                    "scratch",
+                ],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
-            Node(folder, [*made, "tokenizer", "seed_about", "command"], "moe_folder", name="folder"),
-            Node(gguf, [*made, "tokenizer", "seed_about", "params:moe.type"], "moe_gguf", name="gguf"),
             Node(
-                compare,
+                export_mixture_folder,
+                [*mixture, "tokenizer", "seed_about", "command"],
+                "moe_folder",
+                name="folder",
+            ),
+            Node(
+                export_mixture_gguf,
+                [*mixture, "tokenizer", "seed_about", "params:moe.type"],
+                "moe_gguf",
+                name="gguf",
+            ),
+            Node(
+                compare_mixture,
                 [
-                    *made,
+                    *mixture,
                     "moe_folder",
                     "moe_gguf",
                     "seed_model",
@@ -60,7 +78,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="compare",
             ),
             Node(
-                page,
+                make_mixture_page,
                 ["moe_report", "moe_speed", "seed_about", "command"],
                 ["moe_page", "moe_summary"],
                 name="page",

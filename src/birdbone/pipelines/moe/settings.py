@@ -20,7 +20,9 @@ class RouterHealSettings(Strict):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(self.steps, self.batch, self.learning_rate, self.checkpoint_every, self.compute)
+        return Recipe(
+            self.steps, self.batch, self.learning_rate, self.checkpoint_every, self.compute
+        )
 
 
 class SplitSettings(Strict):

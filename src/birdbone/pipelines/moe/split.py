@@ -31,13 +31,19 @@ def split_model(
 
     kind: the GGUF file's tensor type, whose blocks an expert's width has to fill.
 
-    Raises UnsupportedArchitectureError for a family that glm4_moe does not hold, ConfigError for experts
-    that do not fit the layers.
+    Raises UnsupportedArchitectureError for a family that glm4_moe does not hold, ConfigError for
+    experts that do not fit the layers.
     """
     check_family(source)
-    lost = [n for n, w in source.weights.items() if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)]
+    lost = [
+        n
+        for n, w in source.weights.items()
+        if w.ndim > 1 and kind == "F16" and not fits(w, torch.float16)
+    ]
     if lost:
-        raise ConfigError(f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32")
+        raise ConfigError(
+            f"parameter moe.type: F16 cannot hold the values of {lost[0]}: set Q8_0 or F32"
+        )
     even, profiles, labels = evened(
         source,
         dict(enumerate(activations.profiles("ffn"))),
@@ -46,7 +52,10 @@ def split_model(
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
     for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
         if (columns := source.weights[name].shape[1]) % multiple:
-            raise ConfigError(f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has {columns}")
+            raise ConfigError(
+                f"parameter moe.type: {kind} needs rows of multiples of {multiple}, {name} has "
+                f"{columns}"
+            )
     shape = expert_shape(even.count("ffn", 0), settings.experts, settings.shared_share, multiple)
     windows = texts.calibration
     windows = windows[: max(1, settings.tokens // windows.shape[1])]

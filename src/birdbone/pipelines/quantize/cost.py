@@ -24,7 +24,10 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
 
 
 def _rounded(parameters: Parameters, shape: ModelShape) -> int:
-    """Weights rounded with error compensation: all orders on the coarsest type, the better one on the others."""
+    """Weights rounded with error compensation.
+
+    All orders are tried on the coarsest type, and the better one is used on the others.
+    """
     settings = parameters.quantize
     rounded = _coarse(outer_types(settings.types, settings.embedding), shape.hidden) * shape.outer
     for columns, weights in shape.inner.items():

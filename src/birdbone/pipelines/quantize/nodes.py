@@ -1,4 +1,4 @@
-"""Stage 9, first half: rounding onto GGUF grids, types chosen by what they cost, judged by the guard."""
+"""Stage 9, first half: round onto GGUF grids; types are chosen by cost and judged by the guard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from birdbone.algo.budget import Option, assign, bytes_allowed
-from birdbone.algo.perplexity import plain, worst_bound
+from birdbone.algo.perplexity import without_documents, worst_bound
 from birdbone.gguf.plan import priced_together
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import resolve_device
@@ -22,7 +22,7 @@ from birdbone.pipelines.quantize.settings import QuantizeSettings
 from birdbone.text.texts import Texts
 
 AIM = 0.9
-"""Where in what is left of the limit the search aims."""
+"""Share of the remaining limit that the search aims at."""
 
 
 def quantize(
@@ -45,13 +45,15 @@ def quantize(
     """Packed blocks per tensor with their types, and how the choice was made.
 
     With ``target_bytes``: the least predicted cost that fits. Without: the smallest file that the
-    guard accepts, found in ``settings.trials`` measured steps. Accepted is a worst change
-    that stays within ``max_loss`` with ``settings.standard_errors`` of its own added: the guard's
-    text is a sample, and the test text, which the search cannot see, another; and no benchmark task
-    that the guard watches fell by more than it may. The control counts only
-    for a healed model: one that is still the seed is judged against the seed.
+    guard accepts, searched in ``settings.trials`` measured steps.
+
+    A file is accepted when its worst change plus ``settings.standard_errors`` of its own stays
+    within ``max_loss``, and no benchmark task of the guard falls by more than it may. The standard
+    errors are added because the guard's text is a sample, and the unseen test text another. The
+    control counts only for a healed model. A model that is still the seed is judged against it.
     """
-    place, allowed = resolve_device(device), bytes_allowed(target_bytes, 2 * seed.parameters)
+    place = resolve_device(device)
+    allowed = bytes_allowed(target_bytes, 2 * seed.parameters)
     rounder = Rounder(accepted, texts.calibration, second_moments, node_scores, settings, place)
     options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
@@ -64,9 +66,12 @@ def quantize(
         state, _ = rounder.apply(types)
         figures = judge(build(state, place), reference, texts.guard, random_seed)
         domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
-        tasks, lost = {}, {}
+        tasks = {}
+        lost = {}
         if bound <= max_loss:
-            tasks, lost = guarded("rounded", state, tokenizer_folder, seed_tasks, device, random_seed)
+            tasks, lost = guarded(
+                "rounded", state, tokenizer_folder, seed_tasks, device, random_seed
+            )
         trials.append(
             {
                 "bytes": fixed + _size(options, chosen),
@@ -88,7 +93,9 @@ def quantize(
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]
-    best = min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
+    best = (
+        min(passed, key=lambda t: t["bytes"]) if passed else min(trials, key=lambda t: t["bound"])
+    )
     types = best["types"]
     state, packed = rounder.apply(types)
     report = {
@@ -101,32 +108,37 @@ def quantize(
         "tensor_bytes": best["bytes"],
         "target_bytes": allowed,
         "target_reached": allowed is None or best["bytes"] <= allowed,
-        "domains": plain(best["domains"]),
+        "domains": without_documents(best["domains"]),
         "tasks": best["tasks"],
         "tasks_lost": best["tasks_lost"],
         "types": types,
         "counts": _counts(types),
         "zeros": _zeros(state, accepted),
         "trials": [
-            {k: t[k] for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")}
+            {
+                k: t[k]
+                for k in ("bytes", "predicted", "worst_domain", "worst_change", "bound", "accepted")
+            }
             for t in trials
         ],
     }
     return Quantized(packed, types), report
 
 
-def _search(options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int) -> None:
-    """Along the line through what was measured to the fewest bytes that just fit ``limit``.
+def _search(
+    options: dict[str, list[Option]], measure: Callable, spent: float, limit: float, trials: int
+) -> None:
+    """Search for the fewest bytes that just fit ``limit``, along the line of measured changes.
 
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
-    costs are nats per token, to first order the change itself: the first step goes by them alone. Where
-    no trial has passed, one more measures the finest types.
+    costs are nats per token, to first order the change itself. The first step uses them alone.
+    Where no trial passes, one more measures the finest types.
     """
-    smallest, floor = (
-        _cost(options, assign(options, max_bytes=0)),
-        _cost(options, assign(options, max_cost=0.0)),
-    )
-    passed, failed, again = [(floor, spent)], [], False
+    smallest = _cost(options, assign(options, max_bytes=0))
+    floor = _cost(options, assign(options, max_cost=0.0))
+    passed = [(floor, spent)]
+    failed = []
+    again = False
     for _ in range(trials):
         trial = measure(assign(options, max_cost=_aim(passed, failed, limit, again)))
         again = not trial["accepted"]
@@ -137,16 +149,23 @@ def _search(options: dict[str, list[Option]], measure: Callable, spent: float, l
         measure(assign(options, max_cost=floor))
 
 
-def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool) -> float:
-    """The predicted cost to try next, from (predicted, measured) points; the first passed one is a guess.
+def _aim(
+    passed: list[tuple[float, float]], failed: list[tuple[float, float]], limit: float, again: bool
+) -> float:
+    """The predicted cost to try next, from (predicted, measured) points.
 
-    Between the dearest that passed and the cheapest that failed, by their line, or half way where the last step
-    failed: measured changes are no smooth line, which may lead over a cliff ``again``. On past the last two where
-    none failed, at first as if predicted and measured were one; after two failures and nothing measured
-    that passed, by the line through those two, for the guess was too low. What failed within the limit
-    failed by a benchmark task, which no line foretells: half way.
+    The first point of ``passed`` is a guess. ``again``: the last step failed.
+
+    - Between the costliest that passed and the cheapest that failed: by the line through both. Half
+      way where the last step failed, since measured changes are not smooth.
+    - Where none failed: beyond the last two that passed, at first with predicted as measured.
+    - After two failures with only the guess passed: by the line through the failures, since the
+      guess was too low.
+    - Where the cheapest failure is within the limit: half way, since a benchmark task failed, which
+      no line predicts.
     """
-    low, high = max(passed), min(failed, default=None)
+    low = max(passed)
+    high = min(failed, default=None)
     if high is None:
         before = sorted(passed)[-2] if len(passed) > 1 else (low[0] - 1.0, low[1] - 1.0)
         slope = max((low[1] - before[1]) / (low[0] - before[0]), 0.1)
@@ -154,7 +173,8 @@ def _aim(passed: list[tuple[float, float]], failed: list[tuple[float, float]], l
     if high[1] <= limit:
         return (low[0] + high[0]) / 2
     if len(passed) == 1 and len(failed) > 1:
-        low, (far, worst) = high, max(failed)
+        low = high
+        far, worst = max(failed)
         slope = max((worst - low[1]) / max(far - low[0], 1e-12), 0.5)
         return max(passed[0][0], low[0] - (low[1] - AIM * limit) / slope)
     slope = max((high[1] - low[1]) / max(high[0] - low[0], 1e-12), 1e-12)
@@ -175,7 +195,7 @@ def _counts(types: dict[str, str]) -> dict[str, int]:
 
 
 def _zeros(state: Checkpoint, accepted: Checkpoint) -> dict[str, float]:
-    """Share of exact zeros in masked tensors, asked and after rounding."""
+    """Share of exact zeros in masked tensors, as masked and after rounding."""
     masks = accepted.masks.weights
     total = sum(m.numel() for m in masks.values())
     if not total:

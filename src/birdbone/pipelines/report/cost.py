@@ -15,10 +15,11 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     report = parameters.report
     domains = len(text.guard_domains)
     files = 3 + len(report.peers)
-    read = domains * parameters.export.perplexity_tokens + speed_tokens(parameters.export.speed_tokens)
+    export = parameters.export
+    tokens_read = domains * export.perplexity_tokens + speed_tokens(export.speed_tokens)
     generated = 2 * DECODED * len(report.prompts) * report.generate_tokens
     return {
-        "report.files": Work(host_tokens=files * read, seconds=2 * files * LLAMACPP_START),
+        "report.files": Work(host_tokens=files * tokens_read, seconds=2 * files * LLAMACPP_START),
         "report.final": Work(tokens=JUDGE * domains * text.test_tokens + CANARIES + generated),
         "report.page": Work(seconds=3),
     }

@@ -36,54 +36,53 @@ def measure_files(
     model: str,
     threads: int | None,
 ) -> tuple[dict, dict]:
-    """(quality, speed) of ours, the seed at f16, the file it came from and llama.cpp's own types, all by
-    llama.cpp on the same test windows; KL and top-1 are against the seed at f16.
+    """(quality, speed) of ours, the seed at f16, its source file and llama.cpp's own types.
+
+    llama.cpp measures all of them on the same test windows. KL and top-1 are against the seed at
+    f16.
     """
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
         f16 = Path(temporary) / "seed-f16.gguf"
         write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
-        found = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
+        files = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
         if source := _source_file(model, models):
-            found.append(
-                (
-                    f"source file ({about['dequantized_from'] or 'not quantized'})",
-                    "source",
-                    source,
-                    {},
-                )
-            )
+            name = f"source file ({about['dequantized_from'] or 'not quantized'})"
+            files.append((name, "source", source, {}))
         for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
-            found.append((f"llama.cpp {kind}", "peer", target, llamacpp.quantize(f16, target, kind, threads)))
-        rows = _test_rows(texts.test, [path for _, _, path, _ in found], export.perplexity_tokens)
-        qualities, reference = {}, Path(temporary)
-        for name, role, path, substituted in track(found, "files in llama.cpp", unit="file"):
+            substituted = llamacpp.quantize(f16, target, kind, threads)
+            files.append((f"llama.cpp {kind}", "peer", target, substituted))
+        rows = _test_rows(texts.test, [path for _, _, path, _ in files], export.perplexity_tokens)
+        qualities = {}
+        logits = Path(temporary)
+        for name, role, path, substituted in track(files, "files in llama.cpp", unit="file"):
+            model_in_file = accepted if role == "ours" else seed
             qualities[name] = {
                 "role": role,
                 "bytes": path.stat().st_size,
                 "substituted": _pairs(substituted),
                 "types": type_counts(tensor_types(path)),
-                "macs_per_token": (accepted if role == "ours" else seed).macs_per_token,
-                "bits_per_weight": 8 * path.stat().st_size / (accepted if role == "ours" else seed).parameters,
-                **quality(path, rows, reference, threads),
+                "macs_per_token": model_in_file.macs_per_token,
+                "bits_per_weight": 8 * path.stat().st_size / model_in_file.parameters,
+                **quality(path, rows, logits, threads),
             }
-        paths = {name: path for name, _, path, _ in found}
+        paths = {name: path for name, _, path, _ in files}
         return qualities, llamacpp.speeds(paths, threads, generated=export.speed_tokens)
 
 
 def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> dict[str, Tensor]:
-    """Test windows of each domain, ``tokens`` in all, that no file's context is too short for."""
+    """Test windows of each domain, ``tokens`` in all, cut at the shortest context of the files."""
     context = min(map(llamacpp.context_length, files))
     rows = {name: within(domain.windows, context) for name, domain in domains.items()}
     return {name: windows[: max(2, tokens // windows.shape[1])] for name, windows in rows.items()}
 
 
 def _source_file(model: Any, models: dict) -> Path | None:
-    """The GGUF file that the seed was read from, where it is the seed and nothing was merged into it."""
+    """The GGUF file that the seed was read from; None for other sources and merged adapters."""
     source = locate(model, models)
     return source["path"] if source["kind"] == "gguf" and not source.get("adapter") else None
 
 
 def _pairs(substituted: dict[str, tuple[str, str]]) -> dict[str, int]:
-    pairs = [f"{asked} -> {written}" for asked, written in substituted.values()]
+    pairs = [f"{requested} -> {written}" for requested, written in substituted.values()]
     return {p: pairs.count(p) for p in sorted(set(pairs))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdbone.algo.perplexity import judged_change, plain, worst_change
+from birdbone.algo.perplexity import judged_change, without_documents, worst_change
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.generation import end_tokens
@@ -34,29 +34,31 @@ def measure_final(
     device: str,
     random_seed: int,
 ) -> dict:
-    """The export's own weights against the seed on the test text, canaries, and texts side by side."""
-    place, tokenizer = resolve_device(device), read_tokenizer(tokenizer_folder)
-    ends, full = end_tokens(tokenizer_folder, tokenizer), build(seed, place)
+    """The export's own weights against the seed: test text, canaries, generated texts."""
+    place = resolve_device(device)
+    tokenizer = read_tokenizer(tokenizer_folder)
+    ends = end_tokens(tokenizer_folder, tokenizer)
+    before = build(seed, place)
     after = build(dequantized(accepted, quantized.packed, quantized.types), place)
     figures = judge(after, Reference(seed, seed_states.test), texts.test, random_seed, "test")
     reference = control.get("test", {}) if accepted.digest != seed.digest else {}
     domain, change = worst_change(figures, reference)
-    for name, found in figures.items():
-        found["judged"] = judged_change(found, reference.get(name), random_seed)
-    texts_made = [
+    for name, row in figures.items():
+        row["judged"] = judged_change(row, reference.get(name), random_seed)
+    generations = [
         {
             "prompt": p,
-            "before": generate(full, tokenizer, p, ends, report.generate_tokens),
+            "before": generate(before, tokenizer, p, ends, report.generate_tokens),
             "after": generate(after, tokenizer, p, ends, report.generate_tokens),
         }
         for p in report.prompts
     ]
     return {
-        "domains": plain(figures),
+        "domains": without_documents(figures),
         "worst_domain": domain,
         "worst_change": change,
         "accepted": change <= max_loss,
         "limit": max_loss,
         "canaries": score_canaries(after, tokenizer, load_canaries(canaries)),
-        "generations": texts_made,
+        "generations": generations,
     }

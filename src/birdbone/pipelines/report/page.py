@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.scores import Scores
 from birdbone.report.assemble import assemble
@@ -27,8 +25,8 @@ def make_page(
     parameters: dict,
     command: str,
     *waves: dict,
-) -> tuple[str, str, str, str]:
-    """(report.html, model card, summary for the terminal, headline figures as JSON).
+) -> tuple[str, str, str, dict]:
+    """(report.html, model card, summary for the terminal, headline figures).
 
     waves: the report of each, in order.
     """
@@ -47,5 +45,4 @@ def make_page(
         command,
         waves,
     )
-    figures = json.dumps(headline(data), indent=1) + "\n"
-    return render(data), model_card(data), summary(data), figures
+    return render(data), model_card(data), summary(data), headline(data)

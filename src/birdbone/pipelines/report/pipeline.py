@@ -65,7 +65,9 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 "final_metrics",
                 name="final",
             ),
-            Node(make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"),
+            Node(
+                make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"
+            ),
         ],
         namespace="report",
         prefix_datasets_with_namespace=False,

@@ -23,17 +23,19 @@ from birdbone.text.texts import Domain, Texts
 def measure_baseline(
     seed: Checkpoint, tokenizer_folder: Path, texts: Texts, canaries: str | None, device: str
 ) -> tuple[dict, States, Checkpoint, Checkpoint, dict]:
-    """What every later state is judged against, and wave 0: its model, its accepted model and its verdict.
+    """What every later state is judged against, and wave 0.
 
-    Metrics; the seed's final states on guard and test text (no choice is made by the test text: the report
-    and the control read it); the seed, twice; the standing that wave 1 starts from.
+    Returns metrics; the seed's final states on guard and test text; the seed as wave 0's model and
+    as its accepted model; wave 0's verdict. Only the report and the control read the test text: no
+    choice is made by it.
     """
     place = resolve_device(device)
     network = build(seed, place)
 
     def states_on(split: str, domains: dict[str, Domain]) -> dict[str, Tensor]:
         return {
-            name: final_states(network, domain.windows, f"seed: {split}.{name}") for name, domain in domains.items()
+            name: final_states(network, domain.windows, f"seed: {split}.{name}")
+            for name, domain in domains.items()
         }
 
     states = States(states_on("guard", texts.guard), states_on("test", texts.test))
@@ -48,7 +50,9 @@ def measure_baseline(
     metrics = {
         "domains": figures,
         "check_perplexity": check,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
+        "canaries": score_canaries(
+            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+        ),
         "parameters": seed.parameters,
         "block_parameters": seed.block_parameters,
         "macs_per_token": seed.macs_per_token,

@@ -11,7 +11,9 @@ HEAD = 0.15
 
 
 def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
-    """A row for each node. The questions of ``guard.tasks`` are not counted: only their files say how many."""
+    """A row for each node. The questions of ``guard.tasks`` are not counted: only their files say
+    how many.
+    """
     text = parameters.text
     domains = len(text.guard_domains)
     guard = domains * text.guard_tokens

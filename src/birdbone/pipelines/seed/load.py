@@ -9,7 +9,7 @@ from typing import Any
 
 from birdbone.gguf.header import quantized_type
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
-from birdbone.sources.adapter import about as adapter_about
+from birdbone.sources import adapter
 from birdbone.sources.load import load
 from birdbone.sources.locate import locate
 from birdbone.text.sources import documents
@@ -23,13 +23,15 @@ def load_seed(
     model: as ``locate`` takes it. A random model has its tokenizer trained on ``text_source``.
     """
     source = locate(model, models)
-    checkpoint, write_tokenizer = load(source, random_seed, lambda: [d.text for d in documents(text_source)])
+    checkpoint, write_tokenizer = load(
+        source, random_seed, lambda: [d.text for d in documents(text_source)]
+    )
     path = source.get("path")
     about = {
         "name": source["name"],
         "kind": source["kind"],
         "origin": source.get("id") or (path.name if path else source["name"]),
-        "adapter": adapter_about(source["adapter"]) if source.get("adapter") else None,
+        "adapter": adapter.about(source["adapter"]) if source.get("adapter") else None,
         "licence": source.get("licence"),
         "base_model": source.get("base_model") or source.get("id"),
         "source_bytes": os.path.getsize(path) if path and path.is_file() else None,

@@ -9,7 +9,9 @@ from birdbone.pipelines.seed.settings import TextSettings
 
 
 def written_places(text: TextSettings) -> dict[str, Tensor]:
-    """For calibration and healing, which windows (bool [N]) the seed writes: ``text.written_share`` of any stretch."""
+    """Which windows of calibration and healing (bool [N]) the seed writes, evenly spread."""
     tokens = {"calibration": text.calibration_tokens, "heal": text.heal_tokens}
     counts = {name: -(-count // text.window) for name, count in tokens.items()}
-    return {n: (torch.arange(c + 1) * text.written_share).floor().diff() > 0 for n, c in counts.items()}
+    return {
+        n: (torch.arange(c + 1) * text.written_share).floor().diff() > 0 for n, c in counts.items()
+    }

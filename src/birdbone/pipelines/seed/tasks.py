@@ -19,7 +19,7 @@ def measure_tasks(
     device: str,
     random_seed: int,
 ) -> dict:
-    """The seed's figures as ``harness.guarded`` takes them; empty where the guard watches no task."""
+    """The seed's figures as ``harness.guarded`` takes them; empty where the guard has no task."""
     if not allowed:
         return {}
     options = settings.options
@@ -27,7 +27,9 @@ def measure_tasks(
     options = replace(options, files=files)
     figures = evaluate("seed", seed, tokenizer_folder, list(allowed), options, device, random_seed)
     fallen(figures, figures, allowed)
-    # The guards get the files through these options alone: other questions are another input to them.
-    paths = [file[part] for file in files.values() for part in ("test", "examples") if file.get(part)]
+    # The guards get the files through these options alone: new questions must be a new input.
+    paths = [
+        file[part] for file in files.values() for part in ("test", "examples") if file.get(part)
+    ]
     digests = {path: file_digest(Path(path).expanduser()) for path in paths}
     return {"allowed": allowed, "settings": asdict(options), "files": digests, "seed": figures}

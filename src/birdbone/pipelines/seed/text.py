@@ -13,24 +13,24 @@ from birdbone.pipelines.seed.mix import written_places
 from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import documents
-from birdbone.text.splits import document_windows, packed_windows, split
+from birdbone.text.splits import document_windows, packed_windows, split_documents
 from birdbone.text.texts import Domain, Texts
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
 CHECK = 4
-"""Windows of the healing text's own kind that nothing learns from."""
+"""Windows of the healing text that nothing learns from."""
 FEW = 8
 """Documents below which a bootstrap over them says little."""
 log = logging.getLogger("birdbone")
 
 
 def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> Texts:
-    """Token windows from the sources: calibration and healing less what the seed will write, guard and test.
+    """Token windows for calibration and healing, less what the seed will write, guard and test.
 
-    Whole documents go to one split, by a hash of their title; test is read by the report alone. A domain that
-    is the healing text's own source has its guard and test documents apart from what healing reads. Raises
-    TextError where guard or test text is among the documents that healing reads.
+    A whole document goes to one split, by a hash of its title. Only the report reads test. A domain
+    that is also the healing text's source has guard and test documents that healing does not read.
+    Raises TextError where guard or test text is among the documents that healing reads.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
 
@@ -42,43 +42,51 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
 
     if text.chat:
         check_chat(tokenizer)
-    window, end = text.window, tokenizer.eos_token_id
+    window = text.window
+    end = tokenizer.eos_token_id
     template = chat if text.chat else None
-    parts = split(documents(text.source, template), random_seed, HEAL_SHARES)
-    check = packed_windows(parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window")
+    parts = split_documents(documents(text.source, template), random_seed, HEAL_SHARES)
+    check = packed_windows(
+        parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window"
+    )
     windows: dict[str, Tensor] = {}
     guard: dict[str, Domain] = {}
     test: dict[str, Domain] = {}
-    read = 0
+    windows_read = 0
     for name, by_seed in written_places(text).items():
         count = int((~by_seed).sum()) * window
-        windows[name] = packed_windows(parts["heal"], encode, count, window, name, skip=read, separator=end)
-        read += len(windows[name])
-    healing = {document.text for document in parts["heal"]} if read else set()
+        windows[name] = packed_windows(
+            parts["heal"], encode, count, window, name, skip=windows_read, separator=end
+        )
+        windows_read += len(windows[name])
+    healing = {document.text for document in parts["heal"]} if windows_read else set()
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
     for domain in text.guard_domains:
         if domain != text.source:
-            unseen = split(documents(domain, template), random_seed, DOMAIN_SHARES)
-        elif read:
+            unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
+        elif windows_read:
             unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
         else:
-            unseen = split(parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES})
+            unseen = split_documents(
+                parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
+            )
         for name, domains in (("guard", guard), ("test", test)):
             part = unseen[name]
             ids, numbers = document_windows(part, encode, tokens[name], window, name, domain)
             domains[domain] = Domain(ids, numbers)
-            spoken = [part[i] for i in numbers.unique()]
-            if any(document.text in healing for document in spoken):
+            drawn = [part[i] for i in numbers.unique()]
+            if any(document.text in healing for document in drawn):
                 raise TextError(
-                    f"parameter text.guard_domains: {domain} holds documents that text.source ({text.source}) gives "
-                    "to healing, so that it would judge by what was learnt. Give other text, or the very same source"
+                    f"parameter text.guard_domains: {domain} holds documents that text.source "
+                    f"({text.source}) gives to healing, so that it would judge by what was learnt. "
+                    "Give other text, or the very same source"
                 )
-            if len(spoken) < FEW:
+            if len(drawn) < FEW:
                 log.warning(
                     "%s text %s is of %d documents only: its intervals are rough",
                     name,
                     domain,
-                    len(spoken),
+                    len(drawn),
                 )
     return Texts(
         windows["calibration"],

@@ -19,16 +19,16 @@ from birdbone.text.texts import Texts
 def write_text(
     seed: Checkpoint,
     tokenizer_folder: Path,
-    read: Texts,
+    texts: Texts,
     text: TextSettings,
     device: str,
     random_seed: int,
 ) -> Texts:
-    """The windows read, and in calibration and healing evenly between them those the seed writes itself."""
+    """The windows read; those the seed writes are spread evenly over calibration and healing."""
     places = written_places(text)
     counts = [int(by_seed.sum()) for by_seed in places.values()]
     if not any(counts):
-        return replace(read, written_share=text.written_share)
+        return replace(texts, written_share=text.written_share)
     tokenizer = read_tokenizer(tokenizer_folder)
     special = set(tokenizer.all_special_ids)
     starts = torch.tensor([i for i in range(len(tokenizer)) if i not in special])
@@ -36,16 +36,16 @@ def write_text(
     written = write_windows(seed, starts, sum(counts), text.window, random_seed, place)
     calibration, heal = written.split(counts)
     return replace(
-        read,
-        calibration=_mixed(read.calibration, calibration, places["calibration"]),
-        heal=_mixed(read.heal, heal, places["heal"]),
+        texts,
+        calibration=_mixed(texts.calibration, calibration, places["calibration"]),
+        heal=_mixed(texts.heal, heal, places["heal"]),
         written_share=text.written_share,
     )
 
 
-def _mixed(read: Tensor, written: Tensor, by_seed: Tensor) -> Tensor:
+def _mixed(windows: Tensor, written: Tensor, by_seed: Tensor) -> Tensor:
     """Windows [N, T], in which ``by_seed`` [N] says where those go that the seed wrote."""
-    mixed = torch.empty(len(by_seed), read.shape[1], dtype=torch.int32)
-    mixed[~by_seed] = read
+    mixed = torch.empty(len(by_seed), windows.shape[1], dtype=torch.int32)
+    mixed[~by_seed] = windows
     mixed[by_seed] = written
     return mixed

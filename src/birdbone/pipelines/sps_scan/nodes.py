@@ -1,4 +1,4 @@
-"""Stage 3: the ∫SPS scan. True gradients, A and G of the same position, every score from one pass."""
+"""Stage 3: the ∫SPS scan: true gradients, A and G of one position, every score in one pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from birdbone.scan.record import append, modules_of, token_texts
 from birdbone.text.texts import Texts
 
 
-def scan(
+def scan_seed(
     seed: Checkpoint,
     about: dict,
     texts: Texts,
@@ -31,14 +31,14 @@ def scan(
 ) -> tuple[Path, Scores]:
     """The ``.mscan`` record, written while it scans, and every registered score of every node.
 
-    The mean squared output gradients beside them say where an error would matter.
+    Beside them stand the mean squared output gradients, which weigh errors.
     """
     windows = texts.calibration
     block = settings.block
     tokenizer = read_tokenizer(tokenizer_folder)
     network = build(seed, resolve_device(device))
     path = scratch / "sps.mscan"
-    left = -(-settings.record_tokens // windows.shape[1])
+    windows_left = -(-settings.record_tokens // windows.shape[1])
     with ScanWriter(
         path,
         model=about["name"],
@@ -48,10 +48,10 @@ def scan(
     ) as writer:
 
         def record(ids: Tensor, pairs: Pairs) -> None:
-            nonlocal left
-            if left > 0:
+            nonlocal windows_left
+            if windows_left > 0:
                 append(writer, pairs, token_texts(tokenizer, ids), texts.source, block)
-                left -= 1
+                windows_left -= 1
 
         moments, fisher, tokens = node_moments(network, seed.layout, windows, "scan", record)
     scanned = {"tokens": windows.numel(), "model": about["digest"], "scores": list(SCORES)}

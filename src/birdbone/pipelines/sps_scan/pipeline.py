@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
-from birdbone.pipelines.sps_scan.nodes import scan
+from birdbone.pipelines.sps_scan.nodes import scan_seed
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -11,7 +11,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                scan,
+                scan_seed,
                 [
                     "seed_model",
                     "seed_about",

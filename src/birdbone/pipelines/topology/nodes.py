@@ -19,12 +19,12 @@ from birdbone.progress import track
 def cluster(
     activations: Activations, settings: TopologySettings, scope: str, random_seed: int
 ) -> tuple[Clusters, dict, str]:
-    """Clusters, report and Mapper graph from the neurons' profiles. Key-value groups are too few to cluster.
+    """(clusters, report, GraphML) from the neurons' profiles. Key-value groups are too few.
 
-    scope: the parameter ``prune_wave.clusters``; with ``model`` there are clusters across layers too.
-    report: per layer the sizes, the persistence diagram that chose their number and the stability
-    of the partition; figures of the Mapper graph, and the graph itself as JSON. graph: GraphML.
-    Raises NumericalError naming a layer whose profiles hold NaN.
+    scope: the parameter ``prune_wave.clusters``; with ``model`` there are clusters across layers
+    too. The report has per layer the sizes, the persistence diagram that chose their number and the
+    stability of the partition. It has figures of the Mapper graph, and the graph as JSON. Raises
+    NumericalError naming a layer whose profiles hold NaN.
     """
     profiles = _clamped(activations.profiles("ffn"))
     choices = settings.clustering | {"random_seed": random_seed}
@@ -60,7 +60,7 @@ def cluster(
 
 
 def _clamped(profiles: list[Tensor]) -> dict[str, Tensor]:
-    """``ffn.<layer>`` -> profile, as the graph names them; float16 overflow becomes the largest float16."""
+    """``ffn.<layer>``, the graph's name -> profile; float16 overflow becomes the largest."""
     for layer, profile in enumerate(profiles):
         if profile.isnan().any():
             raise NumericalError(f"ffn.{layer}.profile holds NaN: look at the model's weights")

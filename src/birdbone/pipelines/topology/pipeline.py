@@ -12,7 +12,12 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
         [
             Node(
                 cluster,
-                ["activations", "params:topology", "params:prune_wave.clusters", "params:random_seed"],
+                [
+                    "activations",
+                    "params:topology",
+                    "params:prune_wave.clusters",
+                    "params:random_seed",
+                ],
                 ["clusters", "topology_report", "mapper_graph"],
                 name="cluster",
             ),

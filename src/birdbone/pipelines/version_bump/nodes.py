@@ -1,4 +1,4 @@
-"""Stage 10: what the diff bundle of this run would say, before anything is committed."""
+"""Stage 10: a preview of this run's diff bundle, before anything is committed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def preview(
     parameters: dict,
     *waves: dict,
 ) -> Callable[[Path], dict]:
-    """A writer of the bundle from the seed to this run's model, less ``weights.patch``: `birdbone bundle` makes that
-    against the last commit, for review.
+    """A writer of the bundle from the seed to this run's model, without ``weights.patch``.
 
-    waves: the report of each, in order.
+    `birdbone bundle` writes the whole bundle, against the last commit, for review. waves: the
+    report of each, in order.
     """
     figures = {"seed": seed_metrics, "final": final}
     reports = {wave["wave"]: wave for wave in waves}

@@ -6,8 +6,9 @@ from birdbone.sources.shape import ModelShape
 
 
 def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
-    """A row for each node of each wave. The first takes the second moments of the seed as they are; nothing is
-    counted for healing what returns, which seldom happens."""
+    """A row for each node of each wave. The first takes the second moments of the seed as they are;
+    nothing is counted for healing what returns, which seldom happens.
+    """
     text = parameters.text
     healing = parameters.micro_heal
     guard = len(text.guard_domains) * text.guard_tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdbone.algo.perplexity import plain, worst_change
+from birdbone.algo.perplexity import without_documents, worst_change
 from birdbone.algo.stop_loss import standing_after
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
@@ -26,7 +26,6 @@ def judge_wave(
     seed_states: States,
     tokenizer_folder: Path,
     texts: Texts,
-    seed_metrics: dict,
     seed_tasks: dict,
     control: dict,
     regrow_report: dict,
@@ -55,13 +54,15 @@ def judge_wave(
         "limit": limit,
         "worst_domain": domain,
         "worst_change": change,
-        "domains": plain(figures),
+        "domains": without_documents(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(network, read_tokenizer(tokenizer_folder), load_canaries(canaries)),
+        "canaries": score_canaries(
+            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+        ),
         "accepted_change": change if passed else before["accepted_change"],
         "check_loss": check_loss if passed else before["check_loss"],
-        **sizes(state, seed_metrics["block_parameters"]),
+        **sizes(state, seed.block_parameters),
     }
     return state, (regrown if passed else accepted), verdict
 

@@ -27,23 +27,20 @@ def heal_wave(
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
-    The state that check text likes best is handed on, the pruned one included. Each wave goes on in the healing
-    text where the one before stopped.
+    The state with the lowest loss on check text is passed on, which may be the pruned one. Each
+    wave starts in the healing text where the wave before it stopped.
     """
     wave = before["wave"] + 1
     unchanged = not prune_report["changed"] and before["status"] == "accepted"
     if before["stopped"] or settings.steps == 0 or unchanged:
-        return (
-            pruned,
-            {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"},
-            curve_csv([]),
-        )
-    read = (wave - 1) * settings.steps * settings.batch
+        report = {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}
+        return pruned, report, curve_csv([])
+    windows_read = (wave - 1) * settings.steps * settings.batch
     with live_log(scratch / "live") as on_step:
         healed = heal(
             student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
             seed,
-            texts.heal.roll(-read, 0),
+            texts.heal.roll(-windows_read, 0),
             texts.check,
             settings.recipe,
             scratch,

@@ -1,4 +1,4 @@
-"""Stages 5 to 8 as a table, unrolled: ``wave_1.prune`` → heal → regrow → guard → report → ``wave_2.prune`` …"""
+"""Stages 5 to 8 as a table, wave by wave: ``wave_1.prune`` → heal → regrow → guard → report …"""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -94,7 +94,6 @@ def create_wave(number: int) -> Pipeline:
                     "seed_states",
                     "tokenizer",
                     "texts",
-                    "seed_metrics",
                     "seed_tasks",
                     "control_metrics",
                     "regrow_report",

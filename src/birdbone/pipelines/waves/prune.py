@@ -1,4 +1,4 @@
-"""Stage 5: remove what does least, repair what that leaves."""
+"""Stage 5: remove the nodes of least value and compensate for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from birdbone.pipelines.waves.settings.prune import PruneSettings
 from birdbone.text.texts import Texts
 
 CHANGE = "removed"
-"""What kind of change this wave makes, for its report; other kinds of waves convert or merge."""
+"""The kind of change that a pruning wave makes, for its report."""
 
 
 def prune_wave(
@@ -33,7 +33,7 @@ def prune_wave(
     rounding: QuantizeSettings,
     device: str,
 ) -> tuple[Checkpoint, dict]:
-    """Remove the least valuable nodes of every cluster and repair what they leave; mask weights if asked."""
+    """Remove the least valuable nodes of every cluster, compensate, and mask weights if set."""
     wave = before["wave"] + 1
     if not may_prune(before):
         report = {"changed": False, "removed": {}, "why": why_not(before)}

@@ -30,16 +30,18 @@ def regrow_wave(
     random_seed: int,
     scratch: Path,
 ) -> tuple[Checkpoint, dict]:
-    """Bring back up to ``share`` of the removed neurons where the loss is still over its last accepted value.
+    """Bring back up to ``share`` of the removed neurons where the loss exceeds the accepted one.
 
-    They stay only where check text likes the model better with them.
+    They stay only where they lower the loss on check text.
     """
     wave = before["wave"] + 1
     place = resolve_device(device)
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
-    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (check.numel() - len(check))
+    loss = float(losses(build(healed, place), check, f"wave {wave}: check").sum()) / (
+        check.numel() - len(check)
+    )
     accepted = before["check_loss"]
     report = {"wave": wave, "check_loss": loss, "accepted_loss": accepted, "returned": {}}
     if loss <= accepted + settings.epsilon:
