@@ -11,6 +11,8 @@ from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.layout import Nodes
+from birdbone.model.masks import Masks
 
 
 def test_a_wrong_base_is_refused_with_both_digests(tmp_path):
@@ -63,7 +65,7 @@ def test_a_patch_that_cannot_be_read_back_is_not_written(tmp_path):
     new = state_of(Checkpoint(CONFIG, {**SEED.weights, "new\nline": torch.ones(1)}))
     with pytest.raises(ArtifactError, match="cannot name a tensor"):
         write_patches(state_of(SEED), new, None, tmp_path / "bundle")
-    odd = state_of(Checkpoint(CONFIG, SEED.weights, {"ffn.0": torch.ones(12)}))
+    odd = state_of(Checkpoint(CONFIG, SEED.weights, Masks({Nodes("ffn", 0): torch.ones(12)})))
     with pytest.raises(ArtifactError, match="masks are bool"):
         write_patches(state_of(SEED), odd, None, tmp_path / "bundle")
     deep: dict = {}
@@ -72,6 +74,7 @@ def test_a_patch_that_cannot_be_read_back_is_not_written(tmp_path):
     for config in (deep, {"name": "\ud800"}):
         with pytest.raises(ArtifactError, match="cannot hold this difference"):
             write_patches(state_of(SEED), state_of(Checkpoint(config, SEED.weights)), None, tmp_path / "bundle")
-    nameless = [state_of(Checkpoint({"model_type": "llama"}, SEED.weights, m)) for m in ({}, {"ffn.0": all_but(12, 1)})]
+    masks = Masks(), Masks({Nodes("ffn", 0): all_but(12, 1)})
+    nameless = [state_of(Checkpoint({"model_type": "llama"}, SEED.weights, each)) for each in masks]
     with pytest.raises(ArtifactError, match="does not tell the widths"):
         write_patches(*nameless, None, tmp_path / "bundle")

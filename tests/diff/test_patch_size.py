@@ -16,6 +16,8 @@ from birdbone.diff.apply import apply_bundle
 from birdbone.diff.patch import write_patches
 from birdbone.diff.states import open_state, state_of
 from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.layout import Nodes
+from birdbone.model.masks import Masks
 
 
 def test_a_node_that_went_costs_nothing_where_the_rest_is_the_seeds(tmp_path):
@@ -89,7 +91,7 @@ def test_removed_nodes_of_a_large_model_make_a_small_patch(tmp_path):
     seed = open_state(folder)
     stays = torch.rand(5000, generator=torch.Generator().manual_seed(0)) > 0.1
     new = {n: w[:, stays].contiguous() if "down" in n else w[stays] for n, w in weights.items()}
-    pruned = state_of(Checkpoint(config, new, {"ffn.0": stays, "ffn.1": stays}))
+    pruned = state_of(Checkpoint(config, new, Masks({Nodes("ffn", i): stays for i in range(2)})))
     summary = write_patches(seed, pruned, seed, tmp_path / "bundle")
     assert sum(summary["bytes"].values()) < 10_000
     assert apply_bundle(pruned, tmp_path / "bundle", seed, tmp_path / "back", revert=True) == seed.digest

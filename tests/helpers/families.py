@@ -41,7 +41,7 @@ SPECIAL = {
         "attention_multiplier": 0.3,
         "embedding_multiplier": 2.0,
         "residual_multiplier": 0.5,
-        "logits_scaling": 3.0,
+        "logits_scaling": 0.75,
     },
     "gemma3_text": {
         "sliding_window": 6,
@@ -54,7 +54,7 @@ SPECIAL = {
     "gemma4_text": {
         "sliding_window": 6,
         "global_head_dim": 64,
-        "hidden_size_per_layer_input": 16,
+        "hidden_size_per_layer_input": 32,
         "tie_word_embeddings": True,
     },
     "qwen3_5_text": {
@@ -150,14 +150,14 @@ def logits(network: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
 
 def all_but(count: int, *gone: int) -> torch.Tensor:
     stays = torch.ones(count, dtype=torch.bool)
-    stays[list(gone)] = False
+    stays[[node for node in gone if count]] = False
     return stays
 
 
 def cut(checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None) -> Checkpoint:
     """Without some neurons and key-value groups: layer -> bool over the present ones, True = stays."""
     stays = {Nodes("ffn", layer): left for layer, left in neurons.items()}
-    stays |= {Nodes("kv", layer): left for layer, left in (groups or {}).items()}
+    stays |= {Nodes("kv", layer): left for layer, left in (groups or {}).items() if len(left)}
     return remove_nodes(checkpoint, stays, repaired)
 
 
@@ -166,9 +166,15 @@ def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
     weights = {}
     for unit, layers in (("ffn", neurons), ("kv", groups)):
         for layer, stays in layers.items():
+            if not len(stays):
+                continue
             block = checkpoint.layout.blocks[layer]
             name = f"{block.reader(unit)}.weight"
             weights[name] = checkpoint.weights[name] * stays.repeat_interleave(block.axes[name].entries)
+            if unit == "kv" and block.joint_norms:  # their mean is over the heads that are left
+                for rows in (f"{block.query}.weight", f"{block.key}.weight"):
+                    left = stays.repeat_interleave(block.axes[rows].entries)
+                    weights[rows] = checkpoint.weights[rows] * left[:, None]
     return checkpoint.evolve(weights)
 
 

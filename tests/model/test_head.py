@@ -21,10 +21,10 @@ def test_it_gives_the_networks_logits_from_its_final_states(name):
 
 def test_granites_logits_are_divided():
     head = Head.of(small("granite"))
-    assert head.divisor == 3 and Head.of(small("llama")).divisor == 1
+    assert head.divisor == 0.75 and Head.of(small("llama")).divisor == 1
     whole = Head.of(small("granite", logits_scaling=1.0))
     states = torch.randn(2, 64)
-    torch.testing.assert_close(head.logits(states), whole.logits(states) / 3)
+    torch.testing.assert_close(head.logits(states), whole.logits(states) / 0.75)
 
 
 def test_a_cap_comes_after_the_divisor():

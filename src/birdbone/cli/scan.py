@@ -1,6 +1,4 @@
-"""``birdbone scan``, ``replay`` and ``image``: look at a model on a prompt, step through a scan,
-draw it.
-"""
+"""``birdbone scan``, ``replay`` and ``image``: look at a model on a prompt, step through a scan, draw it."""
 
 from __future__ import annotations
 
@@ -34,8 +32,7 @@ SECONDS = 0.7
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder; default: scans/<prompt>.")
 @click.option("--env", default=None, help="Profile, as for kedro run.")
 def scan(prompt: str, model: str | None, out: Path | None, env: str | None) -> None:
-    """Scan a prompt: a heatmap here, the .mscan file, PNG pictures, an animation and a page in a
-    folder.
+    """Scan a prompt: a heatmap here, the .mscan file, PNG pictures, an animation and a page in a folder.
 
     \b
       birdbone scan "3+5=?"
@@ -92,14 +89,14 @@ def replay(file: Path, token: int, play: bool, norm: str, model: Path | None, pa
     """
     from birdbone.scan.picture import token_picture
 
-    opened, console = _open(file, model, partial), Console()
-    picture = token_picture(opened, token, SCOPE[norm])
+    record, console = _open(file, model, partial), Console()
+    picture = token_picture(record, token, SCOPE[norm])
     if not (sys.stdin.isatty() and console.is_terminal):
-        for i in range(token, len(opened) if play else token + 1):
-            _show(console, picture if i == token else token_picture(opened, i, SCOPE[norm]), opened.tokens, i)
+        for i in range(token, len(record) if play else token + 1):
+            _show(console, picture if i == token else token_picture(record, i, SCOPE[norm]), record.tokens, i)
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        _step(live, console, opened, token, play, SCOPE[norm])
+        _step(live, console, record, token, play, SCOPE[norm])
 
 
 @click.command()
@@ -119,8 +116,7 @@ def image(
     model: Path | None,
     partial: bool,
 ) -> None:
-    """Draw a scan, one of its text sets, or a difference: of two text sets, or of two models on the
-    same text.
+    """Draw a scan, one of its text sets, or a difference: of two text sets, or of two models on the same text.
 
     \b
       birdbone image data/04_feature/domains.mscan --source code --minus-source dialogue --out scans/code-dialogue
@@ -153,22 +149,22 @@ def _open(file: Path, model: Path | None, partial: bool):
     from birdbone.datasets.atomic import read_manifest
     from birdbone.datasets.mscan_open import open_scan
 
-    opened = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
-    if not len(opened):
+    record = open_scan(file, model_digest=read_manifest(model).get("digest") if model else None, partial=partial)
+    if not len(record):
         raise ConfigError(f"{file} holds no token: scan again")
-    for fault in opened.faults:
+    for fault in record.faults:
         click.echo(f"note: {file.name}: {fault}", err=True)
-    return opened
+    return record
 
 
-def _step(live: Live, console: Console, opened, token: int, play: bool, scope: str) -> None:
+def _step(live: Live, console: Console, record, token: int, play: bool, scope: str) -> None:
     from birdbone.scan.picture import token_picture
 
     while True:
-        live.update(_screen(console, token_picture(opened, token, scope), opened.tokens, token), refresh=True)
+        live.update(_screen(console, token_picture(record, token, scope), record.tokens, token), refresh=True)
         if play:
             time.sleep(SECONDS)
-            if token + 1 == len(opened):
+            if token + 1 == len(record):
                 return
             token += 1
             continue
@@ -179,7 +175,7 @@ def _step(live: Live, console: Console, opened, token: int, play: bool, scope: s
             scope = "model" if scope == "layer" else "layer"
         back = key in ("\x1b[D", "p", "h", "\x7f")
         if key in ("\r", "\n", " ", "n", "l", "\x1b[C") or back:
-            token = (token + (-1 if back else 1)) % len(opened)
+            token = (token + (-1 if back else 1)) % len(record)
 
 
 def _screen(console: Console, picture, tokens: list[str], token: int | None) -> Group:
@@ -196,9 +192,7 @@ def _show(console: Console, picture, tokens: list[str], token: int | None) -> No
 
 
 def _check_place(folder: Path) -> None:
-    """Raises ConfigError for a folder that holds something else than an earlier scan: it would be
-    replaced.
-    """
+    """Raises ConfigError for a folder that holds something else than an earlier scan: it would be replaced."""
     from birdbone.datasets.atomic import read_manifest
 
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):

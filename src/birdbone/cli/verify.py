@@ -1,6 +1,4 @@
-"""Every artifact of a profile re-hashed against its manifest, and every object of DVC's cache
-against its name.
-"""
+"""Every artifact of a profile re-hashed against its manifest, and every object of DVC's cache against its name."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ DAMAGED = "DAMAGED"
 
 
 def artifacts(root: Path, env: str | None) -> dict[str, str]:
-    """Catalog entry -> ``ok``, ``absent`` or ``DAMAGED``, for all that the main job reads and
-    writes.
-    """
+    """Catalog entry -> ``ok``, ``absent`` or ``DAMAGED``, for all that the main job reads and writes."""
     from kedro.framework.session import KedroSession
 
     states = {}
@@ -39,9 +35,7 @@ def artifacts(root: Path, env: str | None) -> dict[str, str]:
 
 
 def cached(root: Path) -> tuple[int, list[str]]:
-    """How many objects DVC's cache holds, and those that are not what their name says: hash and,
-    where known, path.
-    """
+    """How many objects DVC's cache holds, and those that are not what their name says: hash and, where known, path."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -59,26 +53,23 @@ def cached(root: Path) -> tuple[int, list[str]]:
 
 def advice(states: dict[str, str], damaged: list[str], unlike: Sequence[str] = ()) -> str | None:
     """What is wrong and what to do about it; None where nothing is."""
-    sentences, bad = [], [name for name, state in states.items() if state == DAMAGED]
+    problems, bad = [], [name for name, state in states.items() if state == DAMAGED]
     if bad:
-        sentences.append(
-            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and "
-            "run again, or "
+        problems.append(
+            f"{len(bad)} artifacts do not match their manifests: {', '.join(bad)}. Delete them and run again, or "
             "restore them with dvc checkout"
         )
     if damaged:
-        sentences.append(
-            f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them "
-            "from the cache, "
+        problems.append(
+            f"{len(damaged)} objects of DVC's cache are damaged: {', '.join(damaged)}. Delete them from the cache, "
             "then dvc pull, or birdbone record where the workspace's copy is sound"
         )
     if unlike:
-        sentences.append(
-            f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as "
-            "conf/base says "
+        problems.append(
+            f"dvc.lock has other parameters than were used: {'; '.join(unlike)}. Run again as conf/base says "
             "(kedro run --env=base) or write what was used into it, then birdbone record"
         )
-    return ". ".join(sentences) or None
+    return ". ".join(problems) or None
 
 
 def _md5(path: Path) -> str:

@@ -47,8 +47,7 @@ def file_digest(path: Path) -> str:
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace a file at once: temporary name in the same folder, fsync, rename, fsync the folder.
 
-    Raises ArtifactError when the disk is full or may not be written to; the old file is then
-    untouched.
+    Raises ArtifactError when the disk is full or may not be written to; the old file is then untouched.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with whole_or_nothing(path):
@@ -66,8 +65,7 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
     """Replace a folder at once. ``fill`` writes files into a fresh one and may return extra
     manifest entries. Returns the manifest: ``files`` maps names to size and SHA-256.
 
-    Raises ArtifactError when the disk is full or may not be written to; the old folder is then
-    untouched.
+    Raises ArtifactError when the disk is full or may not be written to; the old folder is then untouched.
     """
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     retired = folder.with_name(f".{folder.name}.tmp-old-{os.getpid()}")
@@ -85,9 +83,9 @@ def write_folder(folder: Path, fill: Callable[[Path], dict | None]) -> dict:
             for name in names:
                 (temporary / name).chmod(0o644)
                 sync(temporary / name)
-            records = extra.pop("files", {})
+            hashed = extra.pop("files", {})
             files = {
-                n: records.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
+                n: hashed.get(n) or {"bytes": (temporary / n).stat().st_size, "sha256": file_digest(temporary / n)}
                 for n in names
             }
             manifest = {**extra, "files": files}

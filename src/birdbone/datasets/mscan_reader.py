@@ -108,9 +108,7 @@ class Scan:
             self._check(chunk)
 
     def _read(self, numbers: Iterable[int], start: int, stop: int | None) -> dict[str, Norms]:
-        """Norms of the modules ``numbers``, which a layer's or a token's are: neighbours, read in
-        one stretch.
-        """
+        """Norms of the modules ``numbers``, which a layer's or a token's are: neighbours, read in one stretch."""
         numbers = list(numbers)
         if not numbers:
             return {}
@@ -126,10 +124,8 @@ class Scan:
             * np.repeat(c.scales[sides.start : sides.stop], widths)
             for c in within
         ]
-        parts_by_side = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(
-            widths, dim=1
-        )
-        return {self.modules[i].name: Norms(*parts_by_side[2 * (i - numbers[0]) :][:2]) for i in numbers}
+        columns = torch.from_numpy(np.concatenate([np.zeros((0, last - first), "f4"), *parts])).split(widths, dim=1)
+        return {self.modules[i].name: Norms(*columns[2 * (i - numbers[0]) :][:2]) for i in numbers}
 
     def _check(self, chunk: _Chunk) -> None:
         if chunk.start not in self._verified:
@@ -226,9 +222,7 @@ def blocks(features: int, block: int) -> int:
 
 
 def block_table(modules: list[Module], block: int) -> np.ndarray:
-    """One row per stored column, u32: module, side (0 A, 1 G), block. Raises ValueError without
-    any.
-    """
+    """One row per stored column, u32: module, side (0 A, 1 G), block. Raises ValueError without any."""
     if not modules or block < 1:
         raise ValueError(f"a scan needs modules and blocks of at least 1, got {len(modules)} and {block}")
     return np.array(

@@ -35,6 +35,8 @@ def shifted_axes(config: dict, masks: set[str]) -> dict[str, Axis]:
 
     Raises UnsupportedArchitectureError, or ArtifactError when the configuration lacks a width.
     """
+    if not masks:
+        return {}
     layers = sorted({Nodes.parse(name).layer for name in masks})
     try:
         blocks = Layout(config).blocks

@@ -123,6 +123,7 @@ def model_keys(
         keys |= dict.fromkeys(lengths, shape.window_head_size)
     if form.recurrent:
         keys[form.recurrent] = shape.recurrent
+        keys["full_attention_interval"] = shape.recurrent.index(False) + 1  # asked for by other readers
     if form.softcap and config.final_logit_softcapping:
         keys["final_logit_softcapping"] = float(config.final_logit_softcapping)
     return keys

@@ -69,6 +69,13 @@ class LinearAttention(_Part):
     output: str
 
 
+class Side(_Part):
+    """Further matrices of a block, each on an input of its own; the configuration's key that is 0 without them."""
+
+    key: str
+    linears: tuple[str, ...]
+
+
 class Kinds(_Part):
     """Layers of several kinds: the configuration's key that lists them, and those that must be among them."""
 
@@ -186,9 +193,11 @@ class Family(_Part):
     norms: Norms
     head_norms: HeadNorms | None = None
     linear_attention: LinearAttention | None = None
+    side: Side | None = None
     kinds: Kinds | None = None
     kept: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    outer: tuple[str, ...] = ()
+    outer_kept: tuple[str, ...] = ()
     refused: dict[str, bool | str] = {}
     needs: dict[str, str] = {}
     vocabulary: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ class Block:
     reuses: bool = False
     is_reused: bool = False
     values_are_keys: bool = False
+    side: tuple[str, ...] = ()
 
     def part(self, name: str) -> str:
         """Full name of a module of the block: ``mlp.up_proj`` -> ``model.layers.3.mlp.up_proj``."""
@@ -133,6 +134,7 @@ class Block:
         Attention's come first, then the feed-forward network's, then those of any other unit.
         """
         sharing = [self.attention_inputs, [self.output], self.ffn_inputs, [self.ffn_output]]
+        sharing += [[self.part(name)] for name in self.side]
         for name, unit in UNITS.items():
             if name not in ("ffn", "kv") and unit.count(self):
                 sharing += [list(unit.rows(self)), list(unit.columns(self))]
@@ -187,9 +189,9 @@ class Layout:
         return f"{self.family.embedding}.weight"
 
     @property
-    def tables(self) -> list[str]:
-        """The weights of further embeddings; a model may lack them."""
-        return [f"{module}.weight" for module in self.family.tables]
+    def outer(self) -> list[str]:
+        """Further matrices outside the blocks; a model may lack them."""
+        return [f"{module}.weight" for module in self.family.outer]
 
     @property
     def head(self) -> str:
@@ -250,11 +252,10 @@ class Layout:
 
     @cached_property
     def kept(self) -> frozenset[str]:
-        """What stays as it is and may be missing: modules and single tensors by full name, of a block or outside."""
+        """Modules and single tensors by full name that may be missing."""
         family = self.family
-        whole = {name for name in family.kept if name.startswith(f"{family.prefix}.")}
-        parts = [name for name in family.kept if name not in whole]
-        return frozenset(whole | {block.part(name) for block in self.blocks for name in parts})
+        parts = {block.part(name) for block in self.blocks for name in family.kept}
+        return frozenset(parts | {*family.outer, *family.outer_kept})
 
     def usual(self, unit: str) -> int:
         """How many nodes of a unit the configuration gives a layer that has none of its own number."""
@@ -320,6 +321,7 @@ class Layout:
         linear = self.family.linear_attention
         attends = linear is None or kind != linear.kind
         equal = attention.values_are_keys
+        side = self.family.side
         return Block(
             layer,
             self.family,
@@ -330,6 +332,7 @@ class Layout:
             reuses=reuses,
             is_reused=first < self.layers and not reuses and kind not in self.kinds[layer + 1 : first],
             values_are_keys=bool(equal and config.get(equal.key) and kind == equal.kind),
+            side=side.linears if side and config.get(side.key) else (),
         )
 
     def _ffn_width(self, reuses: bool) -> int:

@@ -26,9 +26,8 @@ _latest: ConfigLoader | None = None
 
 
 class ConfFiles(LocalFileSystem):
-    """The files of a configuration, by patterns that begin below the profile: a bracket in the
-    project's own path is no pattern, as it is to fsspec.
-    """
+    """The files of a configuration, by patterns that begin below the profile: a bracket in the project's own path is
+    no pattern, as it is to fsspec."""
 
     cachable = False
 
@@ -43,8 +42,7 @@ class ConfFiles(LocalFileSystem):
 
 
 class ProfileLoader(OmegaConfigLoader):
-    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes
-    into no force.
+    """Kedro's loader, with profiles laid *over* the base parameters. It checks nothing and comes into no force.
 
     Raises ConfigError when there is no such profile.
     """
@@ -75,9 +73,7 @@ class ProfileLoader(OmegaConfigLoader):
             raise ConfigError(f"the parameters in {self.conf_source} cannot be read: {error}") from error
 
     def _with_model_name(self, tree: dict) -> dict:
-        """A ``model`` of an adapter alone is laid over the model below: runtime parameters,
-        profile, base.
-        """
+        """A ``model`` of an adapter alone is laid over the model below: runtime parameters, profile, base."""
         model, overrides, env = tree.get("model"), self.runtime_params, self.env or self.default_run_env
         if not isinstance(model, dict) or "name" in model or ("model" not in overrides and env == self.base_env):
             return tree
@@ -93,8 +89,8 @@ class ProfileLoader(OmegaConfigLoader):
 class ConfigLoader(ProfileLoader):
     """The loader in force: unknown keys are refused, and the registry follows it.
 
-    ``checked`` is what ``check`` made of the parameters, and nodes get its values:
-    ``loader["parameters"]``. Raises ConfigError on any fault in them.
+    ``checked`` is what ``check`` made of the parameters, and nodes get its values: ``loader["parameters"]``. Raises
+    ConfigError on any fault in them.
     """
 
     def __init__(
@@ -125,8 +121,7 @@ def parameters() -> Any:
 def in_force() -> ConfigLoader:
     """The loader made last.
 
-    Commands that build none before the registry (``kedro registry list``) get the profile named by
-    ``KEDRO_ENV``.
+    Commands that build none before the registry (``kedro registry list``) get the profile named by ``KEDRO_ENV``.
     """
     if _latest is None:
         root = find_kedro_project(Path.cwd()) or Path.cwd()
@@ -143,17 +138,13 @@ def make_loader(root: Path, env: str | None, runtime_params: dict | None = None)
 
 
 def base_loader(root: Path) -> ProfileLoader:
-    """The base profile's configuration, which DVC follows, as its files say it; the one in force
-    stays.
-    """
+    """The base profile's configuration, which DVC follows, as its files say it; the one in force stays."""
     settings = project.settings
     return ProfileLoader(str(root / settings.CONF_SOURCE), "base", **settings.CONFIG_LOADER_ARGS)
 
 
 def roots(loader: OmegaConfigLoader) -> dict[str, str]:
-    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the
-    project.
-    """
+    """Where a profile writes, from ``globals.yml``: ``data`` and ``models``, relative to the project."""
     places = loader["globals"]
     return {"data": str(places.get("data", "data")), "models": str(places.get("models", "models"))}
 
@@ -168,9 +159,7 @@ def state_folder(root: Path, loader: OmegaConfigLoader) -> Path:
 
 
 def project_root() -> Path:
-    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside
-    one.
-    """
+    """The Kedro project around the working directory, bootstrapped. Raises ConfigError outside one."""
     root = find_kedro_project(Path.cwd())
     if root is None:
         raise ConfigError("not inside a birdbone project: change to the folder with pyproject.toml and conf/")

@@ -1,15 +1,14 @@
 """dvc.yaml from the Kedro registry and catalog: one stage per node of the default pipeline.
 
-Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows
-them, no stage makes them.
+Metrics of pipelines outside it (the benchmark tasks) are listed alone: `dvc metrics diff` shows them, no stage
+makes them.
 
-Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its
-node's function, on the parameters it reads, and where these may name what lies outside the catalog
-on ``data/sources.json``, which tells its content; what lies in the project is a dependency itself.
-Never on the registry or the catalog, so that a new wave repeats no old one. A catalog entry says
-what its file is to DVC::
+Always of the ``base`` profile. A stage depends on its inputs' files, on the import closure of its node's function, on
+the parameters it reads, and where these may name what lies outside the catalog on ``data/sources.json``, which tells
+its content; what lies in the project is a dependency itself. Never on the registry or the catalog, so that a new wave
+repeats no old one. A catalog entry says what its file is to DVC::
 
-metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
+    metadata: {birdbone: {dvc: out}}                       cached by DVC (the default)
     metadata: {birdbone: {dvc: git}}                       small, kept in git
     metadata: {birdbone: {dvc: metric}}                    JSON kept in git, `dvc metrics`
     metadata: {birdbone: {dvc: plot, x: step, y: loss}}    CSV kept in git, `dvc plots`
@@ -64,8 +63,7 @@ def check(root: Path) -> bool:
 
 
 def write(root: Path) -> list[Path]:
-    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no
-    more).
+    """Write dvc.yaml and sources.json, and delete the files of retired stages (a wave that is no more).
 
     Only paths that the old dvc.yaml declared and that lie in the profile's roots are deleted.
     Returns what was deleted, relative to ``root``.
@@ -92,9 +90,7 @@ def stage_name(node: Node) -> str:
 
 
 def refresh_base(root: Path) -> None:
-    """``sources.json`` of the base profile, which DVC follows, made what its parameters name
-    now.
-    """
+    """``sources.json`` of the base profile, which DVC follows, made what its parameters name now."""
     loader = base_loader(root)
     refresh(root, loader.tree(), roots(loader)["data"])
 
@@ -120,8 +116,7 @@ def _stage(node: Node, root: Path, loader: ConfigLoader, catalog: CatalogFiles) 
 
 
 def _outside(keys: list[str], root: Path, loader: ConfigLoader) -> list[str]:
-    """``sources.json`` where these parameters may name what lies outside, and what they name of the
-    project's own.
+    """``sources.json`` where these parameters may name what lies outside, and what they name of the project's own.
 
     A profile's own results are no dependency of its own: DVC would see a circle.
     """
@@ -155,13 +150,13 @@ def _params(names: list[str], folder: Path, root: Path) -> list[dict]:
     files = {p: yaml.safe_load(p.read_text()) or {} for p in sorted(folder.rglob("parameters*.yml"))}
     if "parameters" in names:
         return [{p.relative_to(root).as_posix(): None} for p in files]
-    keys_by_file: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for key in sorted(name.removeprefix("params:") for name in names):
         file = next((p for p, tree in files.items() if within(tree, key)), None)
         if file is None:
             raise ConfigError(f"parameter {key} is read by a node but is in no {folder}/parameters*.yml")
-        keys_by_file.setdefault(file.relative_to(root).as_posix(), []).append(key)
-    return [{file: keys} for file, keys in sorted(keys_by_file.items())]
+        keys_of.setdefault(file.relative_to(root).as_posix(), []).append(key)
+    return [{file: keys} for file, keys in sorted(keys_of.items())]
 
 
 def _metrics_outside(nodes: list[Node], catalog: CatalogFiles) -> list[str]:
@@ -192,15 +187,13 @@ def _declared(text: str) -> set[str]:
 
 
 def _forget(lock: Path, stages: dict[str, dict]) -> None:
-    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that
-    change.
-    """
+    """Drop retired stages from dvc.lock, and those that lost an input: DVC does not see that change."""
     if not lock.is_file():
         return
     content = yaml.safe_load(lock.read_text())
     for name, entry in list(content.get("stages", {}).items()):
-        dependencies = {dep["path"] for dep in entry.get("deps", [])}
-        if name not in stages or dependencies - set(stages[name]["deps"]):
+        recorded = {dep["path"] for dep in entry.get("deps", [])}
+        if name not in stages or recorded - set(stages[name]["deps"]):
             del content["stages"][name]
     write_file(lock, yaml.safe_dump(content, sort_keys=False))
 

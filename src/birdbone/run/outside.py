@@ -1,9 +1,7 @@
-"""What lies outside the catalog and decides results all the same: models, texts, canaries,
-benchmark files.
+"""What lies outside the catalog and decides results all the same: models, texts, canaries, benchmark files.
 
-It counts by content. A file is hashed again where its size, times or inode are not those of the
-last time. DVC follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and
-SHA-256 of what it names.
+It counts by content. A file is hashed again where its size, times or inode are not those of the last time. DVC
+follows it through ``<data>/sources.json``: key of the parameter -> name, bytes and SHA-256 of what it names.
 """
 
 from __future__ import annotations
@@ -32,17 +30,13 @@ NAMING = (
 """The parameters that name what lies outside."""
 
 SETTLED = 2 * 10**9
-"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are
-coarse.
-"""
+"""Nanoseconds after which a file's times tell any later change of it: clocks of file systems are coarse."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """name: as the parameter has it. files: those that are read, by their name in it. path: where
-    the parameter itself points; None for what a package brings. revision: of a hub's model, as far
-    as it is known offline.
-    """
+    """name: as the parameter has it. files: those that are read, by their name in it. path: where the parameter
+    itself points; None for what a package brings. revision: of a hub's model, as far as it is known offline."""
 
     name: str
     files: tuple[tuple[str, Path], ...] = ()
@@ -51,17 +45,14 @@ class Thing:
 
 
 def reads(parameters: list[str], key: str) -> bool:
-    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this
-    key.
-    """
+    """Whether one of a node's parameters (``text``, ``text.source``) is, holds or lies in this key."""
     return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in parameters)
 
 
 def things(tree: dict) -> dict[str, Thing]:
     """Key of the parameter -> what it names, for all that lies outside the code and the catalog.
 
-    What is not there has no files: the stage that needs it says so. Relative paths are the working
-    directory's.
+    What is not there has no files: the stage that needs it says so. Relative paths are the working directory's.
     """
     named: dict[str, Thing | None] = {}
     presets = tree.get("models") or {}
@@ -85,17 +76,15 @@ def things(tree: dict) -> dict[str, Thing]:
 
 
 def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
-    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its
-    files).
+    """Each thing's name, bytes and SHA-256 (that of its file, or over the names and digests of its files).
 
-    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be
-    read.
+    cache: a file that remembers what was hashed. Raises SourceError naming a file that cannot be read.
     """
-    cached = _read(cache)
-    hashes = {path: _hash(path, cached) for thing in named.values() for _, path in thing.files}
+    remembered = _read(cache)
+    hashes = {path: _hash(path, remembered) for thing in named.values() for _, path in thing.files}
     if seen := {key: row for _, key, row in hashes.values() if row}:
-        if any(cached.get(key) != row for key, row in seen.items()):
-            write_file(cache, json.dumps({**cached, **seen}, indent=1) + "\n")
+        if any(remembered.get(key) != row for key, row in seen.items()):
+            write_file(cache, json.dumps({**remembered, **seen}, indent=1) + "\n")
     rows = {}
     for key, thing in named.items():
         parts = {name: hashes[path][0] for name, path in thing.files}
@@ -109,9 +98,7 @@ def digests(named: dict[str, Thing], cache: Path) -> dict[str, dict]:
 
 
 def refresh(root: Path, tree: dict, data: str) -> bool:
-    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it
-    was written.
-    """
+    """Write ``<data>/sources.json`` of these parameters where it is not what it says; whether it was written."""
     if not any(within(tree, key) for key in NAMING):
         return False
     with chdir(root):
@@ -139,9 +126,7 @@ def cache_of(root: Path) -> Path:
 
 
 def inside(root: Path, thing: Thing) -> str | None:
-    """Where a thing lies below the project, as its user points to it; None where it is not the
-    project's own.
-    """
+    """Where a thing lies below the project, as its user points to it; None where it is not the project's own."""
     if thing.path is None or not thing.files:
         return None
     path = (root / thing.path).resolve()
@@ -194,9 +179,7 @@ def _files(name: str | None, listed) -> Thing | None:
 
 
 def _model_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What loading a model may read: the folder's own files and its further chat templates; never a
-    pickle.
-    """
+    """What loading a model may read: the folder's own files and its further chat templates; never a pickle."""
     from birdbone.sources.files import PICKLES
 
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
@@ -213,13 +196,13 @@ def _text_files(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _hash(path: Path, cached: dict) -> tuple[str, str, list | None]:
+def _hash(path: Path, remembered: dict) -> tuple[str, str, list | None]:
     """(SHA-256, the cache's key, its row where that can be trusted later)."""
     key = str(path.absolute())
     try:
         about = path.stat()
         state = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-        row = cached.get(key)
+        row = remembered.get(key)
         if isinstance(row, list) and row[:-1] == state:
             return row[-1], key, row
         digest = file_digest(path)

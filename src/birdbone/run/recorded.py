@@ -1,8 +1,7 @@
-"""What was run, as the ledger has it, against what ``conf/base`` says and against what ``dvc.lock``
-says.
+"""What was run, as the ledger has it, against what ``conf/base`` says and against what ``dvc.lock`` says.
 
-The files on disk decide. A record counts where it made what is there now; what the ledger does not
-know (a fresh clone, ``dvc checkout``) is not objected to.
+The files on disk decide. A record counts where it made what is there now; what the ledger does not know (a fresh
+clone, ``dvc checkout``) is not objected to.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ SHOWN = 12
 
 
 def unrecordable(root: Path) -> str | None:
-    """Why DVC cannot record a run of the base profile here, and what to do about it; None where it
-    can.
-    """
+    """Why DVC cannot record a run of the base profile here, and what to do about it; None where it can."""
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import SCMError
@@ -42,8 +39,7 @@ def unrecordable(root: Path) -> str | None:
             pass
     except SCMError:
         return (
-            f"{root} is no git repository, and DVC needs one: git init && git add -A && git commit "
-            "-m begin, then "
+            f"{root} is no git repository, and DVC needs one: git init && git add -A && git commit -m begin, then "
             "birdbone record"
         )
     except NotDvcRepoError:
@@ -53,19 +49,16 @@ def unrecordable(root: Path) -> str | None:
     for place in roots(base_loader(root)).values():
         if (real := (root / place).resolve()) != root.resolve() / place:
             return (
-                f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the "
-                "project: move the whole "
+                f"{place}/ lies behind a link, at {real}, and DVC follows no link out of the project: move the whole "
                 "project there, or mount that disk at this place (mount --bind)"
             )
     return None
 
 
 def record(root: Path, target: str | None = None) -> None:
-    """Give DVC the results of the base profile: all, or those of one stage and of what it was made
-    from.
+    """Give DVC the results of the base profile: all, or those of one stage and of what it was made from.
 
-    Raises ConfigError where they were not made as ``conf/base`` says, naming each difference, or
-    are not all there.
+    Raises ConfigError where they were not made as ``conf/base`` says, naming each difference, or are not all there.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -83,30 +76,27 @@ def record(root: Path, target: str | None = None) -> None:
 
 
 def unlike_base(root: Path, stages: dict) -> list[str]:
-    """What was not run as ``conf/base``, the code and the files outside say now, a line each;
-    stages: DVC's, by name.
+    """What was not run as ``conf/base``, the code and the files outside say now, a line each; stages: DVC's, by name.
 
     A result that the ledger does not know passes where ``dvc.lock`` has it.
     """
-    nodes_by_line: dict[str, list[str]] = {}
+    nodes_of: dict[str, list[str]] = {}
     with base_ledger(root) as (ledger, nodes):
         for node in (n for n in nodes if stage_name(n) in stages and ledger.records(n)):
-            now, records = ledger.decides(node), made_by(ledger, node)
-            if not records and any(out.workspace_status() for out in stages[stage_name(node)].outs):
+            now, makers = ledger.decides(node), made_by(ledger, node)
+            if not makers and any(out.workspace_status() for out in stages[stage_name(node)].outs):
                 lines = ["its results are not what its last run made: it was stopped, or they were changed"]
-            elif records and now:
-                lines = min((list(_differences(record, now, ledger)) for record in records), key=len)
+            elif makers and now:
+                lines = min((list(_differences(record, now, ledger)) for record in makers), key=len)
             else:
                 lines = []
             for line in lines:
-                nodes_by_line.setdefault(line, []).append(node.name)
-    return [f"{line} ({_some(names)})" for line, names in nodes_by_line.items()]
+                nodes_of.setdefault(line, []).append(node.name)
+    return [f"{line} ({_some(names)})" for line, names in nodes_of.items()]
 
 
 def unlike_lock(root: Path) -> list[str]:
-    """The stages whose ``dvc.lock`` names other parameters than the ledger says made the very
-    files, a line each.
-    """
+    """The stages whose ``dvc.lock`` names other parameters than the ledger says made the very files, a line each."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -119,11 +109,11 @@ def unlike_lock(root: Path) -> list[str]:
         with base_ledger(root) as (ledger, nodes), Repo(str(root)) as repo:
             stages = _by_name(repo.index.stages)
             for node in (n for n in nodes if stage_name(n) in stages.keys() & locked.keys()):
-                name, records = stage_name(node), made_by(ledger, node)
-                if not records or any(out.workspace_status() for out in stages[name].outs):
+                name, makers = stage_name(node), made_by(ledger, node)
+                if not makers or any(out.workspace_status() for out in stages[name].outs):
                     continue
-                recorded = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
-                unlike = min((list(_unlike(record, recorded)) for record in records), key=len)
+                locked_values = {k: v for file in locked[name].get("params", {}).values() for k, v in file.items()}
+                unlike = min((list(_unlike(record, locked_values)) for record in makers), key=len)
                 lines += [f"{name}: {line}" for line in unlike]
     except DvcException:
         return []
@@ -140,10 +130,8 @@ def refusal(lines: list[str]) -> str | None:
             "the results are not those of one run as conf/base says, so that DVC would record what was not used:",
             *lines[:SHOWN],
             *left,
-            "Run it as conf/base says (kedro run --env=base); or write the values used into "
-            "conf/base/parameters*.yml; "
-            "or keep them in a profile of your own (conf/NAME, kedro run --env=NAME), which writes "
-            "apart",
+            "Run it as conf/base says (kedro run --env=base); or write the values used into conf/base/parameters*.yml; "
+            "or keep them in a profile of your own (conf/NAME, kedro run --env=NAME), which writes apart",
         ]
     )
 
@@ -172,7 +160,7 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
     for change in changes(_tree(record["parameters"]), _tree(now["parameters"])):
         yield f"{change.key}: used {_shown(change.old)}, conf/base says {_shown(change.new)}"
     for key in sorted({*record["outside"], *now["outside"]}):
-        then, today = (outside["outside"].get(key, {}) for outside in (record, now))
+        then, today = (state["outside"].get(key, {}) for state in (record, now))
         if then.get("name") == today.get("name") and then.get("sha256") != today.get("sha256"):
             yield f"{key}: its files have changed since"
     if record["code"] != now["code"]:
@@ -182,12 +170,10 @@ def _differences(record: dict, now: dict, ledger: Ledger) -> Iterator[str]:
             yield f"made from another {name} than there is"
 
 
-def _unlike(record: dict, recorded: dict) -> Iterator[str]:
-    """Where a lock's parameters (key -> value) are not those used. What the files only refer to is
-    left out.
-    """
+def _unlike(record: dict, locked: dict) -> Iterator[str]:
+    """Where a lock's parameters (key -> value) are not those used. What the files only refer to is left out."""
     used = _tree(record["parameters"])
-    for key, value in recorded.items():
+    for key, value in locked.items():
         mine = used
         for part in key.split("."):
             mine = mine.get(part, ABSENT) if isinstance(mine, dict) else ABSENT
@@ -220,13 +206,11 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _same(used: object, recorded: object) -> bool:
-    """Equal, or equal once the text of a file is read as a value (``"false"`` was used as
-    false).
-    """
-    if isinstance(recorded, str) and not isinstance(used, str):
-        return used == _plain(yaml.safe_load(recorded))
-    return used == recorded
+def _same(used: object, locked: object) -> bool:
+    """Equal, or equal once the text of a file is read as a value (``"false"`` was used as false)."""
+    if isinstance(locked, str) and not isinstance(used, str):
+        return used == _plain(yaml.safe_load(locked))
+    return used == locked
 
 
 def _shown(value: object) -> str:

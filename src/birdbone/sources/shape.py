@@ -55,7 +55,10 @@ def model_shape(source: dict) -> ModelShape:
     named = dict(model.named_parameters())
     turned = {f"{name}.weight" for name in layout.transposed}
     matrices = {n: tuple(p.shape)[:: -1 if n in turned else 1] for n, p in named.items() if p.dim() == 2}
-    vectors = sum(p.numel() for p in named.values() if p.dim() == 1)
+    stored = model.state_dict().keys()
+    others = [p for p in named.values() if p.dim() != 2]
+    others += [buffer for name, buffer in model.named_buffers() if name in stored]
+    vectors = sum(tensor.numel() for tensor in others)
     layers = layout.layers
     block = {n: s for n, s in matrices.items() if n.startswith(f"{layout.family.blocks}.")}
     rows, within = Counter(shape[1] for shape in matrices.values()), Counter()

@@ -9,13 +9,21 @@ from birdbone.algo.grids import GRIDS
 from birdbone.model.judging.reference import final_states
 from birdbone.model.network import build
 from birdbone.model.rounding.embedding import outer_matrices, outer_roundings, outer_types
+from birdbone.model.rounding.settings import RoundSettings
 
-SETTINGS = {"types": ["IQ4_NL", "Q5_0", "Q8_0"], "embedding": "auto", "damping": 0.1, "method": "gptq"}
+SETTINGS = RoundSettings(
+    types=["IQ4_NL", "Q5_0", "Q8_0"],
+    embedding="auto",
+    method="gptq",
+    orders=["natural"],
+    equalize=False,
+    damping=0.1,
+)
 WINDOWS = tokens(rows=32, length=16)
 
 
 def roundings(checkpoint, **settings) -> dict:
-    found = outer_roundings(checkpoint, WINDOWS, {**SETTINGS, **settings}, "cpu")
+    found = outer_roundings(checkpoint, WINDOWS, SETTINGS.model_copy(update=settings), "cpu")
     return {(name, grid.name): (rounded, cost) for name, grid, rounded, cost in found}
 
 
@@ -24,9 +32,9 @@ def roundings(checkpoint, **settings) -> dict:
 def test_every_type_is_rounded_and_priced_coarser_ones_dearer(name, tied):
     checkpoint = checkpoint_of(random_model(name, tie_word_embeddings=tied))
     found = roundings(checkpoint)
-    assert list(found) == [(n, t) for n in outer_matrices(checkpoint) for t in SETTINGS["types"]]
+    assert list(found) == [(n, t) for n in outer_matrices(checkpoint) for t in SETTINGS.types]
     for matrix in outer_matrices(checkpoint):
-        costs = [found[matrix, t][1] for t in SETTINGS["types"]]
+        costs = [found[matrix, t][1] for t in SETTINGS.types]
         assert costs[0] > costs[1] > costs[2] > 0
 
 

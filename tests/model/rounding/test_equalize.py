@@ -12,20 +12,26 @@ from birdbone.model.rounding.equalize import Scales, equalize
 from birdbone.model.rounding.rounder import dequantized
 
 
-def lopsided(checkpoint, spread: float = 1.0):
-    """The same function with columns of unequal size: what equalizing has to undo."""
+def lopsided(checkpoint):
+    """The same function with columns of unequal size, of query, key and value, or where no norm can make up for it of
+    what attention hands on: what equalizing has to undo.
+    """
     generator = torch.Generator().manual_seed(3)
+    norm = checkpoint.layout.family.norms.attention
     new = {}
-    for layer in range(checkpoint.layers):
-        scales, layout = Scales(), checkpoint.layout
-        for readers in layout.blocks[layer].inputs.values():
-            if readers[0] == layout.blocks[layer].query:
-                norm = layout.blocks[layer].part(layout.family.norms.attention)
-                s = (
-                    spread * torch.randn(checkpoint.weights[f"{readers[0]}.weight"].shape[1], generator=generator)
-                ).exp()
-                scales.columns |= dict.fromkeys(readers, s)
-                scales.norms[norm] = 1 / s
+    for block in checkpoint.layout.blocks:
+        scales = Scales()
+        if norm:
+            readers = block.inputs[block.query]
+            width = checkpoint.weights[f"{block.query}.weight"].shape[1]
+            s = torch.randn(width, generator=generator).exp()
+            scales.columns |= dict.fromkeys(readers, s)
+            scales.norms[block.part(norm)] = 1 / s
+        else:
+            s = torch.randn(block.kv_heads, 1, block.head_size, generator=generator).exp()
+            heads = s.expand(-1, block.heads // block.kv_heads, -1)
+            scales.columns[block.output] = heads.flatten()
+            scales.rows[block.value] = 1 / s.flatten()
         new |= scales.changed(checkpoint)
     return checkpoint.evolve(new)
 
@@ -42,8 +48,9 @@ def found_scales(checkpoint, scores) -> list[Scales]:
 def test_lopsided_columns_are_found_and_the_function_stays(name):
     checkpoint = small(name)
     other, new = lopsided(checkpoint), {}
-    for scales in found_scales(other, scores_of(checkpoint)):
-        assert any(norm.endswith(checkpoint.layout.family.norms.attention) for norm in scales.norms)
+    norm = checkpoint.layout.family.norms.attention
+    for block, scales in zip(checkpoint.layout.blocks, found_scales(other, scores_of(checkpoint)), strict=True):
+        assert block.part(norm) in scales.norms if norm else block.value in scales.rows
         new |= scales.changed(other)
     ours = logits(build(other.evolve(new)), WINDOWS)
     torch.testing.assert_close(ours, logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)
@@ -60,7 +67,8 @@ def test_every_source_takes_the_inverse(monkeypatch, name):
     new = {}
     for layer, fit, check in moments(checkpoint, WINDOWS, scores.tokens, "cpu"):
         scales = equalize(checkpoint, layer, {n: [compensation(m)] for n, m in fit.items()}, check, ["Q4_0"])
-        assert len(scales.norms) == 2 and len(scales.rows) == (1 if name == "gpt2" else 2)
+        assert len(scales.norms) == (2 if checkpoint.layout.family.norms.attention else 0)
+        assert len(scales.rows) == (1 if name == "gpt2" else 2)
         new |= scales.changed(checkpoint)
     other = checkpoint.evolve(new)
     torch.testing.assert_close(logits(build(other), WINDOWS), logits(build(checkpoint), WINDOWS), atol=2e-4, rtol=1e-3)

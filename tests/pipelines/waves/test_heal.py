@@ -6,6 +6,7 @@ import torch
 from birdbone.model.healing.heal import Healed
 from birdbone.pipelines.waves import heal as stage
 from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.pipelines.yardstick import Compute
 from birdbone.text.texts import Texts
 
 SETTINGS = HealSettings(
@@ -40,7 +41,7 @@ def read(monkeypatch, tmp_path):
 
     def numbers(wave: int) -> list[int]:
         before = {"wave": wave - 1, "status": "accepted", "stopped": False}
-        stage.heal_wave("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, "cpu", 0, tmp_path)
+        stage.heal_wave("pruned", {"changed": True}, before, "seed", TEXTS, SETTINGS, Compute("cpu", 0), tmp_path)
         return seen[-1][:4, 0].tolist()
 
     return numbers

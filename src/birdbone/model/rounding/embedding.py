@@ -31,17 +31,9 @@ COMPENSATED_BITS = 8
 
 
 def outer_matrices(checkpoint: Checkpoint) -> list[str]:
-    """Embedding, untied head, and further embeddings."""
+    """Embedding, untied head, and what else lies outside the blocks."""
     layout = checkpoint.layout
-    return [n for n in (layout.embedding, layout.head, *layout.tables) if n in checkpoint.weights]
-
-
-def kept_matrices(checkpoint: Checkpoint) -> list[str]:
-    """Matrices that are not rounded, since nothing is known of what they read."""
-    layout = checkpoint.layout
-    names = (f"{module}.weight" for module in sorted(layout.kept))
-    stay = (name for name in names if name in checkpoint.weights and name not in layout.tables)
-    return [name for name in stay if checkpoint.weights[name].ndim == 2]
+    return [n for n in (layout.embedding, layout.head, *layout.outer) if n in checkpoint.weights]
 
 
 def outer_types(types: list[str], embedding: str) -> list[str]:

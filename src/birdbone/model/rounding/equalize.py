@@ -143,7 +143,9 @@ def _source(block: Block, readers: list[str]) -> tuple[str | None, str | None]:
         return norms.ffn and block.part(norms.ffn), None
     if readers == [block.output]:
         return None, block.value if _scales_reach_the_output(block) else None
-    return None, block.ffn_inputs[1] if len(block.ffn_inputs) > 1 else None  # alone, it feeds through the activation
+    if readers == [block.ffn_output] and len(block.ffn_inputs) > 1:  # alone, it feeds through the activation
+        return None, block.ffn_inputs[1]
+    return None, None
 
 
 def _scales_reach_the_output(block: Block) -> bool:

@@ -20,7 +20,7 @@ from birdbone.algo.grids import GRIDS, Grid, fitting
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.folder import fits
 from birdbone.model.observing.moments import SecondMoments, check_tokens
-from birdbone.model.rounding.embedding import COMPENSATED_BITS, kept_matrices, outer_matrices, outer_roundings
+from birdbone.model.rounding.embedding import COMPENSATED_BITS, outer_matrices, outer_roundings
 from birdbone.model.rounding.equalize import Scales, equalize
 from birdbone.model.rounding.settings import RoundSettings
 from birdbone.model.scores import Scores
@@ -75,7 +75,7 @@ class Rounder:
                 self._price(name, weight, scaled, scales.moment(name, check[name]), cost)
         self.checkpoint = checkpoint.evolve(changed)
         self._vectors = {n: w for n, w in changed.items() if w.dim() == 1}
-        for name in (*outer_matrices(checkpoint), *kept_matrices(checkpoint)):
+        for name in outer_matrices(checkpoint):
             self.options[name] = []
         for name, grid, rounded, cost in outer_roundings(checkpoint, calibration, settings, device):
             self._offer(name, grid, rounded, cost)

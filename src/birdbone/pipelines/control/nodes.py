@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
-from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.device import read_tokenizer
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.judge import judge, judge_itself
-from birdbone.model.judging.reference import Reference, States
+from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
+from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.pipelines.yardstick import Compute, Yardstick
 from birdbone.text.canaries import load_canaries
-from birdbone.text.texts import Domain, Texts
+from birdbone.text.texts import Domain
+
+
+@dataclass(frozen=True)
+class Treatment(Together):
+    """The healing that all waves give together; none where it is not enabled."""
+
+    enabled: bool
+    healing: HealSettings
+    waves: int
 
 
 def measure_control(
-    seed: Checkpoint,
-    seed_states: States,
-    tokenizer_folder: Path,
-    texts: Texts,
+    yardstick: Yardstick,
+    treatment: Treatment,
     canaries: str | None,
-    enabled: bool,
-    healing: HealSettings,
-    waves: int,
-    device: str,
-    random_seed: int,
+    compute: Compute,
     scratch: Path,
 ) -> dict:
     """Figures on guard and test text of the seed healed for as many steps as all waves together.
@@ -38,33 +40,34 @@ def measure_control(
     Without cross-entropy the seed is its own target. Healing then changes nothing, and the control
     is the seed.
     """
-    if not enabled or healing.steps == 0:
+    healing = treatment.healing
+    if not treatment.enabled or healing.steps == 0:
         return {"measured": False}
-    place = resolve_device(device)
+    seed = yardstick.seed
+    texts = yardstick.texts
     healed = heal(
-        student_of(seed, healing.lora, random_seed, place),
+        student_of(seed, healing.lora, compute.random_seed, compute.place),
         seed,
         texts.heal,
         texts.check,
-        replace(healing.recipe, steps=healing.steps * waves),
+        replace(healing.recipe, steps=healing.steps * treatment.waves),
         scratch,
         label="control: heal the seed",
     )
-    network = build(healed.checkpoint, place)
+    network = build(healed.checkpoint, compute.place)
 
-    def figures(split: str, domains: dict[str, Domain], states: dict[str, Tensor]) -> dict:
-        reference = Reference(seed, states)
+    def figures(split: str, domains: dict[str, Domain], reference: Reference) -> dict:
         if not healed.kept:
-            return judge_itself(reference, domains, random_seed)
-        return judge(network, reference, domains, random_seed, split)
+            return judge_itself(reference, domains, compute.random_seed)
+        return judge(network, reference, domains, compute.random_seed, split)
 
     return {
         "measured": True,
         "steps": len(healed.curve),
         "kept": healed.kept,
-        "domains": figures("guard", texts.guard, seed_states.guard),
-        "test": figures("test", texts.test, seed_states.test),
+        "domains": figures("guard", texts.guard, yardstick.guard),
+        "test": figures("test", texts.test, yardstick.test),
         "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
+            network, read_tokenizer(yardstick.tokenizer_folder), load_canaries(canaries)
         ),
     }

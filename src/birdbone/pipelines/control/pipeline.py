@@ -4,25 +4,23 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.control.nodes import measure_control
+from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """guard.control: one node, computed once."""
+    """control.heal_seed: one node, computed once."""
     return Pipeline(
         [
             Node(
-                measure_control,
+                gathered(measure_control),
                 [
-                    "seed_model",
-                    "seed_states",
-                    "tokenizer",
-                    "texts",
-                    "params:text.canaries",
+                    *YARDSTICK,
                     "params:guard.control",
                     "params:micro_heal",
                     "params:waves",
-                    "params:device",
-                    "params:random_seed",
+                    "params:text.canaries",
+                    *COMPUTE,
                     "scratch",
                 ],
                 "control_metrics",

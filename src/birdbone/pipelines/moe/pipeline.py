@@ -3,14 +3,14 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
+from birdbone.pipelines.gathered import gathered
 from birdbone.pipelines.moe.compare import compare_mixture
 from birdbone.pipelines.moe.folder import export_mixture_folder
 from birdbone.pipelines.moe.gguf import export_mixture_gguf
 from birdbone.pipelines.moe.heal import heal_routers
 from birdbone.pipelines.moe.page import make_mixture_page
 from birdbone.pipelines.moe.split import split_model
-
-PLACE = ["params:device", "params:random_seed"]
+from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -28,7 +28,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                     "texts",
                     "params:moe.split",
                     "params:moe.type",
-                    *PLACE,
+                    *COMPUTE,
                 ],
                 "moe_split",
                 name="split",
@@ -60,18 +60,15 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="gguf",
             ),
             Node(
-                compare_mixture,
+                gathered(compare_mixture),
                 [
                     *mixture,
                     "moe_folder",
                     "moe_gguf",
-                    "seed_model",
-                    "seed_states",
-                    "texts",
-                    "tokenizer",
-                    "params:moe.compare",
                     "params:moe.type",
-                    *PLACE,
+                    *YARDSTICK,
+                    "params:moe.compare",
+                    *COMPUTE,
                     "params:threads",
                 ],
                 ["moe_report", "moe_speed"],

@@ -19,7 +19,9 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     judged = trials * len(text.guard_domains) * text.guard_tokens
     priced = len(fitting(kinds, shape.hidden)) * PRICED_TOKENS
     read = (MOMENTS + STATES) * text.calibration_tokens
-    rounded = OPERATIONS / shape.flops * _rounded(parameters, shape) if settings.method == "gptq" else 0
+    rounded = (
+        OPERATIONS / shape.flops * _rounded(parameters, shape) if settings.method == "gptq" else 0
+    )
     return {"quantize.round": Work(tokens=read + JUDGE * (judged + priced) + rounded, seconds=2)}
 
 

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 from birdbone.algo.budget import Option, assign, bytes_allowed
 from birdbone.algo.perplexity import without_documents, worst_bound
 from birdbone.gguf.plan import priced_together
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
-from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
 from birdbone.model.observing.moments import SecondMoments
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import Rounder
 from birdbone.model.scores import Scores
+from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.quantize.settings import QuantizeSettings
-from birdbone.text.texts import Texts
+from birdbone.pipelines.yardstick import Compute, Yardstick
 
 AIM = 0.9
 """Share of the remaining limit that the search aims at."""
 
 
+@dataclass(frozen=True)
+class Scan(Together):
+    """What the seed's parts do, as scanned."""
+
+    node_scores: Scores
+    second_moments: SecondMoments
+
+
+@dataclass(frozen=True)
+class Limits(Together):
+    """What the file may cost and weigh: tasks and control as measured on the seed."""
+
+    seed_tasks: dict
+    control: dict
+    max_loss: float
+    target_bytes: float | None
+
+
 def quantize(
     accepted: Checkpoint,
-    seed: Checkpoint,
-    seed_states: States,
-    texts: Texts,
-    node_scores: Scores,
-    second_moments: SecondMoments,
-    tokenizer_folder: Path,
-    seed_tasks: dict,
-    control: dict,
     verdict: dict,
+    scan: Scan,
+    yardstick: Yardstick,
+    limits: Limits,
     settings: QuantizeSettings,
-    max_loss: float,
-    target_bytes: float | None,
-    device: str,
-    random_seed: int,
+    compute: Compute,
 ) -> tuple[Quantized, dict]:
     """Packed blocks per tensor with their types, and how the choice was made.
 
@@ -52,25 +61,36 @@ def quantize(
     errors are added because the guard's text is a sample, and the unseen test text another. The
     control counts only for a healed model. A model that is still the seed is judged against it.
     """
-    place = resolve_device(device)
-    allowed = bytes_allowed(target_bytes, 2 * seed.parameters)
-    rounder = Rounder(accepted, texts.calibration, second_moments, node_scores, settings, place)
+    seed = yardstick.seed
+    texts = yardstick.texts
+    place = compute.place
+    max_loss = limits.max_loss
+    allowed = bytes_allowed(limits.target_bytes, 2 * seed.parameters)
+    rounder = Rounder(
+        accepted, texts.calibration, scan.second_moments, scan.node_scores, settings, place
+    )
     options, members = priced_together(accepted, rounder.options)
     fixed = sum(4 * w.numel() for n, w in accepted.weights.items() if n not in rounder.options)
-    reference = Reference(seed, seed_states.guard)
     trials: list[dict] = []
-    healed = control.get("domains") if accepted.digest != seed.digest else None
+    healed = limits.control.get("domains") if accepted.digest != seed.digest else None
 
     def measure(chosen: dict[str, str]) -> dict:
         types = {n: kind for first, kind in chosen.items() for n in members[first]}
         state, _ = rounder.apply(types)
-        figures = judge(build(state, place), reference, texts.guard, random_seed)
-        domain, change, bound = worst_bound(figures, healed, settings.standard_errors, random_seed)
+        figures = judge(build(state, place), yardstick.guard, texts.guard, compute.random_seed)
+        domain, change, bound = worst_bound(
+            figures, healed, settings.standard_errors, compute.random_seed
+        )
         tasks = {}
         lost = {}
         if bound <= max_loss:
             tasks, lost = guarded(
-                "rounded", state, tokenizer_folder, seed_tasks, device, random_seed
+                "rounded",
+                state,
+                yardstick.tokenizer_folder,
+                limits.seed_tasks,
+                compute.device,
+                compute.random_seed,
             )
         trials.append(
             {

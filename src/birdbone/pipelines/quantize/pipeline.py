@@ -3,7 +3,9 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
+from birdbone.pipelines.gathered import gathered
 from birdbone.pipelines.quantize.nodes import quantize
+from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -11,23 +13,19 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                quantize,
+                gathered(quantize),
                 [
                     f"wave_{parameters.waves}.accepted",
-                    "seed_model",
-                    "seed_states",
-                    "texts",
+                    f"wave_{parameters.waves}.verdict",
                     "node_scores",
                     "second_moments",
-                    "tokenizer",
+                    *YARDSTICK,
                     "seed_tasks",
                     "control_metrics",
-                    f"wave_{parameters.waves}.verdict",
-                    "params:quantize",
                     "params:max_loss",
                     "params:target_bytes",
-                    "params:device",
-                    "params:random_seed",
+                    "params:quantize",
+                    *COMPUTE,
                 ],
                 ["quantized", "quantize_report"],
                 name="round",

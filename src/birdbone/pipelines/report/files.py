@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,31 @@ from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
 from birdbone.pipelines.export.settings import ExportSettings
+from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.report.settings import ReportSettings
 from birdbone.progress import track
 from birdbone.sources.locate import locate
 from birdbone.text.texts import Domain, Texts
 
 
+@dataclass(frozen=True)
+class Subjects(Together):
+    """The seed, where it came from, and what became of it."""
+
+    seed: Checkpoint
+    about: dict
+    model: str
+    models: dict
+    accepted: Checkpoint
+    gguf_folder: Path
+
+
 def measure_files(
-    seed: Checkpoint,
-    accepted: Checkpoint,
-    about: dict,
+    subjects: Subjects,
     tokenizer_folder: Path,
-    gguf_folder: Path,
     texts: Texts,
     report: ReportSettings,
     export: ExportSettings,
-    models: dict,
-    model: str,
     threads: int | None,
 ) -> tuple[dict, dict]:
     """(quality, speed) of ours, the seed at f16, its source file and llama.cpp's own types.
@@ -41,12 +50,16 @@ def measure_files(
     llama.cpp measures all of them on the same test windows. KL and top-1 are against the seed at
     f16.
     """
+    seed = subjects.seed
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
         f16 = Path(temporary) / "seed-f16.gguf"
         write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
-        files = [("seed f16", "seed", f16, {}), ("birdbone", "ours", gguf_folder / GGUF_NAME, {})]
-        if source := _source_file(model, models):
-            name = f"source file ({about['dequantized_from'] or 'not quantized'})"
+        files = [
+            ("seed f16", "seed", f16, {}),
+            ("birdbone", "ours", subjects.gguf_folder / GGUF_NAME, {}),
+        ]
+        if source := _source_file(subjects.model, subjects.models):
+            name = f"source file ({subjects.about['dequantized_from'] or 'not quantized'})"
             files.append((name, "source", source, {}))
         for kind in report.peers:
             target = Path(temporary) / f"{kind}.gguf"
@@ -56,7 +69,7 @@ def measure_files(
         qualities = {}
         logits = Path(temporary)
         for name, role, path, substituted in track(files, "files in llama.cpp", unit="file"):
-            model_in_file = accepted if role == "ours" else seed
+            model_in_file = subjects.accepted if role == "ours" else seed
             qualities[name] = {
                 "role": role,
                 "bytes": path.stat().st_size,

@@ -3,9 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
+from birdbone.pipelines.gathered import gathered
 from birdbone.pipelines.report.files import measure_files
 from birdbone.pipelines.report.final import measure_final
 from birdbone.pipelines.report.page import make_page
+from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -29,38 +31,34 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                measure_files,
+                gathered(measure_files),
                 [
                     "seed_model",
-                    model,
                     "seed_about",
-                    "tokenizer",
+                    "params:model",
+                    "params:models",
+                    model,
                     "export_gguf",
+                    "tokenizer",
                     "texts",
                     "params:report",
                     "params:export",
-                    "params:models",
-                    "params:model",
                     "params:threads",
                 ],
                 ["files", "files_speed"],
                 name="files",
             ),
             Node(
-                measure_final,
+                gathered(measure_final),
                 [
-                    "seed_model",
                     model,
                     "quantized",
-                    "seed_states",
-                    "tokenizer",
-                    "texts",
+                    *YARDSTICK,
                     "control_metrics",
                     "params:text.canaries",
                     "params:report",
                     "params:max_loss",
-                    "params:device",
-                    "params:random_seed",
+                    *COMPUTE,
                 ],
                 "final_metrics",
                 name="final",

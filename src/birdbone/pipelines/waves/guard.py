@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from birdbone.algo.perplexity import without_documents, worst_change
 from birdbone.algo.stop_loss import standing_after
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.device import read_tokenizer
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.harness import guarded
 from birdbone.model.judging.judge import judge
-from birdbone.model.judging.reference import Reference, States
 from birdbone.model.network import build
 from birdbone.model.sizes import sizes
+from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.yardstick import Compute, Yardstick
 from birdbone.text.canaries import load_canaries
-from birdbone.text.texts import Texts
+
+
+@dataclass(frozen=True)
+class Limits(Together):
+    """What a wave may cost: tasks and control as measured on the seed, and a share of ``max_loss``."""
+
+    seed_tasks: dict
+    control: dict
+    max_loss: float
+    wave_share: float
+    canaries: str | None
 
 
 def judge_wave(
     accepted: Checkpoint,
     before: dict,
     regrown: Checkpoint,
-    seed: Checkpoint,
-    seed_states: States,
-    tokenizer_folder: Path,
-    texts: Texts,
-    seed_tasks: dict,
-    control: dict,
     regrow_report: dict,
-    canaries: str | None,
-    wave_share: float,
-    max_loss: float,
-    device: str,
-    random_seed: int,
+    yardstick: Yardstick,
+    limits: Limits,
+    compute: Compute,
 ) -> tuple[Checkpoint, Checkpoint, dict]:
     """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
     if before["stopped"]:
         return accepted, accepted, {**before, **standing_after(_standing(before), False)}
-    place = resolve_device(device)
-    network = build(regrown, place)
-    figures = judge(network, Reference(seed, seed_states.guard), texts.guard, random_seed)
-    domain, change = worst_change(figures, control.get("domains"))
-    limit = max_loss * wave_share
+    network = build(regrown, compute.place)
+    figures = judge(network, yardstick.guard, yardstick.texts.guard, compute.random_seed)
+    domain, change = worst_change(figures, limits.control.get("domains"))
+    limit = limits.max_loss * limits.wave_share
+    folder = yardstick.tokenizer_folder
     label = f"wave {before['wave'] + 1}"
-    tasks, lost = guarded(label, regrown, tokenizer_folder, seed_tasks, device, random_seed)
+    tasks, lost = guarded(
+        label, regrown, folder, limits.seed_tasks, compute.device, compute.random_seed
+    )
     standing = standing_after(_standing(before), change <= limit and not lost)
     passed = standing["status"] == "accepted"
     check_loss = regrow_report.get("check_loss", before["check_loss"])
@@ -57,12 +62,10 @@ def judge_wave(
         "domains": without_documents(figures),
         "tasks": tasks,
         "tasks_lost": lost,
-        "canaries": score_canaries(
-            network, read_tokenizer(tokenizer_folder), load_canaries(canaries)
-        ),
+        "canaries": score_canaries(network, read_tokenizer(folder), load_canaries(limits.canaries)),
         "accepted_change": change if passed else before["accepted_change"],
         "check_loss": check_loss if passed else before["check_loss"],
-        **sizes(state, seed.block_parameters),
+        **sizes(state, yardstick.seed.block_parameters),
     }
     return state, (regrown if passed else accepted), verdict
 

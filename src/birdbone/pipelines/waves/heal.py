@@ -6,11 +6,11 @@ from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
 from birdbone.pipelines.waves.settings.heal import HealSettings
+from birdbone.pipelines.yardstick import Compute
 from birdbone.text.texts import Texts
 
 
@@ -21,8 +21,7 @@ def heal_wave(
     seed: Checkpoint,
     texts: Texts,
     settings: HealSettings,
-    device: str,
-    random_seed: int,
+    compute: Compute,
     scratch: Path,
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
@@ -38,7 +37,7 @@ def heal_wave(
     windows_read = (wave - 1) * settings.steps * settings.batch
     with live_log(scratch / "live") as on_step:
         healed = heal(
-            student_of(pruned, settings.lora, random_seed + wave, resolve_device(device)),
+            student_of(pruned, settings.lora, compute.random_seed + wave, compute.place),
             seed,
             texts.heal.roll(-windows_read, 0),
             texts.check,

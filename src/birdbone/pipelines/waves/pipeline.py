@@ -3,11 +3,13 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
+from birdbone.pipelines.gathered import gathered
 from birdbone.pipelines.waves.guard import judge_wave
 from birdbone.pipelines.waves.heal import heal_wave
 from birdbone.pipelines.waves.prune import prune_wave
 from birdbone.pipelines.waves.regrow import regrow_wave
 from birdbone.pipelines.waves.report import report_wave
+from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
 
 OUTSIDE = {
     "seed_model",
@@ -29,7 +31,7 @@ def create_wave(number: int) -> Pipeline:
     step = Pipeline(
         [
             Node(
-                prune_wave,
+                gathered(prune_wave),
                 [
                     "start",
                     "before",
@@ -38,11 +40,11 @@ def create_wave(number: int) -> Pipeline:
                     "clusters",
                     "texts",
                     "seed_metrics",
-                    "params:prune_wave",
                     "params:target_sparsity",
                     "params:target_bytes",
                     "params:widths",
                     "params:quantize",
+                    "params:prune_wave",
                     "params:device",
                 ],
                 ["pruned", "prune_report"],
@@ -50,7 +52,7 @@ def create_wave(number: int) -> Pipeline:
                 tags=["prune_wave"],
             ),
             Node(
-                heal_wave,
+                gathered(heal_wave),
                 [
                     "pruned",
                     "prune_report",
@@ -58,8 +60,7 @@ def create_wave(number: int) -> Pipeline:
                     "seed_model",
                     "texts",
                     "params:micro_heal",
-                    "params:device",
-                    "params:random_seed",
+                    *COMPUTE,
                     "scratch",
                 ],
                 ["healed", "heal_report", "healing_curve"],
@@ -67,7 +68,7 @@ def create_wave(number: int) -> Pipeline:
                 tags=["micro_heal"],
             ),
             Node(
-                regrow_wave,
+                gathered(regrow_wave),
                 [
                     "healed",
                     "before",
@@ -76,8 +77,7 @@ def create_wave(number: int) -> Pipeline:
                     "params:regrow",
                     "params:micro_heal",
                     "params:prune_wave.multiple",
-                    "params:device",
-                    "params:random_seed",
+                    *COMPUTE,
                     "scratch",
                 ],
                 ["regrown", "regrow_report"],
@@ -85,23 +85,19 @@ def create_wave(number: int) -> Pipeline:
                 tags=["regrow"],
             ),
             Node(
-                judge_wave,
+                gathered(judge_wave),
                 [
                     "accepted_before",
                     "before",
                     "regrown",
-                    "seed_model",
-                    "seed_states",
-                    "tokenizer",
-                    "texts",
+                    "regrow_report",
+                    *YARDSTICK,
                     "seed_tasks",
                     "control_metrics",
-                    "regrow_report",
-                    "params:text.canaries",
-                    "params:guard.wave_share",
                     "params:max_loss",
-                    "params:device",
-                    "params:random_seed",
+                    "params:guard.wave_share",
+                    "params:text.canaries",
+                    *COMPUTE,
                 ],
                 ["model", "accepted", "verdict"],
                 name="guard",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.healing.heal import heal, loss_on
 from birdbone.model.healing.trainable import student_of
 from birdbone.model.judging.evaluate import losses
@@ -15,6 +14,7 @@ from birdbone.model.network import build
 from birdbone.model.pruning.regrow import regrow
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
+from birdbone.pipelines.yardstick import Compute
 from birdbone.text.texts import Texts
 
 
@@ -26,8 +26,7 @@ def regrow_wave(
     settings: RegrowSettings,
     healing: HealSettings,
     multiple: int,
-    device: str,
-    random_seed: int,
+    compute: Compute,
     scratch: Path,
 ) -> tuple[Checkpoint, dict]:
     """Bring back up to ``share`` of the removed neurons where the loss exceeds the accepted one.
@@ -35,7 +34,7 @@ def regrow_wave(
     They stay only where they lower the loss on check text.
     """
     wave = before["wave"] + 1
-    place = resolve_device(device)
+    place = compute.place
     if before["stopped"] or settings.share == 0:
         return healed, {"wave": wave, "returned": {}, "why": why_not(before) or "regrow.share is 0"}
     check = texts.check
@@ -54,7 +53,7 @@ def regrow_wave(
             "why": f"{settings.share:.0%} of what is gone is less than one step of {multiple}",
         }
     again = heal(
-        student_of(grown, healing.lora, random_seed + wave, place),
+        student_of(grown, healing.lora, compute.random_seed + wave, place),
         seed,
         texts.heal.flip(0),
         check,

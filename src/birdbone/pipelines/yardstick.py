@@ -1,0 +1,53 @@
+"""What several stages take together: the seed that a state is judged against, and where to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from birdbone.model.checkpoint import Checkpoint
+from birdbone.model.device import resolve_device
+from birdbone.model.judging.reference import Reference, States
+from birdbone.pipelines.gathered import Together
+from birdbone.text.texts import Texts
+
+
+@dataclass(frozen=True)
+class Yardstick(Together):
+    """The seed, its final states on guard and test text, its tokenizer, and all text."""
+
+    seed: Checkpoint
+    seed_states: States
+    tokenizer_folder: Path
+    texts: Texts
+
+    @property
+    def guard(self) -> Reference:
+        """The seed on guard text."""
+        return Reference(self.seed, self.seed_states.guard)
+
+    @property
+    def test(self) -> Reference:
+        """The seed on test text."""
+        return Reference(self.seed, self.seed_states.test)
+
+
+YARDSTICK = ["seed_model", "seed_states", "tokenizer", "texts"]
+"""The datasets of a ``Yardstick``, in its order."""
+
+
+@dataclass(frozen=True)
+class Compute(Together):
+    """On which device a node computes, and its random numbers."""
+
+    device: str
+    random_seed: int
+
+    @property
+    def place(self) -> str:
+        """The device, ``auto`` resolved."""
+        return resolve_device(self.device)
+
+
+COMPUTE = ["params:device", "params:random_seed"]
+"""The parameters of a ``Compute``, in its order."""
