@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from birdbone.errors import ExportError
+from birdbone.model.layout import Layout
 from birdbone.pipelines.export import referee
 
 
@@ -12,7 +13,7 @@ class Given:
     """A checkpoint's network whose logits are known."""
 
     def __init__(self, activation: str) -> None:
-        self.config = {"model_type": {"silu": "llama", "gelu": "gpt2"}[activation]}
+        self.layout = Layout({"model_type": {"silu": "llama", "gelu": "gpt2"}[activation]})
 
 
 @pytest.mark.parametrize(
