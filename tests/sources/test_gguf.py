@@ -139,7 +139,7 @@ def test_an_unknown_architecture_is_named(byte_level: Path, tmp_path: Path) -> N
     write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model("llama")), byte_level)
     rewritten(tmp_path / "m.gguf", tmp_path / "x.gguf", {"general.architecture": "falcon"})
     with pytest.raises(
-        UnsupportedArchitectureError, match=r"x\.gguf: general\.architecture 'falcon'.*gemma3, gpt2"
+        UnsupportedArchitectureError, match=r"x\.gguf: general\.architecture 'falcon'.*gemma4, gpt2"
     ):
         seed(tmp_path / "x.gguf")
 

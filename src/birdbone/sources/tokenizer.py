@@ -12,7 +12,9 @@ from typing import Any
 import tokenizers
 import transformers
 from jinja2 import TemplateError, TemplateSyntaxError
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
+from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from birdbone.errors import ArtifactError, SourceError
@@ -65,7 +67,7 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
             f"{path} has no tokenizer (tokenizer.ggml.tokens). Give a file with one"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer = _reader(metadata).from_pretrained(
             path.parent, gguf_file=path.name, trust_remote_code=False, local_files_only=True
         )
         if rule := splitter(metadata.get("tokenizer.ggml.pre", "")):
@@ -78,6 +80,16 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
         ) from error
     _check_template(path, tokenizer)
     return tokenizer
+
+
+def _reader(metadata: Mapping[str, Any]) -> type:
+    """What builds a tokenizer from a GGUF file: the model's own class, where transformers knows its
+    architecture.
+    """
+    known = {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES}
+    return (
+        AutoTokenizer if metadata.get("general.architecture") in known else PreTrainedTokenizerFast
+    )
 
 
 def _own_tokens(tokenizer: Tokenizer, tokens: list[str]) -> Tokenizer:
