@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from birdbone.model.layout import Block, Layout
-
 ROWS, COLUMNS = 0, 1
 Record = TypeVar("Record")
+Block = Any
+Layout = Any
+"""Those of ``layout``, which reads this table: what its functions are asked about."""
 
 
 class Nodes(NamedTuple):
