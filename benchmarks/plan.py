@@ -10,10 +10,10 @@ from __future__ import annotations
 from workbench import arguments
 
 from birdbone.cli.earlier import earlier_runs
-from birdbone.cli.plan import node_works
 from birdbone.cli.probe import probe
 from birdbone.model.device import resolve_device
 from birdbone.parameters import Parameters
+from birdbone.pipeline_registry import node_works
 from birdbone.run.config import make_loader, project_root, state_folder
 from birdbone.run.cost import Work, duration
 from birdbone.sources.locate import locate

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kedro.framework import project
 
-from birdbone.cli.plan import node_works
+from birdbone.pipeline_registry import node_works
 from birdbone.run.config import make_loader, project_root
 from birdbone.run.cost import Speed, duration
 from birdbone.sources.locate import locate

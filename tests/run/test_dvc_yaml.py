@@ -85,9 +85,11 @@ def test_stages_whose_parameters_name_what_lies_outside_depend_on_its_content(tm
     done = project.command("birdbone.cli.main", "dvc")
     assert done.returncode == 0, done.stderr
     stages = yaml.safe_load((tmp_path / "dvc.yaml").read_text())["stages"]
-    for name in ("seed-load", "seed-text", "wave_1-guard"):
+    for name in ("seed-load", "seed-text"):
         assert {"data/sources.json", "texts"} <= set(stages[name]["deps"])
-    assert "data/sources.json" in stages["report-files"]["deps"]
+    for name in ("report-files", "wave_1-guard"):
+        assert "data/sources.json" in stages[name]["deps"]
+        assert "texts" not in stages[name]["deps"]
     assert not {"data/sources.json", "texts"} & {
         *stages["wave_1-heal"]["deps"],
         *stages["report-page"]["deps"],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +107,7 @@ def make_plan(root: Path, loader: ConfigLoader, pipelines: list[str]) -> Plan:
     from birdbone.cli.estimate import estimate
     from birdbone.cli.probe import probe
     from birdbone.model.device import resolve_device
+    from birdbone.pipeline_registry import node_works
     from birdbone.run.checks import check_model, check_outside, quick_tokenizer
     from birdbone.sources.locate import locate
     from birdbone.sources.shape import model_shape
@@ -173,18 +172,6 @@ def node_names(pipelines: list[str]) -> list[str]:
             (registered[name] for name in pipelines[1:]), registered[pipelines[0]]
         ).nodes
     ]
-
-
-def node_works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
-    """The cost model's row for each node of every stage that has a ``cost.py`` in its folder."""
-    from birdbone.pipelines import stages
-
-    works: dict[str, Work] = {}
-    for stage in stages():
-        module = f"birdbone.pipelines.{stage}.cost"
-        if find_spec(module):
-            works |= import_module(module).works(parameters, shape)
-    return works
 
 
 def show(plan: Plan, loader: ConfigLoader) -> None:
