@@ -153,7 +153,7 @@ def logits(network: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
 
 def all_but(count: int, *gone: int) -> torch.Tensor:
     stays = torch.ones(count, dtype=torch.bool)
-    stays[[node for node in gone if count]] = False
+    stays[list(gone)] = False
     return stays
 
 
@@ -161,10 +161,11 @@ def cut(
     checkpoint: Checkpoint, neurons: dict, groups: dict | None = None, repaired: dict | None = None
 ) -> Checkpoint:
     """Without some neurons and key-value groups: layer -> bool over the present ones, True =
-    stays.
+    stays. Layers without attention have no groups to lose.
     """
     stays = {Nodes("ffn", layer): left for layer, left in neurons.items()}
-    stays |= {Nodes("kv", layer): left for layer, left in (groups or {}).items() if len(left)}
+    attending = [block.layer for block in checkpoint.layout.blocks if block.attends]
+    stays |= {Nodes("kv", i): left for i, left in (groups or {}).items() if i in attending}
     return remove_nodes(checkpoint, stays, repaired)
 
 
@@ -173,9 +174,9 @@ def silenced(checkpoint: Checkpoint, neurons: dict, groups: dict) -> Checkpoint:
     weights = {}
     for unit, layers in (("ffn", neurons), ("kv", groups)):
         for layer, stays in layers.items():
-            if not len(stays):
-                continue
             block = checkpoint.layout.blocks[layer]
+            if not checkpoint.layout.count(Nodes(unit, layer)):
+                continue
             name = f"{block.reader(unit)}.weight"
             weights[name] = checkpoint.weights[name] * stays.repeat_interleave(
                 block.axes[name].entries

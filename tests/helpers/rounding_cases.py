@@ -27,7 +27,7 @@ def scores_of(seed) -> Scores:
 
 def narrow(name: str):
     seed = small(name)
-    width, groups = shape_of(seed)[0]
+    width, groups = shape_of(seed)[1]
     gone = {1: all_but(groups, 0)} if name != "gpt2" else {1: all_but(4, 0, 1)}
     return cut(seed, {0: all_but(width, *range(32))}, gone), scores_of(seed)
 

@@ -36,7 +36,7 @@ def reloaded(folder):
 
 def narrowed(name, how):
     checkpoint = small(name)
-    width, groups = shape_of(checkpoint)[0]
+    width, groups = shape_of(checkpoint)[1]
     some, more = all_but(width, *range(10, 42)), all_but(width, *range(20, 84))
     cuts = {
         "whole": ({}, {}),

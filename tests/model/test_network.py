@@ -83,17 +83,10 @@ def test_every_linear_weight_is_out_by_in(name):
         hidden = 64
         for module in checkpoint.layout.blocks[layer].ffn_inputs:
             assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
-        assert (
-            checkpoint.weights[f"{checkpoint.layout.blocks[layer].ffn_output}.weight"].shape[0]
-            == hidden
-        )
-        for which in ("query", "key", "value"):
-            assert (
-                checkpoint.weights[
-                    f"{getattr(checkpoint.layout.blocks[layer], which)}.weight"
-                ].shape[1]
-                == hidden
-            )
+        down = f"{checkpoint.layout.blocks[layer].ffn_output}.weight"
+        assert checkpoint.weights[down].shape[0] == hidden
+        for module in checkpoint.layout.blocks[layer].attention_inputs:
+            assert checkpoint.weights[f"{module}.weight"].shape[1] == hidden
 
 
 @families

@@ -50,7 +50,7 @@ def test_a_name_of_no_score_is_refused(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_fisher_information_follows_the_outputs_that_are_left(name):
     seed = small(name)
-    width, groups = shape_of(seed)[0]
+    width, groups = shape_of(seed)[1]
     fisher = {
         module: torch.arange(float(len(seed.weights[f"{module}.weight"])))
         for module in seed.layout.linears

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from families import settings_of
 from model_folders import edit, planned, saved, seed
 
 from birdbone.errors import BirdboneError
+from birdbone.sources.configuration import checked
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 9085657\n"
 WRONG = [
@@ -162,3 +164,36 @@ def test_a_damaged_file_is_named(name: str, content: str, folder: Path) -> None:
     with pytest.raises(BirdboneError, match=rf"{folder}/{name} is") as error:
         seed(folder)
     assert ("git-lfs" in str(error.value)) is (content == POINTER)
+
+
+REFUSED = [
+    ("qwen3_5_text", {"layer_types": ["full_attention"] * 2}, "has no linear_attention"),
+    ("qwen3_5_text", {"layer_types": ["linear_attention"] * 2}, "has no full_attention"),
+    ("qwen3_5_text", {"attention_bias": True}, "attention_bias is true"),
+    ("gemma4_text", {"layer_types": ["full_attention"] * 2}, "has no sliding_attention"),
+    ("gemma4_text", {"enable_moe_block": True}, "enable_moe_block is true"),
+    ("gemma4_text", {"use_bidirectional_attention": "all"}, 'is "all"'),
+    ("gemma4_text", {"attention_bias": True}, "attention_bias is true"),
+    (
+        "gemma4_text",
+        {
+            "num_hidden_layers": 4,
+            "layer_types": ["full_attention", "sliding_attention"] * 2,
+            "num_kv_shared_layers": 2,
+        },
+        "must be sliding_attention and full_attention",
+    ),
+    (
+        "gemma4_text",
+        {"num_kv_shared_layers": 1, "hidden_size_per_layer_input": 0},
+        "transformers fails",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "said"), REFUSED)
+def test_layers_that_no_runtime_computes_are_refused_at_load(
+    name: str, changes: dict, said: str
+) -> None:
+    with pytest.raises(BirdboneError, match=f"config.json: .*{said}"):
+        checked({**settings_of(name), **changes}, "config.json")

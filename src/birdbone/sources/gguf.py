@@ -247,7 +247,7 @@ def _positions(
         rope |= _proportional(path, header)
     if not family.gguf.windowed:
         rope = _llama3(path, header, rope, size) if FACTORS in header.tensors else rope
-        odd = size != own("embedding_length") // own("attention.head_count")
+        odd = size != own("embedding_length") // max(own("attention.head_count"), 1)
         named = (
             {"head_dim": size}
             if odd or hasattr(CONFIG_MAPPING[family.model_types[0]], "head_dim")
