@@ -72,7 +72,9 @@ def test_an_untied_head_is_written_and_a_tied_one_is_not(byte_level: Path, tmp_p
         assert ("output.weight" in tensor_types(tmp_path / "m.gguf")) != tied
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-biases", "llama3-rope", "mistral", "qwen2"])
+@pytest.mark.parametrize(
+    "name", ["llama", "llama-biases", "llama3-rope", "mistral", "qwen2", "phi3"]
+)
 def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) -> None:
     checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [1, 2, 1])
     assert supports_uneven(checkpoint.config)
@@ -94,6 +96,11 @@ def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) 
         ("qwen3", 1, "qwen3"),
         ("gemma3_text", 1, "gemma3"),
         ("gpt2", 4, "gpt2"),
+        ("granite", 1, "granite"),
+        ("smollm3", 1, "smollm3"),
+        ("olmo2", 2, "olmo2"),
+        ("phi3", 2, "phi3"),
+        ("phi3", 1, "deci"),
     ],
 )
 def test_even_narrow_layers_keep_the_familys_architecture(
@@ -105,7 +112,10 @@ def test_even_narrow_layers_keep_the_familys_architecture(
     assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
 
 
-@pytest.mark.parametrize(("name", "groups"), [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4)])
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4), ("granite", 2), ("smollm3", 2), ("olmo2", 2)],
+)
 def test_uneven_layers_of_other_families_are_refused(
     name: str, groups: int, byte_level: Path, tmp_path: Path
 ) -> None:
@@ -116,11 +126,32 @@ def test_uneven_layers_of_other_families_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_gpt2_must_keep_its_heads(byte_level: Path, tmp_path: Path) -> None:
-    checkpoint = narrowed(checkpoint_of(random_model("gpt2")), [128] * 3, [1] * 3)
+@pytest.mark.parametrize("name", ["gpt2", "olmo2"])
+def test_some_families_must_keep_their_heads(name: str, byte_level: Path, tmp_path: Path) -> None:
+    checkpoint = narrowed(checkpoint_of(random_model(name)), [128] * 3, [1] * 3)
     assert checkpoint.layout.family.gguf.fixed_heads and not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="heads"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
+
+
+def test_smollm3_leaves_rotary_positions_out_of_every_fourth_layer(
+    byte_level: Path, tmp_path: Path
+) -> None:
+    model = random_model("smollm3", num_hidden_layers=5)
+    assert model.config.no_rope_layers == [1, 1, 1, 0, 1]
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(model), byte_level)
+    assert_same_logits(tmp_path / "m.gguf", model)
+    with pytest.raises(ExportError, match=r"no_rope_layers is \[1, 0, 1\].*every layer 4"):
+        check_form(checkpoint_of(random_model("smollm3", no_rope_layers=[1, 0, 1])), byte_level)
+
+
+def test_olmo2_has_a_head_of_its_own_in_the_file_where_it_is_tied_too(
+    byte_level: Path, tmp_path: Path
+) -> None:
+    model = random_model("olmo2", tie_word_embeddings=True)
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(model), byte_level)
+    assert "output.weight" in tensor_types(tmp_path / "m.gguf")
+    assert_same_logits(tmp_path / "m.gguf", model)
 
 
 def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_path: Path) -> None:
@@ -137,6 +168,7 @@ def test_a_window_that_llama_cpp_ignores_ends_the_context(byte_level: Path, tmp_
         ("qwen2", {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 1}, 32),
         ("qwen2", {"use_sliding_window": False, "sliding_window": 32}, 512),
         ("gemma3_text", {"sliding_window": 32}, 512),
+        ("phi3", {"sliding_window": 32}, 32),
     ],
 )
 def test_within_its_context_a_file_is_the_windowed_model(
@@ -178,6 +210,10 @@ def test_a_softcap_of_the_logits_is_written_whatever_the_layers_are(
         ),
         ("qwen3", {"attention_bias": True}, "wrong number of tensors"),
         ("gemma3_text", {"attention_bias": True}, "wrong number of tensors"),
+        ("smollm3", {"attention_bias": True}, "wrong number of tensors"),
+        ("olmo2", {"attention_bias": True}, "wrong number of tensors"),
+        ("smollm3", {"rope_parameters": LLAMA3_ROPE}, "rope_type 'llama3'"),
+        ("olmo2", {"rope_parameters": LLAMA3_ROPE}, "rope_type 'llama3'"),
     ],
 )
 def test_a_setting_that_would_not_reach_llama_cpp_is_refused(

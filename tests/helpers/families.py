@@ -36,6 +36,7 @@ SPECIAL = {
     "llama": {"tie_word_embeddings": True},
     "qwen2": {"tie_word_embeddings": True},
     "smollm3": {"tie_word_embeddings": True},
+    "olmo2": {"rms_norm_eps": 1e-7},
     "granite": {
         "tie_word_embeddings": True,
         "attention_multiplier": 0.3,

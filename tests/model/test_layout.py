@@ -47,10 +47,11 @@ class Case:
         return Unit(
             one="adapter node",
             many="adapter nodes",
-            count=lambda block: int(block.family.name == "llama") * COUNT,
+            count=lambda block: block.config.get("adapter_nodes", 0),
             rows=lambda block: {block.part("adapter.down"): self.entries},
             columns=lambda block: {block.part("adapter.up"): self.entries},
             enters=lambda block: [block.part("adapter.down")],
+            keys=lambda layout, count: {"adapter_nodes": count},
         )
 
     def checkpoint(self, seed: int = 0) -> Checkpoint:
@@ -67,7 +68,7 @@ class Case:
             for layer in range(LAYERS)
             for name, shape in shapes.items()
         }
-        return tiny(seed).evolve(adapters)
+        return tiny(seed, adapter_nodes=COUNT).evolve(adapters)
 
     def mask(self, *gone: int) -> Tensor:
         return all_but(COUNT, *gone).repeat_interleave(self.entries)
@@ -257,13 +258,7 @@ def test_padding_gives_one_width_and_the_same_function(case):
     assert_alike(even, narrow)
 
 
-def test_padding_tells_the_configuration_how_many_there_are(case, monkeypatch):
-    counted = replace(
-        case.unit,
-        count=lambda block: block.family.name == "llama" and COUNT,
-        keys=lambda layout, count: {"adapter_nodes": count},
-    )
-    monkeypatch.setitem(UNITS, "adapter", counted)
+def test_padding_tells_the_configuration_how_many_there_are(case):
     narrow = remove_nodes(
         case.checkpoint(),
         {Nodes("adapter", layer): all_but(COUNT, 0, layer + 1) for layer in range(LAYERS)},

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Block:
     """One decoder block: its modules by full name, its sizes in the seed.
 
+    config: the model's configuration, what the layer has of its own laid over it.
     heads, kv_heads: 0 where linear attention stands in place of attention. reuses: attention has no
     keys and values of its own but those of an earlier layer; is_reused: a later layer may read this
     one's. inputs: modules by the input they share, keyed by the first of each.
@@ -27,6 +28,7 @@ class Block:
 
     layer: int
     family: Family
+    config: dict[str, Any] = field(repr=False, compare=False)
     ffn_width: int
     heads: int
     kv_heads: int
@@ -350,6 +352,7 @@ class Layout:
         return Block(
             layer,
             self.family,
+            config,
             ffn_width=self._ffn_width(reuses),
             heads=heads if attends else 0,
             kv_heads=int(config.get(attention.kv_heads) or heads) if attends else 0,
@@ -364,7 +367,7 @@ class Layout:
 
     def _ffn_width(self, reuses: bool) -> int:
         ffn = self.family.ffn
-        if not self.config.get(ffn.width):
+        if not self.config.get(ffn.width) and ffn.width_default:
             factor, key = ffn.width_default.split(" * ")
             return int(factor) * int(self.config[key])
         doubled = reuses and ffn.doubled and self.config.get(ffn.doubled)
