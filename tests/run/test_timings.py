@@ -20,6 +20,13 @@ def test_timings_come_back_and_the_last_one_counts(tmp_path: Path) -> None:
     assert timings["wave_1.heal"].resumed and timings["wave_1.heal"].others is None
 
 
+def test_a_timing_without_the_load_beside_it_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "timings.json").write_text('{"seed.load": 10.15}')
+    assert read_timings(tmp_path) == {}
+    add_timing(tmp_path, "seed.text", 4.0, 0.5, resumed=False)
+    assert list(read_timings(tmp_path)) == ["seed.text"]
+
+
 def test_alone_a_node_takes_the_share_of_its_time_that_others_left_it() -> None:
     assert Timing(100.0, 0.4, "2026-11-28").alone == pytest.approx(60)
     assert Timing(100.0, None, "2026-11-28").alone == 100

@@ -31,13 +31,13 @@ class Timing:
 
 
 def read_timings(state: Path) -> dict[str, Timing]:
-    """Node name -> its last timing, from the state folder of a profile."""
+    """Node name -> its last timing, from the state folder of a profile.
+
+    A row of another form (an earlier birdbone wrote seconds alone) counts as no timing.
+    """
     path = state / FILE
-    return (
-        {name: Timing(**row) for name, row in json.loads(path.read_text()).items()}
-        if path.is_file()
-        else {}
-    )
+    rows = json.loads(path.read_text()) if path.is_file() else {}
+    return {name: Timing(**row) for name, row in rows.items() if isinstance(row, dict)}
 
 
 def add_timing(state: Path, node: str, seconds: float, others: float | None, resumed: bool) -> None:
