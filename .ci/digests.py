@@ -9,7 +9,16 @@ import json
 from pathlib import Path
 
 LEDGER = Path(".birdbone/data-tiny/ledger")
-SPEEDS = {"files_speed", "headline", "moe_page", "moe_speed", "moe_summary", "report_page", "speed", "summary"}
+SPEEDS = {
+    "files_speed",
+    "headline",
+    "moe_page",
+    "moe_speed",
+    "moe_summary",
+    "report_page",
+    "speed",
+    "summary",
+}
 SHOWN = 16
 """Hex digits of a digest."""
 
@@ -18,7 +27,9 @@ def lines(ledger: Path) -> list[str]:
     """Of all records, by the dataset's name."""
     records = [json.loads(path.read_text()) for path in ledger.glob("*.json")]
     digests = {name: digest for record in records for name, digest in record["outputs"].items()}
-    return [f"{digest[:SHOWN]} {name}" for name, digest in sorted(digests.items()) if name not in SPEEDS]
+    return [
+        f"{digest[:SHOWN]} {name}" for name, digest in sorted(digests.items()) if name not in SPEEDS
+    ]
 
 
 if __name__ == "__main__":

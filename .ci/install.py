@@ -11,7 +11,9 @@ from pathlib import Path
 
 EVERY = 40
 """Packages between two lines of progress."""
-SHOWN = re.compile(r"\s*(Building wheel for|Downloading .*\(\d{3,}[.\d]* MB\)|Installing collected)")
+SHOWN = re.compile(
+    r"\s*(Building wheel for|Downloading .*\(\d{3,}[.\d]* MB\)|Installing collected)"
+)
 """pip's own lines that are shown: what is compiled, large downloads, the last step."""
 WIDTH = 100
 INTRODUCTION = """\
