@@ -1,6 +1,7 @@
 """A line for each result of the tiny profile, `<digest> <dataset>`, to compare two commits by.
 
-Read from the ledger, after ``kedro run --env=tiny``. What holds speeds is left out: it differs from run to run.
+Read from the ledger, after ``kedro run --env=tiny``. What holds speeds is left out: it differs
+from run to run.
 """
 
 from __future__ import annotations

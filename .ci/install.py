@@ -1,4 +1,7 @@
-"""Installs requirements.lock with this Python's pip and says how far it is; pip alone is silent for ten minutes."""
+"""Installs requirements.lock with this Python's pip and says how far it is.
+
+pip alone is silent for ten minutes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ WIDTH = 100
 INTRODUCTION = """\
 Installing {count} packages into .venv. This takes about ten minutes on two cores and is done once.
   llama-cpp-python is compiled here (eight of the minutes): it has no ready build for this system.
-  torch is the largest download: 190 MB for the processor alone, some GB where pip takes the build for CUDA.
+  torch is the largest download: 190 MB for the processor alone, some GB with CUDA.
 """
 
 

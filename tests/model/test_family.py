@@ -62,7 +62,7 @@ def test_a_family_that_extends_another_says_only_what_differs(described):
         (MINE + "colour: red\n", "colour"),
         (MINE + "norms: {attention: a, ffn: b, before: c}\n", r"norms\.before"),
         (MINE + "head_norms: {query: q, key: k, over: some}\n", r"head_norms\.over"),
-        (MINE + "attention: {query: q}\n", r"attention\.key"),
+        (MINE + "attention: {query: q, key: null}\n", r"attention\.key"),
         ("model_types: [mine]\n", "gguf"),
     ],
 )

@@ -145,7 +145,7 @@ class TestFolders:
     def test_of_an_unsupported_family_names_the_file_that_would_add_it(self, folder):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "model_type": "falcon"}))
-        with pytest.raises(UnsupportedArchitectureError, match=r"architectures/falcon\.yml"):
+        with pytest.raises(UnsupportedArchitectureError, match=r"families/falcon\.yml"):
             read(folder)
 
     def test_with_pickled_weights_alone(self, folder):
