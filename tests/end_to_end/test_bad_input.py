@@ -63,7 +63,7 @@ def without_config(folder: Path) -> list[str]:
 def of_another_family(folder: Path) -> list[str]:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "bloom"}))
-    return ["bloom", "src/birdbone/model/architectures/bloom.yml"]
+    return ["bloom", "src/birdbone/model/families/bloom.yml"]
 
 
 def pickled(folder: Path) -> list[str]:

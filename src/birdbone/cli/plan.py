@@ -183,7 +183,7 @@ def show(plan: Plan, loader: ConfigLoader) -> None:
     from birdbone.algo.budget import bytes_allowed
     from birdbone.cli.estimate import basis, load_line
     from birdbone.report import numbers
-    from birdbone.run.config import roots
+    from birdbone.run.catalog import CatalogFiles
 
     parameters = loader.checked
     console = Console(highlight=False)
@@ -218,9 +218,9 @@ def show(plan: Plan, loader: ConfigLoader) -> None:
     console.print(
         f"GGUF tensors between {low} and {high} (f16: {numbers.size(plan.shape.bytes_f16)}), {goal}"
     )
-    where = roots(loader)
-    page = escape(f"{where['data']}/08_reporting/report.html")
-    export = escape(f"{where['models']}/export/")
+    files = CatalogFiles(loader)
+    page = escape(files.path("report_page"))
+    export = escape(f"{Path(files.path('export_gguf')).parent}/")
     console.print(f"results: [bold]{page}[/], [bold]{export}[/]")
     for warning in plan.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}")

@@ -1,6 +1,5 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
-from pathlib import Path
 
 import pytest
 from families import all_but, cut, shape_of, small, tokens
@@ -33,28 +32,28 @@ TEXTS = Texts(HEAL, HEAL, CHECK, {}, {}, [], "a source", 24)
 BEFORE = {"wave": 0, "status": "accepted", "stopped": False, "check_loss": 1e-6}
 
 
-def regrown():
+def regrown(scratch):
     seed = small()
     width, _ = shape_of(seed)[0]
     narrow = cut(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
     state, report = stage.regrow_wave(
-        narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, Compute("cpu", 0), Path("unused")
+        narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, Compute("cpu", 0), scratch
     )
     return seed, narrow, state, report
 
 
-def test_neurons_return_where_check_text_likes_the_model_better_with_them():
-    seed, narrow, state, report = regrown()
+def test_neurons_return_where_check_text_likes_the_model_better_with_them(tmp_path):
+    seed, narrow, state, report = regrown(tmp_path)
     assert sum(report["returned"].values()) == 64
     assert sum(state.count("ffn", i) - narrow.count("ffn", i) for i in range(2)) == 64
     before, after = (loss_on(CHECK, s, seed, 0.0, "cpu")(build(s)) for s in (narrow, state))
     assert report["checks"] == pytest.approx([before, after], rel=1e-4) and after < before
 
 
-def test_what_would_not_lower_the_loss_on_check_text_does_not_return(monkeypatch):
+def test_what_would_not_lower_the_loss_on_check_text_does_not_return(monkeypatch, tmp_path):
     monkeypatch.setattr(
         stage, "heal", lambda student, *_, **__: Healed(student.start, [], [(0, 1e9)])
     )
-    _, narrow, state, report = regrown()
+    _, narrow, state, report = regrown(tmp_path)
     assert state is narrow and report["returned"] == {}
     assert report["why"] == "what returned would not lower the loss on check text"
