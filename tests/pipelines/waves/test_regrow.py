@@ -1,6 +1,5 @@
 """What regrowth brings back stays only where check text likes the model better with it."""
 
-
 import pytest
 from families import all_but, cut, shape_of, small, tokens
 
