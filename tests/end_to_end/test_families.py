@@ -48,7 +48,8 @@ def chats(path: Path) -> str:
 def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: str) -> None:
     form = family_of({"model_type": family}).gguf
     shard_size = "200KB" if family == "qwen3" else None
-    model = save_model(family, workspace.root / family, shard_size)
+    # Not by the family's name: where a model is called phi3, llama.cpp asks for Phi-3's own tokens.
+    model = save_model(family, workspace.root / "downloaded", shard_size)
     source = {}
     if family == "mistral":
         source = {"text": {"source": own_text(workspace.root / "text")}}
@@ -58,7 +59,7 @@ def test_a_family_goes_through_the_whole_pipeline(workspace: Workspace, family: 
     workspace.profile("own", LIGHT, ONE_WAVE, UNEVEN if form.uneven else {}, source)
     workspace.session("own", model=str(model))
 
-    accepted = check(workspace)
+    accepted = check(workspace, family)
     widths = [accepted.count("ffn", i) for i in range(2)]
     removed = workspace.json("own", "wave_1/prune")
     if form.uneven:
@@ -82,7 +83,7 @@ def test_a_context_no_longer_than_the_windows_goes_through(
     workspace.session("own", model=str(save_model(family, workspace.root / family, **setting)))
     referee = workspace.json("own", "referee")
     assert referee["context"] == referee["exact"]["tokens"] == context
-    assert referee["exact"]["kl"] < 1e-7 and abs(referee["difference"]) < 0.01
+    assert referee["exact"]["kl"] < KL.get(family, 1e-7) and abs(referee["difference"]) < 0.01
 
 
 def test_an_export_is_a_source_again(workspace: Workspace) -> None:
@@ -106,7 +107,11 @@ def test_an_export_is_a_source_again(workspace: Workspace) -> None:
     assert sizes["source"] == first.stat().st_size
 
 
-def check(workspace: Workspace) -> Checkpoint:
+KL = {"gemma4_text": 1e-5}
+"""llama.cpp looks Gemma 4's GELU up in a table of 16-bit floats. The other families: 1e-7."""
+
+
+def check(workspace: Workspace, family: str = "") -> Checkpoint:
     """What every finished run owes, whatever the family. Returns the accepted checkpoint."""
     models = workspace.root / "models/own"
     accepted = ModelFolder(str(models / "wave_1/accepted")).load()
@@ -118,7 +123,7 @@ def check(workspace: Workspace) -> Checkpoint:
 
     referee = workspace.json("own", "referee")
     assert referee["exact"]["tokens"] == 128
-    assert referee["exact"]["kl"] < 1e-7
+    assert referee["exact"]["kl"] < KL.get(family, 1e-7)
     assert referee["exact"]["top1_clear"] == 1
     assert referee["exact"]["clear"] > 50
     assert abs(referee["difference"]) < 0.01
@@ -150,7 +155,8 @@ def exported(workspace: Workspace, accepted: Checkpoint) -> dict:
     header = read_gguf_header(models / "export/gguf/model.gguf")
     _, planned = TensorFolder(str(models / "quantized")).load()
     stored = [t.type for t in header.tensors.values() if len(t.shape) == 2 and t.type != "F32"]
-    names = accepted.layout.family.gguf.block.values()
+    arch = header.metadata["general.architecture"]
+    names = accepted.layout.family.gguf.names(arch).values()
     joined = accepted.layers * (len(names) - len(set(names)))
     assert len(stored) == len(planned["types"]) - joined
     assert set(stored) == set(planned["types"].values())
