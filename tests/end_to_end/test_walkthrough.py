@@ -32,6 +32,7 @@ AFTER_A_PRUNE = {
     "wave_1-heal",
     "wave_1-regrow",
     "wave_1-guard",
+    "wave_1-report",
     "quantize-round",
     "export-gguf",
     "export-referee",
