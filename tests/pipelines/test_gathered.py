@@ -56,3 +56,12 @@ def test_two_arguments_of_one_name_are_refused():
 
     with pytest.raises(TypeError, match="device twice"):
         gathered(twice)
+
+
+def test_what_is_taken_as_a_rest_stays_one():
+    def join(place: Place, text: str, *more: str) -> str:
+        return " ".join([place.device, text, *more])
+
+    call = gathered(join)
+    assert list(inspect.signature(call).parameters) == ["device", "seed", "text", "more"]
+    assert call("cpu", 1, "a", "b", "c") == "cpu a b c" and call("cpu", 1, "a") == "cpu a"

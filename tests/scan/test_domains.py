@@ -18,6 +18,7 @@ from birdbone.model.observing.gradients import gradients
 from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.settings import DomainSettings
 from birdbone.pipelines.domains.texts import read_texts
+from birdbone.pipelines.inputs import Compute, Seed, Workplace
 from birdbone.pipelines.sps_scan.settings import ScanSettings
 from birdbone.scan import domains
 from birdbone.scan.domains import DomainProfile
@@ -37,7 +38,7 @@ def texts(words, tmp_path_factory):
     for i in range(12):
         (folder / f"{i}.txt").write_text(f"the model says {i} " * 30)
     sets = {"prose": str(folder), "arithmetic": "arithmetic", "talk": "seed_chat"}
-    return read_texts(model(), words, settings(sets), "cpu", 0)
+    return read_texts(model(), words, settings(sets), Compute("cpu", 0))
 
 
 def settings(sets) -> DomainSettings:
@@ -50,15 +51,11 @@ def scanned(texts, words, checkpoint=None, about=ABOUT, scratch=None):
     block = ScanSettings(record_tokens=1, block=64)
     scratch = scratch or Path(tempfile.mkdtemp())
     return scan_domains(
-        checkpoint or model(),
-        about,
+        Seed(checkpoint or model(), about, words),
         texts,
-        words,
         settings(texts.sources),
         block,
-        "cpu",
-        0,
-        scratch,
+        Workplace("cpu", 0, scratch),
     )
 
 
@@ -81,7 +78,9 @@ def test_a_set_that_is_too_short_names_itself_and_its_setting(words, tmp_path):
     with pytest.raises(
         TextError, match=r"domains\.\w+_tokens of sums .*too short|too short for domains"
     ):
-        read_texts(model(), words, settings({"sums": str(tmp_path), "x": "arithmetic"}), "cpu", 0)
+        read_texts(
+            model(), words, settings({"sums": str(tmp_path), "x": "arithmetic"}), Compute("cpu", 0)
+        )
 
 
 def test_the_profile_is_the_nodes_own_values_at_the_sampled_tokens(texts, words):

@@ -7,7 +7,6 @@ it is absent or damaged. The resume ledger and DVC-independent verification rest
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +28,6 @@ from birdbone.datasets.tensors import load_tensors, save_tensors
 from birdbone.errors import ArtifactError
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.masks import Masks
-from birdbone.model.observing.moments import SecondMoments
 
 WEIGHTS, MASKS = "model.safetensors", "masks.safetensors"
 
@@ -142,29 +140,6 @@ class ModelFolder(Stored):
             Masks.from_tensors(load_tensors(self.filepath / MASKS, manifest["masks"])),
             source=self.filepath,
         )
-
-
-class MomentsFolder(Stored):
-    """Second moments, which a node wrote into a folder of its own: saves that folder, loads
-    ``SecondMoments``.
-
-    What is missing or of another model is computed anew to the same bits, so nothing depends on
-    what is here: the digest is always the same.
-    """
-
-    def save(self, folder: Path) -> None:
-        shutil.rmtree(self.filepath, ignore_errors=True)
-        self.filepath.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder, self.filepath)
-
-    def load(self) -> SecondMoments:
-        return SecondMoments(self.filepath)
-
-    def _exists(self) -> bool:
-        return True
-
-    def digest(self) -> str:
-        return "not looked at"
 
 
 class JSONFile(Stored):

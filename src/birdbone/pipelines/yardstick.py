@@ -1,6 +1,4 @@
-"""What several stages take together: the seed that a state is judged against, and where to
-compute.
-"""
+"""What several stages judge a state by."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.judging.reference import Reference, States
 from birdbone.pipelines.gathered import Together
 from birdbone.text.texts import Texts
@@ -36,20 +33,3 @@ class Yardstick(Together):
 
 YARDSTICK = ["seed_model", "seed_states", "tokenizer", "texts"]
 """The datasets of a ``Yardstick``, in its order."""
-
-
-@dataclass(frozen=True)
-class Compute(Together):
-    """On which device a node computes, and its random numbers."""
-
-    device: str
-    random_seed: int
-
-    @property
-    def place(self) -> str:
-        """The device, ``auto`` resolved."""
-        return resolve_device(self.device)
-
-
-COMPUTE = ["params:device", "params:random_seed"]
-"""The parameters of a ``Compute``, in its order."""

@@ -23,11 +23,13 @@ from birdbone.pipelines.experts.ablate import ablate_experts, summary_line
 from birdbone.pipelines.experts.find import find_experts
 from birdbone.pipelines.experts.pipeline import create_pipeline
 from birdbone.pipelines.experts.settings import ExpertSettings
+from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.topology.settings import TopologySettings
 
 TOPOLOGY = TopologySettings(
     neighbours=8, landmarks=200, min_cluster=8, resolution=4, gain=0.3, stability_resamples=1
 )
+CPU = Compute("cpu", 0)
 SETTINGS = ExpertSettings.model_construct(
     **{
         "clusters": "layer",
@@ -151,7 +153,7 @@ def test_without_a_labelled_expert_nothing_is_silenced(results, given):
     report = results["experts_report"]
     report = {**report, "experts": [{**e, "labels": []} for e in report["experts"]]}
     found = ablate_experts(
-        given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, "cpu", 0
+        given["seed_model"], results["experts"], report, given["domain_texts"], SETTINGS, CPU
     )
     assert (
         found["verdict"] == "nothing to test" and found["experts"] == [] and found["labelled"] == 0
@@ -167,8 +169,7 @@ def test_experts_of_another_model_are_refused(results, given):
             results["experts_report"],
             given["domain_texts"],
             SETTINGS,
-            "cpu",
-            0,
+            CPU,
         )
 
 
@@ -176,7 +177,7 @@ def test_too_little_held_out_text_names_both_settings(results, given):
     asked = SETTINGS.model_copy(update={"ablation_tokens": 5000})
     with pytest.raises(ConfigError, match=r"experts\.ablation_tokens.*domains\.heldout_tokens"):
         report, texts = results["experts_report"], given["domain_texts"]
-        ablate_experts(given["seed_model"], results["experts"], report, texts, asked, "cpu", 0)
+        ablate_experts(given["seed_model"], results["experts"], report, texts, asked, CPU)
 
 
 @pytest.mark.parametrize(

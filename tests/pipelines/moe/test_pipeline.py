@@ -24,9 +24,10 @@ from birdbone.model.judging.reference import States, final_states
 from birdbone.model.network import build
 from birdbone.model.observing.activations import Activations, Activity, Clusters
 from birdbone.parameters import validate
+from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.moe.pipeline import create_pipeline
 from birdbone.pipelines.moe.settings import CompareSettings, RouterHealSettings, SplitSettings
-from birdbone.pipelines.moe.split import split_model
+from birdbone.pipelines.moe.split import Seen, split_model
 from birdbone.text.texts import Domain, Texts
 
 SPLIT = {
@@ -172,19 +173,24 @@ def test_page_and_table_hold_the_same_figures(made: dict) -> None:
 
 def test_faults_are_named_before_anything_is_computed() -> None:
     given = inputs(small_seed())
-    known = [given[name] for name in ("seed_model", "activations", "clusters", "texts")]
+    seed, seen = given["seed_model"], Seen(given["activations"], given["clusters"])
+
+    def split(kind: str = "Q8_0", model: Checkpoint = seed, **changed: int) -> None:
+        settings = SplitSettings(**SPLIT | changed)
+        split_model(model, seen, given["texts"], settings, kind, Compute("cpu", 0))
+
     with pytest.raises(
         ConfigError, match=r"moe\.split\.experts: 192 nodes .* multiples of 32.* these fit: 2, 4\b"
     ):
-        split_model(*known, SplitSettings(**SPLIT | {"experts": 8}), "Q8_0", "cpu", 0)
+        split(experts=8)
     with pytest.raises(ConfigError, match="500 experts, but a layer has 192 nodes"):
-        split_model(*known, SplitSettings(**SPLIT | {"experts": 500}), "Q8_0", "cpu", 0)
+        split(experts=500)
     with pytest.raises(
         ConfigError, match=r"moe\.type: Q6_K needs rows of multiples of 256, \S+q_proj\.weight has"
     ):
-        split_model(*known, SplitSettings(**SPLIT), "Q6_K", "cpu", 0)
+        split("Q6_K")
     with pytest.raises(UnsupportedArchitectureError, match="model_type is 'qwen3'"):
-        split_model(small_seed("qwen3"), *known[1:], SplitSettings(**SPLIT), "Q8_0", "cpu", 0)
+        split(model=small_seed("qwen3"))
     tree = {
         "moe": {
             "source": "seed",

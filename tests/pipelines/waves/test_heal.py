@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from birdbone.model.healing.heal import Healed
+from birdbone.pipelines.inputs import Lesson, Workplace
 from birdbone.pipelines.waves import heal as stage
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.pipelines.yardstick import Compute
 from birdbone.text.texts import Texts
 
 SETTINGS = HealSettings(
@@ -45,11 +45,9 @@ def read(monkeypatch, tmp_path):
             "pruned",
             {"changed": True},
             before,
-            "seed",
-            TEXTS,
+            Lesson("seed", TEXTS),
             SETTINGS,
-            Compute("cpu", 0),
-            tmp_path,
+            Workplace("cpu", 0, tmp_path),
         )
         return seen[-1][:4, 0].tolist()
 

@@ -5,10 +5,10 @@ from families import all_but, cut, shape_of, small, tokens
 
 from birdbone.model.healing.heal import Healed, loss_on
 from birdbone.model.network import build
+from birdbone.pipelines.inputs import Lesson, Workplace
 from birdbone.pipelines.waves import regrow as stage
 from birdbone.pipelines.waves.settings.heal import HealSettings
 from birdbone.pipelines.waves.settings.regrow import RegrowSettings
-from birdbone.pipelines.yardstick import Compute
 from birdbone.text.texts import Texts
 
 SETTINGS = RegrowSettings.model_construct(share=0.5, epsilon=0.0, tokens=48, heal_steps=2)
@@ -36,7 +36,12 @@ def regrown(scratch):
     width, _ = shape_of(seed)[0]
     narrow = cut(seed, {0: all_but(width, *range(64)), 1: all_but(width, *range(64))}, {})
     state, report = stage.regrow_wave(
-        narrow, BEFORE, seed, TEXTS, SETTINGS, HEALING, 32, Compute("cpu", 0), scratch
+        narrow,
+        BEFORE,
+        Lesson(seed, TEXTS),
+        SETTINGS,
+        stage.Growth(HEALING, 32),
+        Workplace("cpu", 0, scratch),
     )
     return seed, narrow, state, report
 

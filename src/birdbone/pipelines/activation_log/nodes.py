@@ -9,13 +9,13 @@ from torch import Tensor
 
 from birdbone.model.blockwise import walk
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.activations import Activations, Activity
 from birdbone.model.observing.moments import fold, key_of, seal, store
 from birdbone.model.scores import Scores
 from birdbone.model.units import Nodes, by_layer
 from birdbone.pipelines.activation_log.settings import ActivationSettings
+from birdbone.pipelines.inputs import Workplace
 from birdbone.text.texts import Texts
 
 
@@ -24,9 +24,7 @@ def observe(
     texts: Texts,
     node_scores: Scores,
     settings: ActivationSettings,
-    device: str,
-    random_seed: int,
-    scratch: Path,
+    work: Workplace,
 ) -> tuple[Activations, Path]:
     """Mean, variance, firing rate and sampled profile of every node, and the second moments.
 
@@ -35,9 +33,9 @@ def observe(
     a folder (see ``SecondMoments``).
     """
     windows = texts.calibration
-    network = build(seed, resolve_device(device))
-    folder = scratch / "second_moments"
-    generator = torch.Generator().manual_seed(random_seed)
+    network = build(seed, work.place)
+    folder = work.scratch / "second_moments"
+    generator = torch.Generator().manual_seed(work.random_seed)
     chosen = torch.randperm(windows.numel(), generator=generator)[: settings.profile_tokens]
     sampled = chosen.sort().values
     activities: dict[Nodes, Activity] = {}

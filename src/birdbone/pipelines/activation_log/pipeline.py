@@ -4,6 +4,8 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.activation_log.nodes import observe
+from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import WORKPLACE
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -11,15 +13,13 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                observe,
+                gathered(observe),
                 [
                     "seed_model",
                     "texts",
                     "node_scores",
                     "params:activation_log",
-                    "params:device",
-                    "params:random_seed",
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["activations", "second_moments"],
                 name="observe",

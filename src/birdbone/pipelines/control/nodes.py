@@ -13,8 +13,9 @@ from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference
 from birdbone.model.network import build
 from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.pipelines.yardstick import Compute, Yardstick
+from birdbone.pipelines.yardstick import Yardstick
 from birdbone.text.canaries import load_canaries
 from birdbone.text.texts import Domain
 

@@ -5,7 +5,8 @@ from kedro.pipeline import Node, Pipeline
 from birdbone.parameters import Parameters
 from birdbone.pipelines.control.nodes import measure_control
 from birdbone.pipelines.gathered import gathered
-from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
+from birdbone.pipelines.inputs import COMPUTE
+from birdbone.pipelines.yardstick import YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:

@@ -5,6 +5,8 @@ from kedro.pipeline import Node, Pipeline
 from birdbone.parameters import Parameters
 from birdbone.pipelines.domains.scan import scan_domains
 from birdbone.pipelines.domains.texts import read_texts
+from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE, SEED, WORKPLACE
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -12,29 +14,24 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                read_texts,
+                gathered(read_texts),
                 [
                     "seed_model",
                     "tokenizer",
                     "params:domains",
-                    "params:device",
-                    "params:random_seed",
+                    *COMPUTE,
                 ],
                 "domain_texts",
                 name="texts",
             ),
             Node(
-                scan_domains,
+                gathered(scan_domains),
                 [
-                    "seed_model",
-                    "seed_about",
+                    *SEED,
                     "domain_texts",
-                    "tokenizer",
                     "params:domains",
                     "params:sps_scan",
-                    "params:device",
-                    "params:random_seed",
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["domain_scan", "domain_profile"],
                 name="scan",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.device import read_tokenizer
 from birdbone.model.network import build
 from birdbone.pipelines.domains.settings import DomainSettings
+from birdbone.pipelines.inputs import Seed, Workplace
 from birdbone.pipelines.sps_scan.settings import ScanSettings
 from birdbone.scan.domains import (
     DomainProfile,
@@ -21,15 +21,11 @@ from birdbone.text.texts import LabelledTexts
 
 
 def scan_domains(
-    seed: Checkpoint,
-    about: dict,
+    seed: Seed,
     texts: LabelledTexts,
-    tokenizer_folder: Path,
     settings: DomainSettings,
     sps_scan: ScanSettings,
-    device: str,
-    random_seed: int,
-    scratch: Path,
+    work: Workplace,
 ) -> tuple[Path, DomainProfile]:
     """The ``.mscan`` of every label's windows, and what every node does on each label.
 
@@ -38,15 +34,15 @@ def scan_domains(
     labels = texts.labels
     block = sps_scan.block
     windows = texts.scan
-    sampled = sample_tokens(windows, settings.profile_tokens, random_seed)
-    tokenizer = read_tokenizer(tokenizer_folder)
-    network = build(seed, resolve_device(device))
+    sampled = sample_tokens(windows, settings.profile_tokens, work.random_seed)
+    tokenizer = read_tokenizer(seed.tokenizer_folder)
+    network = build(seed.model, work.place)
     shown = {label: [token_texts(tokenizer, row) for row in windows[label]] for label in labels}
     writer, written = open_writer(
-        scratch / "domains.mscan",
-        model=about["name"],
-        model_digest=about["digest"],
-        modules=modules_of(seed),
+        work.scratch / "domains.mscan",
+        model=seed.about["name"],
+        model_digest=seed.about["digest"],
+        modules=modules_of(seed.model),
         block=block,
         chunks=[(label, row) for label in labels for row in shown[label]],
     )
@@ -55,7 +51,7 @@ def scan_domains(
         for number, label in enumerate(labels):
             sums[label] = scan_label(
                 network,
-                seed.layout,
+                seed.model.layout,
                 windows[label],
                 sampled[label],
                 label,
@@ -63,10 +59,10 @@ def scan_domains(
                 writer,
                 min(written, len(windows[label])),
                 block,
-                scratch / f"sums-{number}.safetensors",
+                work.scratch / f"sums-{number}.safetensors",
             )
             written = max(0, written - len(windows[label]))
     tokens = {label: ids.shape[0] * (ids.shape[1] - 1) for label, ids in windows.items()}
     places = sampled_places(sampled)
-    profile = DomainProfile(responses_of(sums), places, labels, tokens, about["digest"])
-    return scratch / "domains.mscan", profile
+    profile = DomainProfile(responses_of(sums), places, labels, tokens, seed.about["digest"])
+    return work.scratch / "domains.mscan", profile

@@ -7,10 +7,11 @@ from pathlib import Path
 from torch import Tensor
 
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import read_tokenizer, resolve_device
+from birdbone.model.device import read_tokenizer
 from birdbone.model.generation import end_tokens
 from birdbone.model.observing.self_text import write_talks
 from birdbone.pipelines.domains.settings import DomainSettings
+from birdbone.pipelines.inputs import Compute
 from birdbone.text.dialogue import openings, shared_start, turns
 from birdbone.text.sources import SEED_CHAT, documents
 from birdbone.text.splits import excerpt_windows, split_documents
@@ -24,8 +25,7 @@ def read_texts(
     seed: Checkpoint,
     tokenizer_folder: Path,
     settings: DomainSettings,
-    device: str,
-    random_seed: int,
+    compute: Compute,
 ) -> LabelledTexts:
     """Windows to scan and windows held out of every set, from different documents."""
     tokenizer = read_tokenizer(tokenizer_folder)
@@ -35,10 +35,12 @@ def read_texts(
     for label, source in settings.sets.items():
         if source == SEED_CHAT:
             ends = end_tokens(tokenizer_folder, tokenizer)
-            windows = _talks(seed, tokenizer, ends, tokens, window, device, random_seed)
+            windows = _talks(seed, tokenizer, ends, tokens, window, compute)
         else:
             parts = split_documents(
-                documents(source), random_seed, {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE}
+                documents(source),
+                compute.random_seed,
+                {"scan": SCAN_SHARE, "heldout": 1 - SCAN_SHARE},
             )
             windows = {
                 side: excerpt_windows(
@@ -62,17 +64,16 @@ def _talks(
     ends: list[int],
     tokens: dict[str, int],
     window: int,
-    device: str,
-    random_seed: int,
+    compute: Compute,
 ) -> dict[str, Tensor]:
     """Dialogues that the seed writes, without the template's system message at their start."""
     counts = {side: -(-count // window) for side, count in tokens.items()}
-    lines = openings(SCAN_SHARE, counts, random_seed)
+    lines = openings(SCAN_SHARE, counts, compute.random_seed)
     scripts = [
         turns(tokenizer, ends, line, i) for side in counts for i, line in enumerate(lines[side])
     ]
     skip = shared_start(scripts)
-    place = resolve_device(device)
-    written = write_talks(seed, scripts, ends, skip + window, random_seed, place)[:, skip:]
+    length = skip + window
+    written = write_talks(seed, scripts, ends, length, compute.random_seed, compute.place)[:, skip:]
     parts = [part.contiguous() for part in written.split(list(counts.values()))]
     return dict(zip(counts, parts, strict=True))

@@ -11,11 +11,11 @@ from birdbone.algo.ablation import Effects, effects, judgement, verdict
 from birdbone.algo.experts import Nodes, members_of, random_sets
 from birdbone.errors import ArtifactError, ConfigError
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.network import build
 from birdbone.model.observing.ablation import ablated_losses
 from birdbone.model.observing.activations import Experts
 from birdbone.pipelines.experts.settings import ExpertSettings
+from birdbone.pipelines.inputs import Compute
 from birdbone.report.numbers import nats
 from birdbone.text.texts import LabelledTexts
 
@@ -28,8 +28,7 @@ def ablate_experts(
     experts_report: dict,
     domain_texts: LabelledTexts,
     settings: ExpertSettings,
-    device: str,
-    random_seed: int,
+    compute: Compute,
 ) -> dict:
     """Silence the most selective experts on held-out text, each beside random sets of its size.
 
@@ -65,14 +64,16 @@ def ablate_experts(
         members = members_of(experts.labels, int(layer) if layer else None, int(label))
         sets += [
             members,
-            *random_sets(widths, members, settings.random_sets, random_seed * 1009 + number),
+            *random_sets(
+                widths, members, settings.random_sets, compute.random_seed * 1009 + number
+            ),
         ]
-    network = build(seed, resolve_device(device))
+    network = build(seed, compute.place)
     losses = ablated_losses(network, seed.layout, windows, sets, "ablation")
     changes = (losses[1:] - losses[0]) / (windows.shape[1] - 1)
     changes = changes.reshape(len(chosen), -1, len(windows))
     domains = [[labels.index(name) for name in expert["labels"]] for expert in chosen]
-    measured, mean = effects(changes[:, 0], changes[:, 1:], domains, domain, random_seed)
+    measured, mean = effects(changes[:, 0], changes[:, 1:], domains, domain, compute.random_seed)
     result = {
         **summary,
         "loss": {

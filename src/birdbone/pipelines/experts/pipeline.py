@@ -6,6 +6,8 @@ from birdbone.parameters import Parameters
 from birdbone.pipelines.experts.ablate import ablate_experts
 from birdbone.pipelines.experts.find import find_experts
 from birdbone.pipelines.experts.page import make_experts_page
+from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -26,15 +28,14 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="find",
             ),
             Node(
-                ablate_experts,
+                gathered(ablate_experts),
                 [
                     "seed_model",
                     "experts",
                     "experts_report",
                     "domain_texts",
                     "params:experts",
-                    "params:device",
-                    "params:random_seed",
+                    *COMPUTE,
                 ],
                 "ablation",
                 name="ablate",

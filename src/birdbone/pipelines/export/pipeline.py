@@ -7,6 +7,7 @@ from birdbone.pipelines.export.folder import export_folder
 from birdbone.pipelines.export.form import export_form
 from birdbone.pipelines.export.gguf import export_gguf
 from birdbone.pipelines.export.referee import referee
+from birdbone.pipelines.gathered import gathered
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -31,7 +32,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="gguf",
             ),
             Node(
-                referee,
+                gathered(referee),
                 [
                     "export_gguf",
                     model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from birdbone.model.network import build
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import dequantized
 from birdbone.pipelines.export.settings import ExportSettings
+from birdbone.pipelines.gathered import Together
 from birdbone.text.texts import Texts
 
 EXACT_KL = 1e-7
@@ -32,10 +34,17 @@ CLEAR_MARGIN = 1e-2
 SAME_PERPLEXITY = 0.01
 
 
+@dataclass(frozen=True)
+class Exported(Together):
+    """The file, and the model and blocks that it was written from."""
+
+    gguf_folder: Path
+    model: Checkpoint
+    quantized: Quantized
+
+
 def referee(
-    gguf_folder: Path,
-    accepted: Checkpoint,
-    quantized: Quantized,
+    exported: Exported,
     tokenizer_folder: Path,
     texts: Texts,
     settings: ExportSettings,
@@ -47,7 +56,8 @@ def referee(
     exported file must have the perplexity of the same de-quantized weights in PyTorch, within 1 %.
     Both stay within the file's context.
     """
-    path = gguf_folder / GGUF_NAME
+    accepted, quantized = exported.model, exported.quantized
+    path = exported.gguf_folder / GGUF_NAME
     context = llamacpp.context_length(path)
     windows = [within(domain.windows, context) for domain in texts.guard.values()]
     ids = torch.cat(windows).flatten()[: min(settings.referee_tokens, context)]

@@ -9,11 +9,12 @@ from birdbone.algo.grouping import GROUPINGS
 from birdbone.algo.perplexity import without_documents
 from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.figures import active_shares, against_others, compare_runtimes, shares, speeds
-from birdbone.mixture.split import Routers, Split, mixture_from
-from birdbone.model.checkpoint import Checkpoint
+from birdbone.mixture.split import mixture_from
 from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.inputs import Compute
+from birdbone.pipelines.moe.parts import Parts
 from birdbone.pipelines.moe.settings import CompareSettings
-from birdbone.pipelines.yardstick import Compute, Yardstick
+from birdbone.pipelines.yardstick import Yardstick
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,7 @@ class Written(Together):
 
 
 def compare_mixture(
-    source: Checkpoint,
-    split: Split,
-    healed: Routers,
+    parts: Parts,
     written: Written,
     yardstick: Yardstick,
     settings: CompareSettings,
@@ -39,8 +38,9 @@ def compare_mixture(
 
     Raises ExportError where llama.cpp and transformers disagree on the f32 mixture.
     """
+    source, split = parts.source, parts.split
     mixtures = {grouping: mixture_from(source, split, grouping=grouping) for grouping in GROUPINGS}
-    final = mixture_from(source, split, healed)
+    final = parts.mixture
     counts = shares(settings.shares, final.shape.experts)
     texts = yardstick.texts
     folder = yardstick.tokenizer_folder
@@ -59,7 +59,7 @@ def compare_mixture(
     )
     report = {
         "shape": split.about,
-        "healing": healed.about,
+        "healing": parts.healed.about,
         "rows": [*without_documents(dict(enumerate(rows))).values()],
         "comparisons": against_others(rows, compute.random_seed),
         "referee": exact,

@@ -7,20 +7,17 @@ from pathlib import Path
 
 from birdbone.gguf.file import GGUF_NAME
 from birdbone.mixture.gguf import write_mixture
-from birdbone.mixture.split import Routers, Split, mixture_from
-from birdbone.model.checkpoint import Checkpoint
+from birdbone.pipelines.moe.parts import Parts
 
 
 def export_mixture_gguf(
-    source: Checkpoint,
-    split: Split,
-    healed: Routers,
+    parts: Parts,
     tokenizer_folder: Path,
     about: dict,
     kind: str,
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf``, which stock llama.cpp runs as ``glm4moe``."""
-    mixture = mixture_from(source, split, healed)
+    mixture = parts.mixture
     metadata = {"name": f"{about['name']} (birdbone mixture)"}
     metadata |= {"license": about["licence"]} if about["licence"] else {}
 

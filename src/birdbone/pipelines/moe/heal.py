@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from birdbone.mixture.routing import routing_student
 from birdbone.mixture.split import Routers, Split, mixture_from
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal
+from birdbone.pipelines.inputs import Lesson, Workplace
 from birdbone.pipelines.moe.settings import RouterHealSettings
-from birdbone.text.texts import Texts
 
 
 def heal_routers(
     source: Checkpoint,
     split: Split,
-    seed: Checkpoint,
-    texts: Texts,
+    lesson: Lesson,
     settings: RouterHealSettings,
-    device: str,
-    scratch: Path,
+    work: Workplace,
 ) -> tuple[Routers, str]:
     """Routers distilled from the seed, and the curve as CSV.
 
@@ -30,15 +25,15 @@ def heal_routers(
     mixture = mixture_from(source, split)
     if not settings.steps or mixture.active == mixture.shape.experts:
         return Routers(mixture.routers), curve_csv([])
-    student, learnt = routing_student(mixture, resolve_device(device))
-    with live_log(scratch / "live") as on_step:
+    student, learnt = routing_student(mixture, work.place)
+    with live_log(work.scratch / "live") as on_step:
         healed = heal(
             student,
-            seed,
-            texts.heal,
-            texts.check,
+            lesson.seed,
+            lesson.texts.heal,
+            lesson.texts.check,
             settings.recipe,
-            scratch,
+            work.scratch,
             on_step,
             "heal the routers",
         )

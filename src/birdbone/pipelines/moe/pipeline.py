@@ -4,13 +4,14 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE, LESSON, WORKPLACE
 from birdbone.pipelines.moe.compare import compare_mixture
 from birdbone.pipelines.moe.folder import export_mixture_folder
 from birdbone.pipelines.moe.gguf import export_mixture_gguf
 from birdbone.pipelines.moe.heal import heal_routers
 from birdbone.pipelines.moe.page import make_mixture_page
 from birdbone.pipelines.moe.split import split_model
-from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
+from birdbone.pipelines.yardstick import YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
@@ -20,7 +21,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                split_model,
+                gathered(split_model),
                 [
                     model,
                     "activations",
@@ -34,27 +35,25 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="split",
             ),
             Node(
-                heal_routers,
+                gathered(heal_routers),
                 [
                     model,
                     "moe_split",
-                    "seed_model",
-                    "texts",
+                    *LESSON,
                     "params:moe.heal",
-                    "params:device",
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["moe_healed", "moe_curve"],
                 name="heal",
             ),
             Node(
-                export_mixture_folder,
+                gathered(export_mixture_folder),
                 [*mixture, "tokenizer", "seed_about", "command"],
                 "moe_folder",
                 name="folder",
             ),
             Node(
-                export_mixture_gguf,
+                gathered(export_mixture_gguf),
                 [*mixture, "tokenizer", "seed_about", "params:moe.type"],
                 "moe_gguf",
                 name="gguf",

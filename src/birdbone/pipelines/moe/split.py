@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from birdbone.algo.grids import GRIDS
@@ -10,22 +12,29 @@ from birdbone.errors import ConfigError
 from birdbone.mixture.model import check_family, expert_shape
 from birdbone.mixture.split import Split, evened, split_layers
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.device import resolve_device
 from birdbone.model.folder import fits
 from birdbone.model.observing.activations import Activations, Clusters
+from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.moe.settings import SplitSettings
 from birdbone.text.texts import Texts
 
 
+@dataclass(frozen=True)
+class Seen(Together):
+    """What the seed's nodes do, and which of them respond alike."""
+
+    activations: Activations
+    clusters: Clusters
+
+
 def split_model(
     source: Checkpoint,
-    activations: Activations,
-    clusters: Clusters,
+    seen: Seen,
     texts: Texts,
     settings: SplitSettings,
     kind: str,
-    device: str,
-    random_seed: int,
+    compute: Compute,
 ) -> Split:
     """Order of the nodes and routers of every layer, for each grouping; see ``split_layers``.
 
@@ -46,8 +55,8 @@ def split_model(
         )
     even, profiles, labels = evened(
         source,
-        dict(enumerate(activations.profiles("ffn"))),
-        dict(enumerate(clusters.layers)),
+        dict(enumerate(seen.activations.profiles("ffn"))),
+        dict(enumerate(seen.clusters.layers)),
     )
     multiple = GRIDS[kind].unit if kind in GRIDS else 1
     for name in (f"{module}.weight" for module in source.layout.blocks[0].linears[:-1]):
@@ -67,7 +76,7 @@ def split_model(
         shape,
         GROUPINGS,
         settings.damping,
-        random_seed,
-        resolve_device(device),
+        compute.random_seed,
+        compute.place,
     )
     return Split(cuts, shape.experts, shape.width, shape.shared, settings.active, settings.grouping)

@@ -17,8 +17,9 @@ from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import Rounder
 from birdbone.model.scores import Scores
 from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.inputs import Accepted, Compute
 from birdbone.pipelines.quantize.settings import QuantizeSettings
-from birdbone.pipelines.yardstick import Compute, Yardstick
+from birdbone.pipelines.yardstick import Yardstick
 
 AIM = 0.9
 """Share of the remaining limit that the search aims at."""
@@ -43,8 +44,7 @@ class Limits(Together):
 
 
 def quantize(
-    accepted: Checkpoint,
-    verdict: dict,
+    last: Accepted,
     scan: Scan,
     yardstick: Yardstick,
     limits: Limits,
@@ -61,6 +61,7 @@ def quantize(
     errors are added because the guard's text is a sample, and the unseen test text another. The
     control counts only for a healed model. A model that is still the seed is judged against it.
     """
+    accepted = last.model
     seed = yardstick.seed
     texts = yardstick.texts
     place = compute.place
@@ -109,7 +110,8 @@ def quantize(
         return trials[-1]
 
     if allowed is None:
-        _search(options, measure, verdict.get("accepted_change", 0.0), max_loss, settings.trials)
+        spent = last.verdict.get("accepted_change", 0.0)
+        _search(options, measure, spent, max_loss, settings.trials)
     else:
         measure(assign(options, max_bytes=allowed - fixed))
     passed = [t for t in trials if t["accepted"]]

@@ -4,8 +4,9 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE
 from birdbone.pipelines.quantize.nodes import quantize
-from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
+from birdbone.pipelines.yardstick import YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:

@@ -15,8 +15,9 @@ from birdbone.model.network import build
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import dequantized
 from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.report.settings import ReportSettings
-from birdbone.pipelines.yardstick import Compute, Yardstick
+from birdbone.pipelines.yardstick import Yardstick
 from birdbone.text.canaries import load_canaries
 
 

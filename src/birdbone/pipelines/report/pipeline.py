@@ -4,28 +4,20 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE
 from birdbone.pipelines.report.files import measure_files
 from birdbone.pipelines.report.final import measure_final
 from birdbone.pipelines.report.page import make_page
-from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
+from birdbone.pipelines.yardstick import YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
     """report: files, final, page."""
     model = f"wave_{parameters.waves}.accepted"
     page = [
-        "seed_about",
-        "seed_metrics",
-        "control_metrics",
-        "quantize_report",
-        "files",
-        "files_speed",
-        "final_metrics",
-        "topology_report",
-        "node_scores",
-        model,
-        "parameters",
-        "command",
+        *("seed_about", "seed_metrics", "topology_report", "node_scores"),
+        *("control_metrics", "quantize_report", "files", "files_speed", "final_metrics", model),
+        *("parameters", "command"),
         *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
     ]
     return Pipeline(
@@ -64,7 +56,10 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 name="final",
             ),
             Node(
-                make_page, page, ["report_page", "model_card", "summary", "headline"], name="page"
+                gathered(make_page),
+                page,
+                ["report_page", "model_card", "summary", "headline"],
+                name="page",
             ),
         ],
         namespace="report",

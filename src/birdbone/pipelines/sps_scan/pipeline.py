@@ -3,6 +3,8 @@
 from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
+from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import SEED, WORKPLACE
 from birdbone.pipelines.sps_scan.nodes import scan_seed
 
 
@@ -11,16 +13,12 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     return Pipeline(
         [
             Node(
-                scan_seed,
+                gathered(scan_seed),
                 [
-                    "seed_model",
-                    "seed_about",
+                    *SEED,
                     "texts",
-                    "tokenizer",
                     "params:sps_scan",
-                    "params:device",
-                    "params:random_seed",
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["sps_scan", "node_scores"],
                 name="scan",

@@ -14,7 +14,8 @@ from birdbone.model.judging.judge import judge
 from birdbone.model.network import build
 from birdbone.model.sizes import sizes
 from birdbone.pipelines.gathered import Together
-from birdbone.pipelines.yardstick import Compute, Yardstick
+from birdbone.pipelines.inputs import Accepted, Compute
+from birdbone.pipelines.yardstick import Yardstick
 from birdbone.text.canaries import load_canaries
 
 
@@ -32,8 +33,7 @@ class Limits(Together):
 
 
 def judge_wave(
-    accepted: Checkpoint,
-    before: dict,
+    last: Accepted,
     regrown: Checkpoint,
     regrow_report: dict,
     yardstick: Yardstick,
@@ -41,6 +41,7 @@ def judge_wave(
     compute: Compute,
 ) -> tuple[Checkpoint, Checkpoint, dict]:
     """Judge the wave: (state the next wave starts from, last accepted state, verdict)."""
+    accepted, before = last.model, last.verdict
     if before["stopped"]:
         return accepted, accepted, {**before, **standing_after(_standing(before), False)}
     network = build(regrown, compute.place)

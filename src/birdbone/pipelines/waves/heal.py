@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from birdbone.algo.stop_loss import why_not
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.healing.curve import curve_csv, live_log
 from birdbone.model.healing.heal import heal
 from birdbone.model.healing.trainable import student_of
+from birdbone.pipelines.inputs import Lesson, Workplace
 from birdbone.pipelines.waves.settings.heal import HealSettings
-from birdbone.pipelines.yardstick import Compute
-from birdbone.text.texts import Texts
 
 
 def heal_wave(
     pruned: Checkpoint,
     prune_report: dict,
     before: dict,
-    seed: Checkpoint,
-    texts: Texts,
+    lesson: Lesson,
     settings: HealSettings,
-    compute: Compute,
-    scratch: Path,
+    work: Workplace,
 ) -> tuple[Checkpoint, dict, str]:
     """Distil the seed into what is left; skipped where nothing changed since an accepted state.
 
@@ -35,14 +30,14 @@ def heal_wave(
         report = {"wave": wave, "steps": 0, "why": why_not(before) or "nothing to heal"}
         return pruned, report, curve_csv([])
     windows_read = (wave - 1) * settings.steps * settings.batch
-    with live_log(scratch / "live") as on_step:
+    with live_log(work.scratch / "live") as on_step:
         healed = heal(
-            student_of(pruned, settings.lora, compute.random_seed + wave, compute.place),
-            seed,
-            texts.heal.roll(-windows_read, 0),
-            texts.check,
+            student_of(pruned, settings.lora, work.random_seed + wave, work.place),
+            lesson.seed,
+            lesson.texts.heal.roll(-windows_read, 0),
+            lesson.texts.check,
             settings.recipe,
-            scratch,
+            work.scratch,
             on_step,
             f"wave {wave}: heal",
         )

@@ -4,12 +4,13 @@ from kedro.pipeline import Node, Pipeline
 
 from birdbone.parameters import Parameters
 from birdbone.pipelines.gathered import gathered
+from birdbone.pipelines.inputs import COMPUTE, LESSON, WORKPLACE
 from birdbone.pipelines.waves.guard import judge_wave
 from birdbone.pipelines.waves.heal import heal_wave
 from birdbone.pipelines.waves.prune import prune_wave
 from birdbone.pipelines.waves.regrow import regrow_wave
 from birdbone.pipelines.waves.report import report_wave
-from birdbone.pipelines.yardstick import COMPUTE, YARDSTICK
+from birdbone.pipelines.yardstick import YARDSTICK
 
 OUTSIDE = {
     "seed_model",
@@ -57,11 +58,9 @@ def create_wave(number: int) -> Pipeline:
                     "pruned",
                     "prune_report",
                     "before",
-                    "seed_model",
-                    "texts",
+                    *LESSON,
                     "params:micro_heal",
-                    *COMPUTE,
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["healed", "heal_report", "healing_curve"],
                 name="heal",
@@ -72,13 +71,11 @@ def create_wave(number: int) -> Pipeline:
                 [
                     "healed",
                     "before",
-                    "seed_model",
-                    "texts",
+                    *LESSON,
                     "params:regrow",
                     "params:micro_heal",
                     "params:prune_wave.multiple",
-                    *COMPUTE,
-                    "scratch",
+                    *WORKPLACE,
                 ],
                 ["regrown", "regrow_report"],
                 name="regrow",

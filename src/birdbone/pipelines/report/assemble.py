@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.scores import Scores
 from birdbone.model.units import Nodes
+from birdbone.pipelines.gathered import Together
 from birdbone.report.data import (
     Canaries,
     Domain,
@@ -26,22 +28,35 @@ QUANTILES = 21
 BINS = 64
 
 
+@dataclass(frozen=True)
+class Looked(Together):
+    """The seed as it was found: where it is from, its figures, and what its parts do."""
+
+    about: dict
+    seed_metrics: dict
+    topology: dict
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Shipped(Together):
+    """The last accepted model, its rounding and files, and what they are judged by."""
+
+    control: dict
+    quantize_report: dict
+    files: dict
+    files_speed: dict
+    final: dict
+    accepted: Checkpoint
+
+
 def assemble(
-    about: dict,
-    seed_metrics: dict,
-    control: dict,
-    quantize_report: dict,
-    files: dict,
-    files_speed: dict,
-    final: dict,
-    topology: dict,
-    scores: Scores,
-    accepted: Checkpoint,
-    parameters: dict,
-    command: str,
-    waves: Sequence[dict],
+    looked: Looked, shipped: Shipped, parameters: dict, command: str, waves: Sequence[dict]
 ) -> ReportData:
     """Everything measured, in the report's own words; waves: their reports, in order."""
+    about, seed_metrics = looked.about, looked.seed_metrics
+    control, quantize_report, final = shipped.control, shipped.quantize_report, shipped.final
+    accepted = shipped.accepted
     passed = final["accepted"] and quantize_report["accepted"] and quantize_report["target_reached"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
@@ -58,7 +73,7 @@ def assemble(
         verdict="accepted" if passed else "rejected",
         reason=_reason(final, quantize_report),
         limit=final["limit"],
-        files=_files(files, files_speed),
+        files=_files(shipped.files, shipped.files_speed),
         domains=_domains(final, control, parameters),
         parameters_seed=about["parameters"],
         parameters_left=accepted.parameters,
@@ -71,7 +86,7 @@ def assemble(
         healing=healing_steps(waves),
         healing_checks=healing_checks(waves),
         layers=_layers(accepted, quantize_report),
-        importance=_importance(parameters["prune_wave"]["score"], scores, accepted, topology),
+        importance=_importance(parameters["prune_wave"]["score"], looked, accepted),
         generations=final["generations"],
         notes=_notes(waves, quantize_report, control),
         settings=dict(sorted(parameters.items())),
@@ -182,12 +197,12 @@ def _layers(accepted: Checkpoint, quantize_report: dict) -> list[Layer]:
     return rows
 
 
-def _importance(score: str, scores: Scores, accepted: Checkpoint, topology: dict) -> Importance:
+def _importance(score: str, looked: Looked, accepted: Checkpoint) -> Importance:
     layers = range(accepted.layers)
     points = torch.linspace(0, 1, QUANTILES)
-    quantiles = [torch.quantile(scores.of("ffn", i, score), points).tolist() for i in layers]
+    quantiles = [torch.quantile(looked.scores.of("ffn", i, score), points).tolist() for i in layers]
     kept = [bin_shares(accepted.node_mask(Nodes("ffn", i)), BINS) for i in layers]
-    clusters = topology["layers"]
+    clusters = looked.topology["layers"]
     return {
         "score": score,
         "quantiles": quantiles,
