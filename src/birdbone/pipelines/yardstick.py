@@ -23,12 +23,12 @@ class Yardstick(Together):
     @property
     def guard(self) -> Reference:
         """The seed on guard text."""
-        return Reference(self.seed, self.seed_states.guard)
+        return self.seed_states.of(self.seed, "guard")
 
     @property
     def test(self) -> Reference:
         """The seed on test text."""
-        return Reference(self.seed, self.seed_states.test)
+        return self.seed_states.of(self.seed, "test")
 
 
 YARDSTICK = ["seed_model", "seed_states", "tokenizer", "texts"]

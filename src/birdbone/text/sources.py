@@ -7,6 +7,8 @@ The built-in domains come with packages that pip installs.
 | news | 300 news stories (the Lee background corpus) | gensim's test data |
 | reference | Python's language reference | the standard library's pydoc_data |
 | code | Python source files | the standard library |
+| python | all of the standard library, and packages that much code imports | installed packages |
+| packages | other packages, by other authors; a package goes to one split | installed packages |
 | arithmetic | 96 worksheets of problems with answers | written by rule, text/arithmetic.py |
 """
 
@@ -18,6 +20,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +29,7 @@ from birdbone.errors import TextError
 from birdbone.text.arithmetic import worksheets
 from birdbone.text.conversations import Chat
 from birdbone.text.files import folder_texts, jsonl_texts, text_files
+from birdbone.text.python_code import library_files, package_files
 
 SEED_CHAT = "seed_chat"
 """A text set that the seed writes as a dialogue with text/dialogue.yml; no source of documents."""
@@ -76,10 +80,14 @@ log = logging.getLogger("birdbone")
 
 @dataclass(frozen=True)
 class Document:
-    """One article, story, file or conversation. The title decides its split and must be stable."""
+    """One article, story, file or conversation. The title decides its split and must be stable.
+
+    group: what stays together in one split, such as the files of a package; none: it stands alone.
+    """
 
     title: str
     text: str
+    group: str = ""
 
 
 def documents(source: str, chat: Chat | None = None) -> list[Document]:
@@ -188,6 +196,8 @@ def built_in_files(source: str) -> list[Path]:
         return [_gensim(GENSIM_FILES[source])]
     if source == "reference":
         return [Path(find_spec("pydoc_data.topics").origin)]
+    if source in PACKAGED:
+        return [path for *_, path in PACKAGED[source]()]
     return [path for _, path in _code_files()] if source == "code" else []
 
 
@@ -201,6 +211,14 @@ def _reference() -> Iterator[Document]:
 def _code() -> Iterator[Document]:
     for name, file in _code_files():
         yield Document(name, file.read_text(encoding="utf-8"))
+
+
+def _packaged(source: str) -> Iterator[Document]:
+    for group, title, file in PACKAGED[source]():
+        try:
+            yield Document(title, file.read_text(encoding="utf-8"), group)
+        except UnicodeDecodeError:
+            log.info("%s is not UTF-8 and is left out", file)
 
 
 def _code_files() -> list[tuple[str, Path]]:
@@ -217,10 +235,13 @@ def _arithmetic() -> Iterator[Document]:
         yield Document(title, text)
 
 
+PACKAGED = {"python": library_files, "packages": package_files}
 BUILT_IN = {
     "wikipedia": _wikipedia,
     "news": _news,
     "reference": _reference,
     "code": _code,
+    "python": partial(_packaged, "python"),
+    "packages": partial(_packaged, "packages"),
     "arithmetic": _arithmetic,
 }

@@ -28,7 +28,8 @@ class Texts:
 
     calibration, heal, check: int32 [N, T]; ``check`` chooses between candidates, and nothing learns
     from it. guard, test: the domains by name; the guard accepts by its own text, and only the
-    report and the control read test text. domains: their names as the settings list them. source:
+    report and the control read test text. domains: the names that count, as the settings list them.
+    elsewhere: domains of test text alone, which say what the model lost outside its job. source:
     where the first three come from. written_share: the share of calibration and heal that the seed
     wrote; None before it wrote any.
     """
@@ -42,6 +43,7 @@ class Texts:
     source: str
     window: int
     written_share: float | None = None
+    elsewhere: tuple[str, ...] = ()
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
         """As ``ObjectFolder`` stores it.
@@ -56,28 +58,33 @@ class Texts:
         about = {"window": self.window, "source": self.source, "domains": self.domains}
         if self.written_share is not None:
             about["written_share"] = self.written_share
+        if self.elsewhere:
+            about["elsewhere"] = list(self.elsewhere)
         return tensors, about
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], about: dict) -> Texts:
         """The inverse of ``to_tensors``. Domains come in alphabetical order, as in all figures."""
 
-        def domains(split: str) -> dict[str, Domain]:
+        elsewhere = about.get("elsewhere", [])
+
+        def domains(split: str, names: list[str]) -> dict[str, Domain]:
             return {
                 name: Domain(tensors[f"{split}.{name}"], tensors[f"{split}.{name}.documents"])
-                for name in sorted(about["domains"])
+                for name in sorted(names)
             }
 
         return cls(
             tensors["calibration"],
             tensors["heal"],
             tensors["check"],
-            domains("guard"),
-            domains("test"),
+            domains("guard", about["domains"]),
+            domains("test", about["domains"] + elsewhere),
             about["domains"],
             about["source"],
             about["window"],
             about.get("written_share"),
+            tuple(elsewhere),
         )
 
 

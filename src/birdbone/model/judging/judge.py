@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from birdbone.algo.perplexity import domain_figures
 from birdbone.model.judging.evaluate import compare
@@ -25,20 +25,31 @@ def judge(
     for name, domain in domains.items():
         seed_logits = partial(reference.logits, name, device=device)
         measured = compare(network, seed_logits, domain.windows, f"{label}: {name}")
-        scored = domain.windows.shape[1] - 1
-        figures[name] = domain_figures(measured, domain.documents, scored, random_seed)
+        figures[name] = _figures(measured, reference, name, domain, random_seed)
     return figures
 
 
 def judge_itself(
     reference: Reference, domains: dict[str, Domain], random_seed: int
 ) -> dict[str, dict]:
-    """The seed's own figures in the same form: no change, no divergence."""
+    """The seed's own figures in the same form: no divergence, and the change that trimming made."""
     figures = {}
     for name, domain in domains.items():
         nll = reference.losses(name, domain.windows)
         scored = domain.windows.shape[1] - 1
         agree = torch.full_like(nll, scored)
         same = {"nll": nll, "seed_nll": nll, "kl": torch.zeros_like(nll), "agree": agree}
-        figures[name] = domain_figures(same, domain.documents, scored, random_seed)
+        figures[name] = _figures(same, reference, name, domain, random_seed)
     return figures
+
+
+def _figures(
+    measured: dict[str, Tensor], reference: Reference, name: str, domain: Domain, random_seed: int
+) -> dict[str, float]:
+    """One domain's; losses against the untrimmed seed's, in its tokens, where one was trimmed."""
+    scored = domain.windows.shape[1] - 1
+    reading = reference.readings.get(name)
+    if reading is None:
+        return domain_figures(measured, domain.documents, scored, random_seed)
+    measured = {**measured, "seed_nll": reading.nll}
+    return domain_figures(measured, domain.documents, scored, random_seed, reading.tokens)

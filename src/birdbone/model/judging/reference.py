@@ -6,7 +6,7 @@ Legend: N windows, T tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,60 @@ from birdbone.model.judging.evaluate import window_nll
 from birdbone.progress import track
 
 CPU = torch.device("cpu")
+READ = "read."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model with another vocabulary reads the text of the same windows.
+
+    nll, tokens: float64 [N], the summed negative log-likelihood (nats) and the tokens it scores.
+    """
+
+    nll: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class Readings:
+    """How the untrimmed seed reads guard and test text: split -> domain -> its reading."""
+
+    splits: dict[str, dict[str, Reading]] = field(default_factory=dict)
+
+    def of(self, split: str) -> dict[str, Reading]:
+        """One split's; none where nothing was trimmed."""
+        return self.splits.get(split, {})
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
+        """As ``ObjectFolder`` stores it: ``guard.<domain>``, ``test.<domain>``, float64 [2, N]."""
+        tensors = {
+            f"{split}.{domain}": torch.stack([reading.nll, reading.tokens])
+            for split, domains in self.splits.items()
+            for domain, reading in domains.items()
+        }
+        return tensors, {}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], _about: dict) -> Readings:
+        """What ``to_tensors`` gave."""
+        splits: dict[str, dict[str, Reading]] = {}
+        for name, values in tensors.items():
+            split, _, domain = name.partition(".")
+            splits.setdefault(split, {})[domain] = Reading(*values)
+        return cls(splits)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The seed and what it made of one split's text: domain -> final states [N, T, H], float32."""
+    """The seed and what it made of one split's text: domain -> final states [N, T, H], float32.
+
+    readings: domain -> how the model reads it that the seed was trimmed from; what is lost counts
+    from there.
+    """
 
     seed: Checkpoint
     states: dict[str, Tensor]
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     def logits(self, domain: str, rows: slice, device: torch.device) -> Tensor:
         """The seed's logits [rows, T, V] of one domain's windows, on ``device``."""
@@ -42,25 +88,40 @@ class Reference:
 
 @dataclass(frozen=True)
 class States:
-    """The seed's final states on guard and on test text: domain -> float32 [N, T, H]."""
+    """The seed's final states on guard and on test text: domain -> float32 [N, T, H].
+
+    readings: the untrimmed seed's own; none where nothing was trimmed.
+    """
 
     guard: dict[str, Tensor]
     test: dict[str, Tensor]
+    readings: Readings = field(default_factory=Readings)
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict]:
-        """As ``ObjectFolder`` stores it: ``guard.<domain>``, ``test.<domain>``."""
+        """As ``ObjectFolder`` stores it: ``guard.<domain>``, ``test.<domain>``, and readings."""
         tensors = {f"guard.{domain}": states for domain, states in self.guard.items()}
         tensors |= {f"test.{domain}": states for domain, states in self.test.items()}
+        read, _ = self.readings.to_tensors()
+        tensors |= {f"{READ}{name}": values for name, values in read.items()}
         return tensors, {"splits": ["guard", "test"]}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], _about: dict) -> States:
         """What ``to_tensors`` gave."""
         splits: dict[str, dict[str, Tensor]] = {"guard": {}, "test": {}}
-        for name, states in tensors.items():
-            split, _, domain = name.partition(".")
-            splits[split][domain] = states
-        return cls(**splits)
+        read: dict[str, Tensor] = {}
+        for name, values in tensors.items():
+            if name.startswith(READ):
+                read[name.removeprefix(READ)] = values
+            else:
+                split, _, domain = name.partition(".")
+                splits[split][domain] = values
+        return cls(**splits, readings=Readings.from_tensors(read, {}))
+
+    def of(self, seed: Checkpoint, split: str) -> Reference:
+        """The seed on one split's text."""
+        states = {"guard": self.guard, "test": self.test}[split]
+        return Reference(seed, states, self.readings.of(split))
 
 
 @torch.no_grad()

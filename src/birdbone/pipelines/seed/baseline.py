@@ -13,7 +13,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.evaluate import losses
-from birdbone.model.judging.reference import Reference, States, final_states
+from birdbone.model.judging.reference import Readings, States, final_states
 from birdbone.model.network import build
 from birdbone.model.sizes import sizes
 from birdbone.text.canaries import load_canaries
@@ -21,12 +21,18 @@ from birdbone.text.texts import Domain, Texts
 
 
 def measure_baseline(
-    seed: Checkpoint, tokenizer_folder: Path, texts: Texts, canaries: str | None, device: str
+    seed: Checkpoint,
+    tokenizer_folder: Path,
+    texts: Texts,
+    canaries: str | None,
+    device: str,
+    readings: Readings | None = None,
 ) -> tuple[dict, States, Checkpoint, Checkpoint, dict]:
     """What every later state is judged against, and wave 0.
 
     Returns metrics; the seed's final states on guard and test text; the seed as wave 0's model and
-    as its accepted model; wave 0's verdict. Only the report and the control read the test text: no
+    as its accepted model; wave 0's verdict. readings: the untrimmed seed's, which losses count from
+    where tokens went. Only the report and the control read the test text: no
     choice is made by it.
     """
     place = resolve_device(device)
@@ -38,8 +44,10 @@ def measure_baseline(
             for name, domain in domains.items()
         }
 
-    states = States(states_on("guard", texts.guard), states_on("test", texts.test))
-    reference = Reference(seed, states.guard)
+    states = States(
+        states_on("guard", texts.guard), states_on("test", texts.test), readings or Readings()
+    )
+    reference = states.of(seed, "guard")
     scored = texts.check.shape[1] - 1
     figures = {}
     for name, domain in texts.guard.items():

@@ -13,13 +13,17 @@ WAVE_0 = ("wave_0.model", "wave_0.accepted", "wave_0.verdict")
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """seed: load, text, write, baseline, tasks."""
+    """seed: load, text, write, baseline, tasks. What is loaded is the source where tokens go."""
+    trims = parameters.vocabulary.trims
+    loaded = ["source_model", "source_tokenizer", "source_about"]
+    whole = ["seed_model", "tokenizer", "seed_about"]
+    read = ["readings"] if trims else []
     return Pipeline(
         [
             Node(
                 load_seed,
                 ["params:model", "params:models", "params:text.source", "params:random_seed"],
-                ["seed_model", "tokenizer", "seed_about"],
+                loaded if trims else whole,
                 name="load",
             ),
             Node(
@@ -43,7 +47,14 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             ),
             Node(
                 measure_baseline,
-                ["seed_model", "tokenizer", "texts", "params:text.canaries", "params:device"],
+                [
+                    "seed_model",
+                    "tokenizer",
+                    "texts",
+                    "params:text.canaries",
+                    "params:device",
+                    *read,
+                ],
                 ["seed_metrics", "seed_states", *WAVE_0],
                 name="baseline",
             ),

@@ -30,7 +30,8 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
 
     A whole document goes to one split, by a hash of its title. Only the report reads test. A domain
     that is also the healing text's source has guard and test documents that healing does not read.
-    Raises TextError where guard or test text is among the documents that healing reads.
+    Domains elsewhere have test text only. Raises TextError where guard or test text is among the
+    documents that healing reads.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
 
@@ -61,6 +62,11 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         windows_read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if windows_read else set()
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
+    for domain in text.elsewhere:
+        unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
+        test[domain] = Domain(
+            *document_windows(unseen["test"], encode, text.test_tokens, window, "test", domain)
+        )
     for domain in text.guard_domains:
         if domain != text.source:
             unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
@@ -97,4 +103,5 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         text.guard_domains,
         text.source,
         window,
+        elsewhere=tuple(text.elsewhere),
     )

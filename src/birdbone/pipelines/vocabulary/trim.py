@@ -1,0 +1,142 @@
+"""A seed that has the job's tokens alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from birdbone.errors import ConfigError
+from birdbone.model.checkpoint import Checkpoint, tensors_digest
+from birdbone.model.device import read_tokenizer
+from birdbone.model.vocabulary import TOKENIZER, kept_ids, with_tokens, write_tokenizer
+from birdbone.pipelines.gathered import Together
+from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.text import HEAL_SHARES
+from birdbone.pipelines.vocabulary.settings import TEXT, VocabularySettings
+from birdbone.progress import track
+from birdbone.text.merges import closed
+from birdbone.text.sources import documents
+from birdbone.text.splits import split_documents
+
+PROBE = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+"""A conversation in which only the chat template speaks."""
+BATCH = 64
+"""Documents encoded at once."""
+log = logging.getLogger("birdbone")
+
+
+@dataclass(frozen=True)
+class Source(Together):
+    """The model as it came, before any token went."""
+
+    model: Checkpoint
+    tokenizer_folder: Path
+    about: dict
+
+
+def trim_vocabulary(
+    source: Source, settings: VocabularySettings, text: TextSettings, random_seed: int
+) -> tuple[Checkpoint, Callable[[Path], None], dict, dict]:
+    """(the seed with fewer tokens, its tokenizer, where both came from, which tokens are left).
+
+    Tokens are counted in the documents of ``text.source`` that calibration and healing may read.
+    The kept text encodes to the same tokens. Raises ConfigError where ``vocabulary.keep`` leaves no
+    room for what must stay.
+    """
+    folder = source.tokenizer_folder
+    tokenizer = read_tokenizer(folder)
+    data = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
+    must = closed(data, _template_tokens(tokenizer))
+    if isinstance(settings.keep, str) and settings.keep != TEXT:
+        kept = closed(data, must | _listed(Path(settings.keep), tokenizer.get_vocab(), must))
+        counted = None
+    else:
+        counted = _counted(tokenizer, text, random_seed)
+        if settings.keep == TEXT:
+            enough = [token for token, n in counted.items() if n >= settings.at_least]
+            kept = closed(data, must | set(enough))
+        else:
+            kept = _most_frequent(data, must, counted, settings.keep)
+    ids = kept_ids(folder, kept)
+    checkpoint = with_tokens(source.model, ids)
+    spelt = {number: token for token, number in tokenizer.get_vocab().items()}
+    gone = sorted(spelt.keys() - set(ids.tolist()))
+    log.info("vocabulary: %s of %s tokens are kept", f"{len(ids):,}", f"{len(spelt):,}")
+    about = {
+        **source.about,
+        "digest": checkpoint.digest,
+        "parameters": checkpoint.parameters,
+        "tensors": tensors_digest(checkpoint.weights),
+        "trimmed_from": {key: source.about[key] for key in ("digest", "parameters")},
+    }
+    report = {
+        "tokens": len(ids),
+        "of": len(spelt),
+        "keep": settings.keep,
+        "counted": None if counted is None else sum(counted.values()),
+        "kept_ids": ids.tolist(),
+        "removed": [spelt[i] for i in gone],
+    }
+    return checkpoint, lambda place: write_tokenizer(folder, place, kept), about, report
+
+
+def _template_tokens(tokenizer) -> set[str]:
+    """What the chat template itself writes."""
+    if not tokenizer.chat_template:
+        return set()
+    try:
+        ids = tokenizer.apply_chat_template(PROBE, tokenize=True, return_dict=False)
+    except Exception:  # a template that refuses this conversation says nothing by itself
+        return set()
+    return set(tokenizer.convert_ids_to_tokens(ids))
+
+
+def _counted(tokenizer, text: TextSettings, random_seed: int) -> Counter[str]:
+    """How often each token occurs in what calibration and healing may read."""
+    parts = split_documents(documents(text.source), random_seed, HEAL_SHARES)
+    texts = [document.text for document in parts["heal"]]
+    backend = tokenizer.backend_tokenizer
+    counts: Counter[int] = Counter()
+    for start in track(range(0, len(texts), BATCH), "count tokens", unit="batch"):
+        for encoded in backend.encode_batch(texts[start : start + BATCH], add_special_tokens=False):
+            counts.update(encoded.ids)
+    spelt = {number: token for token, number in tokenizer.get_vocab().items()}
+    return Counter({spelt[i]: n for i, n in counts.items()})
+
+
+def _most_frequent(data: dict, must: set[str], counted: Counter[str], size: int) -> set[str]:
+    """``size`` tokens at most: what must stay, then the most frequent with what makes them."""
+    if size < len(must):
+        raise ConfigError(
+            f"parameter vocabulary.keep: {size} tokens, but bytes, special tokens and the chat "
+            f"template need {len(must)}. Keep more"
+        )
+    ranked = sorted(counted, key=lambda token: (-counted[token], token))
+    few, many = 0, len(ranked)
+    while few < many:
+        middle = (few + many + 1) // 2
+        if len(closed(data, must | set(ranked[:middle]))) <= size:
+            few = middle
+        else:
+            many = middle - 1
+    return closed(data, must | set(ranked[:few]))
+
+
+def _listed(path: Path, vocabulary: dict[str, int], must: set[str]) -> set[str]:
+    """The tokens of a file, one a line as ``tokenizer.json`` spells it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, token in enumerate(lines, 1):
+        if token and token not in vocabulary:
+            raise ConfigError(
+                f"parameter vocabulary.keep: {path}, line {number}: {token!r} is no token of this "
+                "model. Spell it as its tokenizer.json does"
+            )
+    listed = set(filter(None, lines))
+    special = {t for t in must if t not in listed and len(t) > 1 and t in vocabulary}
+    if special:
+        log.info("vocabulary: %d tokens that must stay are not in %s and stay", len(special), path)
+    return listed
