@@ -77,6 +77,7 @@ class Run(Strict):
     target_bytes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     max_loss: Annotated[float, Field(gt=0)]
     widths: Literal["even", "uneven"]
+    specialise: Annotated[dict[str, str], Field(min_length=1, max_length=1)] | None
 
     @field_validator("max_loss")
     @classmethod

@@ -9,6 +9,7 @@ import yaml
 from birdbone.report import numbers
 from birdbone.report.data import ReportData, judged
 from birdbone.report.page import absent, flattened
+from birdbone.report.price import price
 
 
 def model_card(data: ReportData) -> str:
@@ -26,7 +27,8 @@ def model_card(data: ReportData) -> str:
     }
     recipe = [f"{n}. {step}" for n, step in enumerate(_recipe(data), start=1)]
     sections = [
-        f"# {markdown(data.model)}",
+        f"# {markdown(data.title)}",
+        *filter(None, [markdown(price(data))]),
         f"{markdown(data.base_model)}, pruned, healed and quantized by birdbone. "
         f"Verdict of the run: **{markdown(data.verdict)}**. {markdown(data.reason)}",
         f"> {markdown(data.baseline_note)}",

@@ -170,10 +170,11 @@ class ReportData:
     architecture: the family as exported (``llama``, ``deci`` …). baseline: see ``Baseline``.
     verdict: ``accepted`` or ``rejected`` for the export. reason: why, in a sentence. limit: the
     worst perplexity change allowed. kl, top1: against the seed over all test text. parameters_seed,
-    parameters_left: weights of the seed and of the export. waves, healing, healing_checks: in
-    order. target and reached: share of block parameters to remove and removed. settings: the
-    resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under comments with
-    versions and seed.
+    parameters_left: weights of the seed and of the export. job: what the model was made for, where
+    for one thing. elsewhere: what it lost outside that, which nothing judges. waves, healing,
+    healing_checks: in order. target and reached: share of block parameters to remove and removed.
+    settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under
+    comments with versions and seed.
     """
 
     model: str
@@ -188,6 +189,8 @@ class ReportData:
     domains: list[Domain]
     parameters_seed: int
     parameters_left: int
+    job: str | None = None
+    elsewhere: list[Domain] = field(default_factory=list)
     target: float | None = None
     reached: float | None = None
     kl: Measure | None = None
@@ -207,6 +210,11 @@ class ReportData:
     def file(self, role: str) -> File | None:
         """The first file of this role, if there is one."""
         return next((row for row in self.files if row["role"] == role), None)
+
+    @property
+    def title(self) -> str:
+        """The model's name, what it is for, and what that cost elsewhere."""
+        return f"{self.model} for {self.job}" if self.job else self.model
 
     @property
     def worst(self) -> Domain | None:

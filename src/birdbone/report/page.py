@@ -9,6 +9,7 @@ from birdbone.report.data import ReportData, judged, value
 from birdbone.report.embed import rendered
 from birdbone.report.frontier import frontier
 from birdbone.report.heatmaps import importance_heatmap, mask_heatmap
+from birdbone.report.price import price
 from birdbone.report.wave_charts import healing_curve, wave_chart
 
 
@@ -25,6 +26,7 @@ def render(data: ReportData) -> str:
         value=value,
         judged=judged,
         flagged=flagged,
+        price=price(data),
         interval=numbers.interval,
     )
 

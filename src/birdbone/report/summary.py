@@ -13,6 +13,7 @@ from rich.text import Text
 from birdbone.report import numbers
 from birdbone.report.data import ReportData, Wave, judged, value
 from birdbone.report.page import absent, cards
+from birdbone.report.price import price
 
 COLOURS = {"accepted": "green", "provisional": "yellow", "reverted": "red", "rejected": "red"}
 WIDEST = 1000
@@ -38,8 +39,9 @@ def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
     terminal colours; plain text is the default, fit for logs.
     """
     parts = [
-        Text(f"{data.model}: {data.verdict}", style=f"bold {COLOURS.get(data.verdict, '')}"),
+        Text(f"{data.title}: {data.verdict}", style=f"bold {COLOURS.get(data.verdict, '')}"),
         Text(data.reason),
+        *([Text(told)] if (told := price(data)) else []),
         _headline(data),
         Text(data.baseline_note, style="dim"),
     ]
@@ -127,9 +129,9 @@ def _domains(data: ReportData) -> Table:
         ("domain", "seed", "control", "healed", "export", "judged change"),
         left_aligned=("domain",),
     )
-    for row in data.domains:
+    for row in (*data.domains, *data.elsewhere):
         cells = [
-            row["domain"],
+            row["domain"] + (", elsewhere" if row in data.elsewhere else ""),
             *(numbers.plain(row.get(key)) for key in ("before", "control", "healed", "after")),
             numbers.change(judged(row)),
         ]

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from birdbone.errors import ConfigError
+from birdbone.run.specialise import specialised
 
 _latest: ConfigLoader | None = None
 
@@ -74,7 +75,7 @@ class ProfileLoader(OmegaConfigLoader):
     def tree(self) -> dict:
         """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""
         try:
-            return self._with_model_name(self["parameters"])
+            return specialised(self._with_model_name(self["parameters"]))
         except MissingConfigException as error:
             raise ConfigError(
                 f"no parameters: {self.conf_source}/base/parameters*.yml is missing"

@@ -1,7 +1,7 @@
 """Python source text that is on every machine: the standard library, and installed packages.
 
-Two built-in texts that share no package and no author: what a model for Python calibrates and heals
-on, and what it is judged by.
+The built-in text ``python`` has three parts that share no package and no author: what a model for
+Python calibrates and heals on, what accepts it, and what is read once, for the report.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ CALIBRATION = (
     "celery",
     "IPython",
 )
-"""Packages of the text ``python``, beside the standard library."""
-JUDGING = (
+"""Packages that calibration and healing read, beside the standard library."""
+GUARD = (
     "_pytest",
     "asyncssh",
-    "attr",
-    "bs4",
     "click",
     "dulwich",
     "dvc",
     "fsspec",
+    "jinja2",
+    "prompt_toolkit",
+    "requests",
+    "rich",
+    "tornado",
+)
+TEST = (
+    "attr",
+    "bs4",
     "git",
     "hypothesis",
     "jedi",
-    "jinja2",
     "joblib",
     "kedro",
     "packaging",
-    "prompt_toolkit",
     "pygments",
-    "requests",
-    "rich",
     "sqlite_utils",
-    "tornado",
     "tqdm",
     "urllib3",
     "werkzeug",
 )
-"""Packages of the text ``packages``."""
 LEFT_OUT = {
     "__pycache__",
     "_vendor",
@@ -75,34 +76,41 @@ FEWEST = 5
 log = logging.getLogger("birdbone")
 
 
-def library_files() -> Iterator[tuple[str, str, Path]]:
-    """(group, title, file) of the standard library and of ``CALIBRATION``; every file alone."""
+def python_files() -> Iterator[tuple[str, str, Path]]:
+    """(part, title, file) of every file: heal, guard or test. Raises TextError where too few of the
+    packages are installed.
+    """
     library = Path(sysconfig.get_path("stdlib"))
     for file in _files(library):
-        yield "", file.relative_to(library).as_posix(), file
-    for _, title, file in _package_files("python", CALIBRATION):
-        yield "", title, file
+        yield "heal", file.relative_to(library).as_posix(), file
+    for part, packages in (("heal", CALIBRATION), ("guard", GUARD), ("test", TEST)):
+        for name, folder in _installed(part, packages).items():
+            for file in _files(folder):
+                yield part, f"{name}/{file.relative_to(folder).as_posix()}", file
 
 
-def package_files() -> Iterator[tuple[str, str, Path]]:
-    """(group, title, file) of ``JUDGING``; the files of a package are a group."""
-    yield from _package_files("packages", JUDGING)
+def without_header(source: str) -> str:
+    """A file's text less the comments that it begins with.
+
+    Those are licences, which are no code and stand word for word in files of every part.
+    """
+    lines = source.splitlines(keepends=True)
+    first = next((n for n, line in enumerate(lines) if line.strip() and line[0] != "#"), 0)
+    return "".join(lines[first:])
 
 
-def _package_files(text: str, packages: tuple[str, ...]) -> Iterator[tuple[str, str, Path]]:
-    """Raises TextError where too few of the packages are installed."""
-    found = {name: spec.origin for name in packages if (spec := find_spec(name)) and spec.origin}
-    if missing := [name for name in packages if name not in found]:
-        log.warning("text %s goes without %s: not installed", text, ", ".join(missing))
+def _installed(part: str, packages: tuple[str, ...]) -> dict[str, Path]:
+    specs = {name: find_spec(name) for name in packages}
+    found = {name: Path(s.origin).parent for name, s in specs.items() if s and s.origin}
     if len(found) < FEWEST:
         raise TextError(
-            f"text source {text!r} is made of installed packages, and of {len(packages)} only "
-            f"{len(found)} are there. Install the project's requirements (make setup)"
+            f"text source 'python' is made of installed packages, and of {len(packages)} for its "
+            f"part {part} only {len(found)} are there. Install the project's requirements "
+            "(make setup)"
         )
-    for name, origin in found.items():
-        folder = Path(origin).parent
-        for file in _files(folder):
-            yield name, f"{name}/{file.relative_to(folder).as_posix()}", file
+    if missing := [name for name in packages if name not in found]:
+        log.warning("text python goes without %s: not installed", ", ".join(missing))
+    return found
 
 
 def _files(folder: Path) -> Iterator[Path]:

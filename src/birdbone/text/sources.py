@@ -7,8 +7,7 @@ The built-in domains come with packages that pip installs.
 | news | 300 news stories (the Lee background corpus) | gensim's test data |
 | reference | Python's language reference | the standard library's pydoc_data |
 | code | Python source files | the standard library |
-| python | all of the standard library, and packages that much code imports | installed packages |
-| packages | other packages, by other authors; a package goes to one split | installed packages |
+| python | Python source files, judged on packages that healing never saw | installed packages |
 | arithmetic | 96 worksheets of problems with answers | written by rule, text/arithmetic.py |
 """
 
@@ -20,7 +19,6 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +27,7 @@ from birdbone.errors import TextError
 from birdbone.text.arithmetic import worksheets
 from birdbone.text.conversations import Chat
 from birdbone.text.files import folder_texts, jsonl_texts, text_files
-from birdbone.text.python_code import library_files, package_files
+from birdbone.text.python_code import python_files, without_header
 
 SEED_CHAT = "seed_chat"
 """A text set that the seed writes as a dialogue with text/dialogue.yml; no source of documents."""
@@ -82,12 +80,12 @@ log = logging.getLogger("birdbone")
 class Document:
     """One article, story, file or conversation. The title decides its split and must be stable.
 
-    group: what stays together in one split, such as the files of a package; none: it stands alone.
+    part: the one that it belongs to (heal, guard or test) where its text says so.
     """
 
     title: str
     text: str
-    group: str = ""
+    part: str = ""
 
 
 def documents(source: str, chat: Chat | None = None) -> list[Document]:
@@ -196,8 +194,8 @@ def built_in_files(source: str) -> list[Path]:
         return [_gensim(GENSIM_FILES[source])]
     if source == "reference":
         return [Path(find_spec("pydoc_data.topics").origin)]
-    if source in PACKAGED:
-        return [path for *_, path in PACKAGED[source]()]
+    if source == "python":
+        return [path for *_, path in python_files()]
     return [path for _, path in _code_files()] if source == "code" else []
 
 
@@ -213,10 +211,10 @@ def _code() -> Iterator[Document]:
         yield Document(name, file.read_text(encoding="utf-8"))
 
 
-def _packaged(source: str) -> Iterator[Document]:
-    for group, title, file in PACKAGED[source]():
+def _python() -> Iterator[Document]:
+    for part, title, file in python_files():
         try:
-            yield Document(title, file.read_text(encoding="utf-8"), group)
+            yield Document(title, without_header(file.read_text(encoding="utf-8")), part)
         except UnicodeDecodeError:
             log.info("%s is not UTF-8 and is left out", file)
 
@@ -235,13 +233,11 @@ def _arithmetic() -> Iterator[Document]:
         yield Document(title, text)
 
 
-PACKAGED = {"python": library_files, "packages": package_files}
 BUILT_IN = {
     "wikipedia": _wikipedia,
     "news": _news,
     "reference": _reference,
     "code": _code,
-    "python": partial(_packaged, "python"),
-    "packages": partial(_packaged, "packages"),
+    "python": _python,
     "arithmetic": _arithmetic,
 }

@@ -28,10 +28,17 @@ def share_of(title: str, random_seed: int) -> float:
 def split_documents(
     documents: Iterable[Document], random_seed: int, shares: dict[str, float]
 ) -> dict[str, list[Document]]:
-    """Whole documents, or whole groups of them, to named parts by ``share_of``; shares sum to 1."""
+    """Whole documents to named parts: their own where they say one, else by ``share_of``.
+
+    Shares sum to 1.
+    """
     parts: dict[str, list[Document]] = {name: [] for name in shares}
     for document in sorted(documents, key=lambda d: share_of(d.title, random_seed)):
-        place = share_of(document.group or document.title, random_seed)
+        if document.part:
+            if document.part in parts:
+                parts[document.part].append(document)
+            continue
+        place = share_of(document.title, random_seed)
         edge = 0.0
         for name, share in shares.items():
             edge += share

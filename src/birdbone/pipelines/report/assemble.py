@@ -61,6 +61,7 @@ def assemble(
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
         model=about["name"],
+        job=next(iter(parameters.get("specialise") or {}), None),
         base_model=about["base_model"] or about["name"],
         license=about["licence"] or "unknown",
         architecture=accepted.config["model_type"],
@@ -74,7 +75,8 @@ def assemble(
         reason=_reason(final, quantize_report),
         limit=final["limit"],
         files=_files(shipped.files, shipped.files_speed),
-        domains=_domains(final, control, parameters),
+        domains=_domains(final["domains"], control),
+        elsewhere=_domains(final.get("elsewhere", {}), control),
         parameters_seed=about["parameters"],
         parameters_left=accepted.parameters,
         target=max(w["prune"].get("target_sparsity", parameters["target_sparsity"]) for w in waves),
@@ -135,9 +137,9 @@ def _files(files: dict, speeds: dict) -> list[File]:
     ]
 
 
-def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
+def _domains(figures: dict[str, dict], control: dict) -> list[Domain]:
     rows: list[Domain] = []
-    for name, f in final["domains"].items():
+    for name, f in figures.items():
         row: Domain = {
             "domain": name,
             "before": f["seed_perplexity"],
@@ -155,8 +157,9 @@ def _domains(final: dict, control: dict, parameters: dict) -> list[Domain]:
                 "control_change": [
                     control_row[key] for key in ("change", "change_low", "change_high")
                 ],
-                "judged_change": f["judged"],
             }
+            if "judged" in f:
+                row["judged_change"] = f["judged"]
         rows.append(row)
     return rows
 

@@ -46,7 +46,9 @@ def measure_final(
     ends = end_tokens(yardstick.tokenizer_folder, tokenizer)
     before = build(seed, compute.place)
     after = build(dequantized(accepted, quantized.packed, quantized.types), compute.place)
-    figures = judge(after, yardstick.test, yardstick.texts.test, random_seed, "test")
+    all_figures = judge(after, yardstick.test, yardstick.texts.test, random_seed, "test")
+    elsewhere = {name: all_figures[name] for name in yardstick.texts.elsewhere}
+    figures = {name: row for name, row in all_figures.items() if name not in elsewhere}
     reference = control.get("test", {}) if accepted.digest != seed.digest else {}
     domain, change = worst_change(figures, reference)
     for name, row in figures.items():
@@ -61,6 +63,7 @@ def measure_final(
     ]
     return {
         "domains": without_documents(figures),
+        **({"elsewhere": without_documents(elsewhere)} if elsewhere else {}),
         "worst_domain": domain,
         "worst_change": change,
         "accepted": change <= questions.max_loss,

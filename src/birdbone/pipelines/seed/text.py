@@ -12,8 +12,8 @@ from birdbone.model.device import read_tokenizer
 from birdbone.pipelines.seed.mix import written_places
 from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.text.dialogue import check_chat
-from birdbone.text.sources import documents
-from birdbone.text.splits import document_windows, packed_windows, split_documents
+from birdbone.text.sources import Document, documents
+from birdbone.text.splits import Encode, document_windows, packed_windows, split_documents
 from birdbone.text.texts import Domain, Texts
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
@@ -47,8 +47,9 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     end = tokenizer.eos_token_id
     template = chat if text.chat else None
     parts = split_documents(documents(text.source, template), random_seed, HEAL_SHARES)
+    chosen_by = _enough(parts["guard"], encode, CHECK * window)
     check = packed_windows(
-        parts["guard"], encode, CHECK * window, window, "check", separator=end, lower="text.window"
+        chosen_by, encode, CHECK * window, window, "check", separator=end, lower="text.window"
     )
     windows: dict[str, Tensor] = {}
     guard: dict[str, Domain] = {}
@@ -61,6 +62,7 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         )
         windows_read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if windows_read else set()
+    checking = {document.text for document in chosen_by}
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
     for domain in text.elsewhere:
         unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
@@ -71,7 +73,8 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         if domain != text.source:
             unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
         elif windows_read:
-            unseen = {n: [d for d in parts[n] if d.text not in healing] for n in DOMAIN_SHARES}
+            seen = healing | checking
+            unseen = {n: [d for d in parts[n] if d.text not in seen] for n in DOMAIN_SHARES}
         else:
             unseen = split_documents(
                 parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
@@ -105,3 +108,14 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         window,
         elsewhere=tuple(text.elsewhere),
     )
+
+
+def _enough(documents: list[Document], encode: Encode, tokens: int) -> list[Document]:
+    """The first documents that have so many tokens together; all where they are too few."""
+    taken = []
+    for document in documents:
+        if tokens <= 0:
+            break
+        taken.append(document)
+        tokens -= len(encode(document.text)) + 1
+    return taken

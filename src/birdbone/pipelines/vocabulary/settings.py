@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from birdbone.strict import Positive, Strict
 
-ALL, TEXT = "all", "text"
+AUTO, ALL, TEXT = "auto", "all", "text"
 
 
 class VocabularySettings(Strict):
@@ -18,14 +18,14 @@ class VocabularySettings(Strict):
     @field_validator("keep")
     @classmethod
     def _known(cls, keep: int | str) -> int | str:
-        if isinstance(keep, str) and keep not in (ALL, TEXT) and not Path(keep).is_file():
+        if isinstance(keep, str) and keep not in (AUTO, ALL, TEXT) and not Path(keep).is_file():
             raise ValueError("give all, text, a number of tokens, or a file with a token a line")
         return keep
 
     @property
     def trims(self) -> bool:
         """Whether any token may go."""
-        return self.keep != ALL
+        return self.keep not in (AUTO, ALL)
 
 
 SETTINGS = {"vocabulary": VocabularySettings}

@@ -1,0 +1,25 @@
+"""What ``specialise: {name: TEXT}`` stands for: a model for one job."""
+
+from __future__ import annotations
+
+ELSEWHERE = ["news", "reference"]
+"""What a model is asked about outside its job."""
+
+
+def specialised(tree: dict) -> dict:
+    """The tree with what ``specialise`` stands for laid over it.
+
+    Calibration, healing and guard read the job's text, other domains are only told, and the
+    vocabulary is the text's unless ``vocabulary.keep`` says otherwise.
+    """
+    vocabulary = tree.get("vocabulary")
+    special = tree.get("specialise")
+    job = next(iter(special.values()), None) if isinstance(special, dict) else None
+    if isinstance(vocabulary, dict) and vocabulary.get("keep") == "auto":
+        tree = {**tree, "vocabulary": {**vocabulary, "keep": "text" if job else "all"}}
+    if job is None or not isinstance(tree.get("text"), dict):
+        return tree
+    text = {"source": job, "guard_domains": [job], "written_share": 0.0}
+    if not tree["text"].get("elsewhere"):
+        text["elsewhere"] = ELSEWHERE
+    return {**tree, "text": {**tree["text"], **text}}
