@@ -19,7 +19,7 @@ def specialised(tree: dict) -> dict:
         tree = {**tree, "vocabulary": {**vocabulary, "keep": "text" if job else "all"}}
     if job is None or not isinstance(tree.get("text"), dict):
         return tree
-    text = {"source": job, "guard_domains": [job], "written_share": 0.0}
+    text = {"source": job, "guard_domains": [job], "written_share": 0.0, "excerpts": True}
     if not tree["text"].get("elsewhere"):
         text["elsewhere"] = ELSEWHERE
     return {**tree, "text": {**tree["text"], **text}}

@@ -21,6 +21,8 @@ TEXT = {
     "heal_tokens": 17,
     "written_share": 0.5,
     "chat": False,
+    "excerpts": False,
+    "elsewhere": [],
     "guard_tokens": 16,
     "test_tokens": 16,
 }

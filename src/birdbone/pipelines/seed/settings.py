@@ -17,6 +17,7 @@ class TextSettings(Strict):
     calibration_tokens: Positive
     heal_tokens: Positive
     guard_domains: Annotated[list[str], Field(min_length=1)]
+    excerpts: bool
     elsewhere: list[str]
     guard_tokens: Positive
     test_tokens: Positive

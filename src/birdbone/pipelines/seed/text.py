@@ -13,7 +13,13 @@ from birdbone.pipelines.seed.mix import written_places
 from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import Document, documents
-from birdbone.text.splits import Encode, document_windows, packed_windows, split_documents
+from birdbone.text.splits import (
+    Encode,
+    document_windows,
+    excerpt_windows,
+    packed_windows,
+    split_documents,
+)
 from birdbone.text.texts import Domain, Texts
 
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
@@ -47,20 +53,13 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     end = tokenizer.eos_token_id
     template = chat if text.chat else None
     parts = split_documents(documents(text.source, template), random_seed, HEAL_SHARES)
-    chosen_by = _enough(parts["guard"], encode, CHECK * window)
-    check = packed_windows(
-        chosen_by, encode, CHECK * window, window, "check", separator=end, lower="text.window"
-    )
-    windows: dict[str, Tensor] = {}
+    chosen_by = _chosen_by(parts["guard"], encode, text)
+    check = _learnt_from(chosen_by, encode, {"check": CHECK}, text, end)["check"]
+    counts = {name: int((~by_seed).sum()) for name, by_seed in written_places(text).items()}
+    windows = _learnt_from(parts["heal"], encode, counts, text, end)
+    windows_read = sum(counts.values())
     guard: dict[str, Domain] = {}
     test: dict[str, Domain] = {}
-    windows_read = 0
-    for name, by_seed in written_places(text).items():
-        count = int((~by_seed).sum()) * window
-        windows[name] = packed_windows(
-            parts["heal"], encode, count, window, name, skip=windows_read, separator=end
-        )
-        windows_read += len(windows[name])
     healing = {document.text for document in parts["heal"]} if windows_read else set()
     checking = {document.text for document in chosen_by}
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
@@ -110,12 +109,43 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     )
 
 
-def _enough(documents: list[Document], encode: Encode, tokens: int) -> list[Document]:
-    """The first documents that have so many tokens together; all where they are too few."""
+def _learnt_from(
+    documents: list[Document],
+    encode: Encode,
+    counts: dict[str, int],
+    text: TextSettings,
+    end: int | None,
+) -> dict[str, Tensor]:
+    """Windows of each name, one after the other, so many of each: the first documents', end to end,
+    or a stretch from every document in turn.
+    """
+    window = text.window
+    total = sum(counts.values())
+    if text.excerpts:
+        few = documents[:total]  # one stretch of each is enough
+        label = " + ".join(f"text.{name}_tokens" for name in counts)
+        rows = excerpt_windows(few, encode, total * window, window, label, end)
+        return dict(zip(counts, rows.split(list(counts.values())), strict=True))
+    windows: dict[str, Tensor] = {}
+    read = 0
+    for name, count in counts.items():
+        lower = "text.window" if name == "check" else None
+        windows[name] = packed_windows(
+            documents, encode, count * window, window, name, read, end, lower
+        )
+        read += count
+    return windows
+
+
+def _chosen_by(documents: list[Document], encode: Encode, text: TextSettings) -> list[Document]:
+    """The first documents, which check text is cut from: as many as it has windows, or tokens."""
+    if text.excerpts:
+        return documents[:CHECK]
     taken = []
+    needed = CHECK * text.window
     for document in documents:
-        if tokens <= 0:
+        if needed <= 0:
             break
         taken.append(document)
-        tokens -= len(encode(document.text)) + 1
+        needed -= len(encode(document.text)) + 1
     return taken
