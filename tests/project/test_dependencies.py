@@ -63,7 +63,7 @@ def test_the_canaries_repeat_only_the_nodes_that_ask_them(files_of):
     } == ASKS_CANARIES
 
 
-SHARED = ("pipelines/gathered.py", "pipelines/yardstick.py")
+SHARED = ("pipelines/gathered.py", "pipelines/inputs.py", "pipelines/yardstick.py")
 """How nodes take several things as one argument, and what several stages take so."""
 
 
