@@ -8,10 +8,10 @@ import torch
 from birdbone.errors import TextError
 from birdbone.pipelines.seed.mix import written_places
 from birdbone.pipelines.seed.settings import TextSettings
-from birdbone.pipelines.seed.text import HEAL_SHARES, read_text
+from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 from birdbone.text.sources import Document
-from birdbone.text.splits import split_documents
+from birdbone.text.splits import HEAL_SHARES, split_documents
 from birdbone.text.texts import Domain, Texts
 
 TEXT = {

@@ -14,6 +14,7 @@ from birdbone.pipelines.seed.settings import TextSettings
 from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import Document, documents
 from birdbone.text.splits import (
+    HEAL_SHARES,
     Encode,
     document_windows,
     excerpt_windows,
@@ -22,7 +23,6 @@ from birdbone.text.splits import (
 )
 from birdbone.text.texts import Domain, Texts
 
-HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 DOMAIN_SHARES = {"guard": 0.5, "test": 0.5}
 CHECK = 4
 """Windows of the healing text that nothing learns from."""

@@ -15,12 +15,11 @@ from birdbone.model.device import read_tokenizer
 from birdbone.model.vocabulary import TOKENIZER, kept_ids, with_tokens, write_tokenizer
 from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.seed.settings import TextSettings
-from birdbone.pipelines.seed.text import HEAL_SHARES
 from birdbone.pipelines.vocabulary.settings import TEXT, VocabularySettings
 from birdbone.progress import track
 from birdbone.text.merges import closed
 from birdbone.text.sources import documents
-from birdbone.text.splits import split_documents
+from birdbone.text.splits import HEAL_SHARES, split_documents
 
 PROBE = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
 """A conversation in which only the chat template speaks."""
