@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from birdbone.algo.perplexity import domain_figures
+from birdbone.algo.perplexity import domain_figures, worst_change
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference
 from birdbone.text.texts import Domain
@@ -41,6 +41,15 @@ def judge_itself(
         same = {"nll": nll, "seed_nll": nll, "kl": torch.zeros_like(nll), "agree": agree}
         figures[name] = _figures(same, reference, name, domain, random_seed)
     return figures
+
+
+def trimmed_change(
+    reference: Reference, domains: dict[str, Domain], random_seed: int
+) -> tuple[str, float]:
+    """(worst domain, its perplexity change) that fewer tokens alone make; 0.0 where none went."""
+    if not reference.readings:
+        return next(iter(domains)), 0.0
+    return worst_change(judge_itself(reference, domains, random_seed), None)
 
 
 def _figures(

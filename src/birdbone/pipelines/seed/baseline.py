@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from birdbone.algo.perplexity import perplexity, worst_change
+from birdbone.algo.perplexity import perplexity
 from birdbone.algo.stop_loss import START
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.evaluate import losses
-from birdbone.model.judging.judge import judge_itself
+from birdbone.model.judging.judge import trimmed_change
 from birdbone.model.judging.reference import Readings, States, final_states
 from birdbone.model.network import build
 from birdbone.model.sizes import sizes
@@ -67,9 +67,7 @@ def measure_baseline(
         "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
-    spent = 0.0
-    if readings:
-        _, spent = worst_change(judge_itself(reference, texts.guard, 0), None)
+    _, spent = trimmed_change(reference, texts.guard, 0)
     verdict = {
         **START,
         "accepted_change": spent,

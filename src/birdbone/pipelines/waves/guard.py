@@ -10,7 +10,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
 from birdbone.model.judging.canaries import score_canaries
 from birdbone.model.judging.harness import guarded
-from birdbone.model.judging.judge import judge
+from birdbone.model.judging.judge import judge, trimmed_change
 from birdbone.model.network import build
 from birdbone.model.sizes import sizes
 from birdbone.pipelines.gathered import Together
@@ -21,8 +21,8 @@ from birdbone.text.canaries import load_canaries
 
 @dataclass(frozen=True)
 class Limits(Together):
-    """What a wave may cost: tasks and control as measured on the seed, and a share of
-    ``max_loss``.
+    """What a wave may cost: tasks and control as measured on the seed, and a share of what
+    ``max_loss`` leaves after the vocabulary.
     """
 
     seed_tasks: dict
@@ -47,7 +47,8 @@ def judge_wave(
     network = build(regrown, compute.place)
     figures = judge(network, yardstick.guard, yardstick.texts.guard, compute.random_seed)
     domain, change = worst_change(figures, limits.control.get("domains"))
-    limit = limits.max_loss * limits.wave_share
+    _, spent = trimmed_change(yardstick.guard, yardstick.texts.guard, compute.random_seed)
+    limit = spent + (limits.max_loss - spent) * limits.wave_share
     folder = yardstick.tokenizer_folder
     label = f"wave {before['wave'] + 1}"
     tasks, lost = guarded(
