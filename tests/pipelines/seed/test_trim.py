@@ -15,10 +15,9 @@ from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
 from birdbone.pipelines.inputs import Compute
-from birdbone.pipelines.seed.settings import TextSettings
-from birdbone.pipelines.vocabulary import trim
-from birdbone.pipelines.vocabulary.read import read_whole
-from birdbone.pipelines.vocabulary.settings import VocabularySettings
+from birdbone.pipelines.seed import trim
+from birdbone.pipelines.seed.settings import TextSettings, VocabularySettings
+from birdbone.pipelines.seed.untrimmed import read_untrimmed
 from birdbone.text.sources import Document
 from birdbone.text.texts import Domain, Texts
 from birdbone.text.tokenizer import train_tokenizer
@@ -96,7 +95,7 @@ def texts_of(folder, strings: list[str], window: int = 12) -> Texts:
 def test_losses_count_from_the_untrimmed_seed(source, trimmed):
     seed, folder, _, _ = trimmed("text")
     texts = texts_of(folder, [JOB[0].text, OTHER, OTHER[20:]])
-    readings, report = read_whole(
+    readings, report = read_untrimmed(
         source.model, source.tokenizer_folder, folder, texts, Compute("cpu", 0)
     )
     whole = read_tokenizer(source.tokenizer_folder)
@@ -125,7 +124,7 @@ def test_losses_count_from_the_untrimmed_seed(source, trimmed):
 def test_readings_survive_beside_the_seeds_states(source, trimmed):
     _, folder, _, _ = trimmed("text")
     texts = texts_of(folder, [JOB[0].text, OTHER])
-    readings, _ = read_whole(
+    readings, _ = read_untrimmed(
         source.model, source.tokenizer_folder, folder, texts, Compute("cpu", 0)
     )
     states = States({"job": torch.zeros(2, 3, 4)}, {"job": torch.zeros(2, 3, 4)}, readings)

@@ -20,7 +20,7 @@ PARTIAL = "\ufffd"
 """What a character becomes that a window's edge cuts."""
 
 
-def read_whole(
+def read_untrimmed(
     source: Checkpoint,
     source_tokenizer_folder: Path,
     tokenizer_folder: Path,
