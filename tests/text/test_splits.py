@@ -54,6 +54,12 @@ def test_another_seed_splits_otherwise_and_the_same_does_not():
     assert all(0 <= share_of(d.title, 0) < 1 for d in MANY)
 
 
+def test_a_document_that_names_its_part_goes_there():
+    found = [Document("a", "a", "test"), Document("b", "b", "heal"), Document("c", "c", "train")]
+    parts = split_documents(found, 0, SHARES)
+    assert parts["test"] == found[:1] and parts["train"] == found[2:] and not parts["guard"]
+
+
 TEXTS = [Document(c, c * 50) for c in "abcdef"]
 
 

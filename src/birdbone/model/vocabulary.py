@@ -14,6 +14,8 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.text.merges import smaller
 
 TOKENIZER = "tokenizer.json"
+PARTIAL = "\ufffd"
+"""What a character becomes that a window's edge cuts."""
 LEFT_OUT = ("vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json", "manifest.json")
 """Files of a tokenizer's folder that say the vocabulary again, beside ``tokenizer.json``."""
 
@@ -84,6 +86,18 @@ def _renumbered_file(stored: dict[str, Any], kept: list[int]) -> dict[str, Any]:
             str(new[int(i)]): token for i, token in decoder.items() if int(i) in new
         }
     return stored
+
+
+def reread(windows: Tensor, ours, theirs) -> list[Tensor]:
+    """The text of each window [N, T] of our tokenizer's, in the tokens of theirs, int64.
+
+    A character that a window's edge cuts is left out.
+    """
+    strings = ours.batch_decode(windows, clean_up_tokenization_spaces=False)
+    return [
+        torch.tensor(theirs(s.strip(PARTIAL), add_special_tokens=False, verbose=False).input_ids)
+        for s in strings
+    ]
 
 
 def kept_ids(source: Path, kept_tokens: set[str]) -> Tensor:

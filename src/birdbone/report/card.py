@@ -50,6 +50,9 @@ def model_card(data: ReportData) -> str:
 def _recipe(data: ReportData) -> list[str]:
     accepted = sum(wave["verdict"] == "accepted" for wave in data.waves)
     steps = [f"Seed: {markdown(data.baseline['source'])} ({markdown(data.baseline['format'])})."]
+    if data.tokens:
+        kept, of = data.tokens
+        steps.append(f"Vocabulary: the {kept:,} of {of:,} tokens that the job's text needs.")
     if data.importance:
         steps.append(f"Nodes ranked by {markdown(data.importance['score'])} on calibration text.")
     if data.waves:

@@ -29,8 +29,10 @@ class File(TypedDict):
     """One row of the sizes-and-quality table: a file that llama.cpp runs."""
 
     name: str
-    role: Literal["ours", "seed", "source", "peer"]
-    """``seed``: the seed as f16. ``source``: its original file. ``peer``: llama.cpp's own."""
+    role: Literal["ours", "seed", "trimmed", "source", "peer"]
+    """``seed``: the seed as f16. ``trimmed``: the same with the job's tokens alone. ``source``: its
+    original file. ``peer``: llama.cpp's own.
+    """
     bytes: int
     bits_per_weight: NotRequired[float]
     perplexity: NotRequired[dict[str, float]]
@@ -171,10 +173,10 @@ class ReportData:
     verdict: ``accepted`` or ``rejected`` for the export. reason: why, in a sentence. limit: the
     worst perplexity change allowed. kl, top1: against the seed over all test text. parameters_seed,
     parameters_left: weights of the seed and of the export. job: what the model was made for, where
-    for one thing. elsewhere: what it lost outside that, which nothing judges. waves, healing,
-    healing_checks: in order. target and reached: share of block parameters to remove and removed.
-    settings: the resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under
-    comments with versions and seed.
+    for one thing. tokens: [kept, of], where any went. elsewhere: what it lost outside that, which
+    nothing judges. waves, healing, healing_checks: in order. target and reached: share of block
+    parameters to remove and removed. settings: the resolved parameter tree. digests: name ->
+    SHA-256. reproduce: the command, under comments with versions and seed.
     """
 
     model: str
@@ -190,6 +192,7 @@ class ReportData:
     parameters_seed: int
     parameters_left: int
     job: str | None = None
+    tokens: Sequence[int] | None = None
     elsewhere: list[Domain] = field(default_factory=list)
     target: float | None = None
     reached: float | None = None

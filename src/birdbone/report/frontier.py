@@ -43,7 +43,7 @@ def frontier(points: Sequence[File]) -> go.Figure:
         line={"color": RULE, "width": 2},
         hoverinfo="skip",
     )
-    colours = {"ours": OURS, "seed": SEED, "source": CONTROL, "peer": PEER}
+    colours = {"ours": OURS, "seed": SEED, "trimmed": SEED, "source": CONTROL, "peer": PEER}
     for row, x, y in zip(points, xs, ys, strict=True):
         ours = row["role"] == "ours"
         figure.add_scatter(

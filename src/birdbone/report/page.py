@@ -55,6 +55,7 @@ def cards(data: ReportData) -> list[dict]:
             "figure": numbers.amount(data.parameters_left),
             "lines": [
                 f"seed {numbers.amount(data.parameters_seed)}",
+                *([f"{data.tokens[0]:,} of {data.tokens[1]:,} tokens"] if data.tokens else []),
                 *removed,
             ],
         },

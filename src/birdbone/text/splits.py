@@ -102,8 +102,8 @@ def document_windows(
     if len(rows) < count:
         raise TextError(
             f"text too short for {label}: {count} windows of {window} tokens asked, "
-            f"{len(rows)} there in {domain}. Give more text, or lower text.{label}_tokens "
-            f"to {window * len(rows)} at most, or text.window"
+            f"{len(rows)} there in the {len(documents)} documents of {domain} that are for it. "
+            f"Give more text, in more documents, or lower text.{label}_tokens or text.window"
         )
     if len({row[0] for row in rows}) < 2:
         raise TextError(

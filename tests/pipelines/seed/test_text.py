@@ -159,3 +159,32 @@ def test_few_documents_are_said(monkeypatch, caplog):
     few = {"mine": MINE, "few": [Document(f"long {i}", f"long {i} " * 40) for i in range(6)]}
     library(monkeypatch, few, {"guard_domains": ["few"]})
     assert "guard text few is of" in caplog.text and "intervals are rough" in caplog.text
+
+
+def test_a_stretch_of_every_document_is_read_and_check_text_is_judged_by_nothing(monkeypatch):
+    long = [Document(f"title {i}", f"{i:03d}" * 40) for i in range(200)]
+    asked = {"guard_domains": ["mine"], "excerpts": True}
+    texts = library(monkeypatch, {"mine": long}, asked)
+
+    def numbers(windows) -> set[str]:
+        return {bytes(row[-3:].tolist()).decode() for row in windows}
+
+    learnt = torch.cat([texts.calibration, texts.heal])
+    assert len({"".join(sorted(n)) for n in numbers(learnt)}) > 10
+    held = texts.guard["mine"].windows, texts.test["mine"].windows
+    starts = [{d.text[:3] for d in part} for part in split_documents(long, 0, HEAL_SHARES).values()]
+    assert all(
+        {bytes(row[:3].tolist()).decode() for row in part} <= s
+        for part, s in zip(held, starts[1:], strict=True)
+    )
+    assert not heads(Domain(texts.check, None)) & heads(texts.guard["mine"])
+
+
+def test_domains_elsewhere_are_test_text_alone(monkeypatch):
+    other = [Document(f"other {i}", f"other {i} " * 9) for i in range(20)]
+    asked = {"guard_domains": ["mine"], "elsewhere": ["other"]}
+    texts = library(monkeypatch, {"mine": MINE, "other": other}, asked)
+    assert texts.elsewhere == ("other",) and set(texts.guard) == {"mine"}
+    assert set(texts.test) == {"mine", "other"}
+    back = Texts.from_tensors(*texts.to_tensors())
+    assert back.elsewhere == ("other",) and set(back.test) == {"mine", "other"}

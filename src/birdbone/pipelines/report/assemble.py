@@ -57,6 +57,7 @@ def assemble(
     about, seed_metrics = looked.about, looked.seed_metrics
     control, quantize_report, final = shipped.control, shipped.quantize_report, shipped.final
     accepted = shipped.accepted
+    whole = about.get("trimmed_from", about)
     passed = final["accepted"] and quantize_report["accepted"] and quantize_report["target_reached"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
@@ -77,7 +78,8 @@ def assemble(
         files=_files(shipped.files, shipped.files_speed),
         domains=_domains(final["domains"], control),
         elsewhere=_domains(final.get("elsewhere", {}), control),
-        parameters_seed=about["parameters"],
+        parameters_seed=whole["parameters"],
+        tokens=whole.get("tokens"),
         parameters_left=accepted.parameters,
         target=max(w["prune"].get("target_sparsity", parameters["target_sparsity"]) for w in waves),
         reached=sparsity,
@@ -92,8 +94,12 @@ def assemble(
         generations=final["generations"],
         notes=_notes(waves, quantize_report, control),
         settings=dict(sorted(parameters.items())),
-        digests={"seed": about["digest"], "accepted model": accepted.digest},
-        reproduce=reproduction(command, about["digest"]),
+        digests={
+            "seed": whole["digest"],
+            **({"trimmed seed": about["digest"]} if whole is not about else {}),
+            "accepted model": accepted.digest,
+        },
+        reproduce=reproduction(command, whole["digest"]),
     )
 
 

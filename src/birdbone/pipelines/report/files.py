@@ -17,6 +17,8 @@ from birdbone.gguf.quality import quality
 from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.context import within
+from birdbone.model.device import read_tokenizer
+from birdbone.model.vocabulary import reread
 from birdbone.pipelines.export.settings import ExportSettings
 from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.report.settings import ReportSettings
@@ -27,9 +29,14 @@ from birdbone.text.texts import Domain, Texts
 
 @dataclass(frozen=True)
 class Subjects(Together):
-    """The seed, where it came from, and what became of it."""
+    """The seed, where it came from, and what became of it.
+
+    source, source_tokenizer_folder: the seed before any token went.
+    """
 
     seed: Checkpoint
+    source: Checkpoint
+    source_tokenizer_folder: Path
     about: dict
     model: str
     models: dict
@@ -47,17 +54,23 @@ def measure_files(
 ) -> tuple[dict, dict]:
     """(quality, speed) of ours, the seed at f16, its source file and llama.cpp's own types.
 
-    llama.cpp measures all of them on the same test windows. KL and top-1 are against the seed at
-    f16.
+    llama.cpp measures all of them on the same test text. KL and top-1 are against the seed at f16.
+    Where tokens went, everything but ours is the untrimmed seed's: it reads the text with its own
+    tokenizer, perplexities are per token of that, and KL is ours alone, against the trimmed seed.
     """
-    seed = subjects.seed
+    seed, source_model = subjects.seed, subjects.source
+    trimmed = seed.digest != source_model.digest
     with tempfile.TemporaryDirectory(prefix="birdbone-") as temporary:
-        f16 = Path(temporary) / "seed-f16.gguf"
-        write_gguf(f16, seed, tokenizer_folder, default_type="f16", types=beyond_half(seed))
+        f16 = Path(temporary) / "seed.gguf"
+        _write_half(f16, source_model, subjects.source_tokenizer_folder)
         files = [
             ("seed f16", "seed", f16, {}),
             ("birdbone", "ours", subjects.gguf_folder / GGUF_NAME, {}),
         ]
+        if trimmed:
+            small = Path(temporary) / "trimmed.gguf"
+            _write_half(small, seed, tokenizer_folder)
+            files.insert(0, ("trimmed f16", "trimmed", small, {}))
         if source := _source_file(subjects.model, subjects.models):
             name = f"source file ({subjects.about['dequantized_from'] or 'not quantized'})"
             files.append((name, "source", source, {}))
@@ -66,10 +79,17 @@ def measure_files(
             substituted = llamacpp.quantize(f16, target, kind, threads)
             files.append((f"llama.cpp {kind}", "peer", target, substituted))
         rows = _test_rows(texts.test, [path for _, _, path, _ in files], export.perplexity_tokens)
+        reads = {True: rows, False: rows}
+        if trimmed:
+            ours, theirs = map(read_tokenizer, (tokenizer_folder, subjects.source_tokenizer_folder))
+            reads[False] = {name: reread(windows, ours, theirs) for name, windows in rows.items()}
+        tokens = {name: sum(len(ids) - 1 for ids in read) for name, read in reads[False].items()}
         qualities = {}
-        logits = Path(temporary)
         for name, role, path, substituted in track(files, "files in llama.cpp", unit="file"):
-            model_in_file = subjects.accepted if role == "ours" else seed
+            is_small = role in ("ours", "trimmed")
+            model_in_file = {"ours": subjects.accepted, "trimmed": seed}.get(role, source_model)
+            logits = Path(temporary) / ("logits" if is_small or not trimmed else "untrimmed")
+            logits.mkdir(exist_ok=True)
             qualities[name] = {
                 "role": role,
                 "bytes": path.stat().st_size,
@@ -77,10 +97,16 @@ def measure_files(
                 "types": type_counts(tensor_types(path)),
                 "macs_per_token": model_in_file.macs_per_token,
                 "bits_per_weight": 8 * path.stat().st_size / model_in_file.parameters,
-                **quality(path, rows, logits, threads),
+                **quality(path, reads[is_small], logits, threads, tokens),
+                **({} if is_small or not trimmed else {"kl": None, "top1": None}),
             }
         paths = {name: path for name, _, path, _ in files}
         return qualities, llamacpp.speeds(paths, threads, generated=export.speed_tokens)
+
+
+def _write_half(path: Path, model: Checkpoint, tokenizer_folder: Path) -> None:
+    """The model as an f16 file."""
+    write_gguf(path, model, tokenizer_folder, default_type="f16", types=beyond_half(model))
 
 
 def _test_rows(domains: dict[str, Domain], files: list[Path], tokens: int) -> dict[str, Tensor]:

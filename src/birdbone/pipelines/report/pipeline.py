@@ -14,6 +14,8 @@ from birdbone.pipelines.yardstick import YARDSTICK
 def create_pipeline(parameters: Parameters) -> Pipeline:
     """report: files, final, page."""
     model = f"wave_{parameters.waves}.accepted"
+    trims = parameters.vocabulary.trims
+    source = ["source_model", "source_tokenizer"] if trims else ["seed_model", "tokenizer"]
     page = [
         *("seed_about", "seed_metrics", "topology_report", "node_scores"),
         *("control_metrics", "quantize_report", "files", "files_speed", "final_metrics", model),
@@ -26,6 +28,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 gathered(measure_files),
                 [
                     "seed_model",
+                    *source,
                     "seed_about",
                     "params:model",
                     "params:models",

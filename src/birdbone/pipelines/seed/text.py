@@ -140,7 +140,7 @@ def _learnt_from(
 def _chosen_by(documents: list[Document], encode: Encode, text: TextSettings) -> list[Document]:
     """The first documents, which check text is cut from: as many as it has windows, or tokens."""
     if text.excerpts:
-        return documents[:CHECK]
+        return documents[: max(1, min(CHECK, len(documents) // 4))]
     taken = []
     needed = CHECK * text.window
     for document in documents:

@@ -69,7 +69,11 @@ def trim_vocabulary(
         "digest": checkpoint.digest,
         "parameters": checkpoint.parameters,
         "tensors": tensors_digest(checkpoint.weights),
-        "trimmed_from": {key: source.about[key] for key in ("digest", "parameters")},
+        "trimmed_from": {
+            "digest": source.about["digest"],
+            "parameters": source.about["parameters"],
+            "tokens": [len(ids), len(spelt)],
+        },
     }
     report = {
         "tokens": len(ids),
