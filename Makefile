@@ -37,7 +37,7 @@ setup: .venv/.installed ## create .venv and install the pinned packages (done on
 	.venv/bin/python -m pip install -q --no-deps -e .
 	touch $@
 
-run: setup ## grow, prune, heal and export the default model (PROFILE=default|tiny|full|small)
+run: setup ## grow, prune, heal and export the default model (PROFILE=default|tiny|full|small|code)
 ifeq ($(PROFILE),default)
 	@echo "A first look takes one minute: make run PROFILE=tiny. This run is the default model's; the plan says how long it takes."
 endif

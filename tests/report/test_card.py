@@ -5,6 +5,8 @@ from dataclasses import replace
 import yaml
 
 from birdbone.report.card import model_card
+from birdbone.report.page import render
+from birdbone.report.summary import summary
 
 
 def front_matter(card):
@@ -51,3 +53,14 @@ def test_a_command_with_backticks_stays_in_its_block(report):
 
 def test_what_was_not_measured_is_a_limit(report):
     assert "Not measured: canaries." in model_card(replace(report, canaries=[]))
+
+
+def test_what_a_model_for_one_job_lost_elsewhere_is_its_first_line(report):
+    row = {"domain": "news", "before": 20.0, "after": 30.0, "change": [0.5, 0.4, 0.6]}
+    special = replace(report, job="code", elsewhere=[row], tokens=[300, 400])
+    first, second = model_card(special).partition("---\n\n")[2].split("\n\n")[:2]
+    assert first.endswith("for code")
+    assert second == "Made for code. Perplexity elsewhere: news +50.0 %.".replace(" %", "\u202f%")
+    assert "300 of 400 tokens" in model_card(special) and "for code" in summary(special)
+    assert second in render(special).replace("&#43;", "+") and "news, elsewhere" in render(special)
+    assert "Perplexity elsewhere" not in model_card(report)

@@ -53,7 +53,7 @@ def trim_vocabulary(
         kept = closed(data, must | _listed(Path(settings.keep), tokenizer.get_vocab(), must))
         counted = None
     else:
-        counted = _counted(tokenizer, text, random_seed)
+        counted = count_tokens(tokenizer, text, random_seed)
         if settings.keep == TEXT:
             enough = [token for token, n in counted.items() if n >= settings.at_least]
             kept = closed(data, must | set(enough))
@@ -97,7 +97,7 @@ def _template_tokens(tokenizer) -> set[str]:
     return set(tokenizer.convert_ids_to_tokens(ids))
 
 
-def _counted(tokenizer, text: TextSettings, random_seed: int) -> Counter[str]:
+def count_tokens(tokenizer, text: TextSettings, random_seed: int) -> Counter[str]:
     """How often each token occurs in what calibration and healing may read."""
     parts = split_documents(documents(text.source), random_seed, HEAL_SHARES)
     texts = [document.text for document in parts["heal"]]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
@@ -41,7 +41,7 @@ def read_untrimmed(
         splits[split] = {}
         for name, domain in domains.items():
             encoded = reread(domain.windows, trimmed, whole)
-            nll = _losses(network, encoded, f"untrimmed seed: {split}.{name}")
+            nll = text_losses(network, encoded, f"untrimmed seed: {split}.{name}")
             scored = torch.tensor([len(ids) - 1 for ids in encoded], dtype=torch.float64)
             splits[split][name] = Reading(nll, scored)
             if split == "test":
@@ -55,7 +55,7 @@ def read_untrimmed(
     return Readings(splits), report
 
 
-def _losses(network, encoded: list[Tensor], label: str) -> Tensor:
+def text_losses(network: nn.Module, encoded: list[Tensor], label: str) -> Tensor:
     """Summed loss of each sequence [N], those of one length together."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for number, ids in enumerate(encoded):
