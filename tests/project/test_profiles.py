@@ -8,7 +8,7 @@ import pytest
 from places import CONF
 from transformers import AutoTokenizer
 
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.pipelines.seed.text import read_text
 from birdbone.run.config import ProfileLoader
 from birdbone.settings import CONFIG_LOADER_ARGS

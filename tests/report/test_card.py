@@ -6,6 +6,7 @@ import yaml
 
 from birdbone.report.card import model_card
 from birdbone.report.page import render
+from birdbone.report.price import price
 from birdbone.report.summary import summary
 
 
@@ -60,7 +61,7 @@ def test_what_a_model_for_one_job_lost_elsewhere_is_its_first_line(report):
     special = replace(report, job="code", elsewhere=[row], tokens=[300, 400])
     first, second = model_card(special).partition("---\n\n")[2].split("\n\n")[:2]
     assert first.endswith("for code")
-    assert second == "Made for code. Perplexity elsewhere: news +50.0 %.".replace(" %", "\u202f%")
+    assert second == " ".join(price(special).split())
     assert "300 of 400 tokens" in model_card(special) and "for code" in summary(special)
     assert second in render(special).replace("&#43;", "+") and "news, elsewhere" in render(special)
     assert "Perplexity elsewhere" not in model_card(report)

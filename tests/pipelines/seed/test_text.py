@@ -7,7 +7,7 @@ import torch
 
 from birdbone.errors import TextError
 from birdbone.pipelines.seed.mix import written_places
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 from birdbone.text.sources import Document

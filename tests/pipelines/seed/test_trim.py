@@ -16,7 +16,8 @@ from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.network import build
 from birdbone.pipelines.inputs import Compute
 from birdbone.pipelines.seed import trim
-from birdbone.pipelines.seed.settings import TextSettings, VocabularySettings
+from birdbone.pipelines.seed.settings.text import TextSettings
+from birdbone.pipelines.seed.settings.vocabulary import VocabularySettings
 from birdbone.pipelines.seed.untrimmed import read_untrimmed
 from birdbone.text.sources import Document
 from birdbone.text.texts import Domain, Texts

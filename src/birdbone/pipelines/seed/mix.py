@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 
 
 def written_places(text: TextSettings) -> dict[str, Tensor]:

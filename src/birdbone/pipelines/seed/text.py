@@ -10,7 +10,7 @@ from torch import Tensor
 from birdbone.errors import TextError
 from birdbone.model.device import read_tokenizer
 from birdbone.pipelines.seed.mix import written_places
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.text.dialogue import check_chat
 from birdbone.text.sources import Document, documents
 from birdbone.text.splits import (

@@ -14,7 +14,8 @@ from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer
 from birdbone.model.vocabulary import TOKENIZER, kept_ids, with_tokens, write_tokenizer
 from birdbone.pipelines.gathered import Together
-from birdbone.pipelines.seed.settings import TEXT, TextSettings, VocabularySettings
+from birdbone.pipelines.seed.settings.text import TextSettings
+from birdbone.pipelines.seed.settings.vocabulary import TEXT, VocabularySettings
 from birdbone.progress import track
 from birdbone.text.merges import closed
 from birdbone.text.sources import documents

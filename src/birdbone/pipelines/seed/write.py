@@ -12,7 +12,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.observing.self_text import write_windows
 from birdbone.pipelines.seed.mix import written_places
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.text.texts import Texts
 
 

@@ -1,29 +1,12 @@
-"""What text is read, in which windows, and which tokens stay."""
+"""Which tokens stay."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from birdbone.strict import Positive, Strict
-
-
-class TextSettings(Strict):
-    source: str
-    chat: bool
-    written_share: Annotated[float, Field(ge=0, le=1)]
-    window: Annotated[int, Field(ge=8)]
-    calibration_tokens: Positive
-    heal_tokens: Positive
-    guard_domains: Annotated[list[str], Field(min_length=1)]
-    excerpts: bool
-    elsewhere: list[str]
-    guard_tokens: Positive
-    test_tokens: Positive
-    canaries: str | None
-
 
 AUTO, ALL, TEXT = "auto", "all", "text"
 
@@ -43,6 +26,3 @@ class VocabularySettings(Strict):
     def trims(self) -> bool:
         """Whether any token may go."""
         return self.keep not in (AUTO, ALL)
-
-
-SETTINGS = {"text": TextSettings, "vocabulary": VocabularySettings}
