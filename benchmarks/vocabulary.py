@@ -22,7 +22,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer, resolve_device
 from birdbone.model.network import build
 from birdbone.model.vocabulary import TOKENIZER, kept_ids, reread, with_tokens, write_tokenizer
-from birdbone.pipelines.seed.settings import TextSettings
+from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.pipelines.seed.trim import count_tokens
 from birdbone.pipelines.seed.untrimmed import text_losses
 from birdbone.text.merges import closed
