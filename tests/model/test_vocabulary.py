@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from birdbone.errors import ConfigError
 from birdbone.model.network import build
-from birdbone.model.vocabulary import kept_ids, renumbered, with_tokens, write_tokenizer
+from birdbone.model.vocabulary import kept_ids, named_ids, renumbered, with_tokens, write_tokenizer
 from birdbone.text.merges import closed
 from birdbone.text.tokenizer import train_tokenizer
 
@@ -33,6 +33,11 @@ def test_ids_in_settings_are_renumbered():
     settings = {"bos_token_id": 0, "eos_token_id": [2, 8], "pad_token_id": -1, "top_k": 8}
     new = {"bos_token_id": 0, "eos_token_id": [2, 5], "pad_token_id": -1, "top_k": 8}
     assert renumbered(settings, KEPT.tolist()) == new
+
+
+def test_ids_that_settings_name_are_found():
+    settings = {"bos_token_id": 0, "eos_token_id": [2, 8], "pad_token_id": -1, "top_k": 8}
+    assert named_ids(settings | {"unk_token_id": None}) == [0, 2, 8]
 
 
 def test_a_token_that_the_model_names_cannot_go():

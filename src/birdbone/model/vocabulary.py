@@ -14,6 +14,7 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.text.merges import smaller
 
 TOKENIZER = "tokenizer.json"
+IDS = ("_token_id", "_token_ids")
 PARTIAL = "\ufffd"
 """What a character becomes that a window's edge cuts."""
 LEFT_OUT = ("vocab.json", "merges.txt", "tokenizer.model", "added_tokens.json", "manifest.json")
@@ -39,6 +40,13 @@ def with_tokens(checkpoint: Checkpoint, kept: Tensor) -> Checkpoint:
     return Checkpoint(config, checkpoint.weights | weights, checkpoint.masks)
 
 
+def named_ids(settings: dict[str, Any]) -> list[int]:
+    """Every id in a ``…_token_id``, one or several, less those of no token (-1 in some files)."""
+    values = [value for key, value in settings.items() if key.endswith(IDS)]
+    flat = [i for value in values for i in (value if isinstance(value, list) else [value])]
+    return [i for i in flat if type(i) is int and i >= 0]
+
+
 def renumbered(settings: dict[str, Any], kept: list[int]) -> dict[str, Any]:
     """Settings in which every ``…_token_id``, one or several, has the token's new number.
 
@@ -47,7 +55,7 @@ def renumbered(settings: dict[str, Any], kept: list[int]) -> dict[str, Any]:
     new = {old: number for number, old in enumerate(kept)}
 
     def changed(key: str, value: Any) -> Any:
-        if not key.endswith(("_token_id", "_token_ids")):
+        if not key.endswith(IDS):
             return value
         if isinstance(value, list):
             return [changed(key, one) for one in value]

@@ -63,6 +63,15 @@ def test_the_jobs_text_keeps_its_tokens_and_the_rest_goes(source, trimmed):
     assert about["digest"] == seed.digest and about["trimmed_from"]["digest"] == "d"
 
 
+def test_tokens_that_the_model_names_stay(source, trimmed, monkeypatch):
+    whole = read_tokenizer(source.tokenizer_folder)
+    zebra = whole.get_vocab()["Ġzebras"]
+    monkeypatch.setitem(source.model.config, "eos_token_id", [0, zebra])
+    seed, folder, _, _ = trimmed("text")
+    kept = read_tokenizer(folder).get_vocab()
+    assert seed.config["eos_token_id"] == [0, kept["Ġzebras"]]
+
+
 def test_a_number_keeps_the_most_frequent(trimmed):
     _, folder, _, report = trimmed(275)
     assert 265 < report["tokens"] <= 275

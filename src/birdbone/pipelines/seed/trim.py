@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from jinja2 import TemplateError
 
 from birdbone.errors import ConfigError
 from birdbone.model.checkpoint import Checkpoint, tensors_digest
 from birdbone.model.device import read_tokenizer
-from birdbone.model.vocabulary import TOKENIZER, kept_ids, with_tokens, write_tokenizer
+from birdbone.model.generation import end_tokens
+from birdbone.model.vocabulary import TOKENIZER, kept_ids, named_ids, with_tokens, write_tokenizer
 from birdbone.pipelines.gathered import Together
 from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.pipelines.seed.settings.vocabulary import TEXT, VocabularySettings
@@ -49,9 +52,11 @@ def trim_vocabulary(
     folder = source.tokenizer_folder
     tokenizer = read_tokenizer(folder)
     data = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
-    must = closed(data, _template_tokens(tokenizer))
+    ends = end_tokens(folder, tokenizer)
+    named = {*named_ids(source.model.config), *tokenizer.all_special_ids, *ends}
+    must = closed(data, _template_tokens(tokenizer) | _spelt(tokenizer, named))
     if isinstance(settings.keep, str) and settings.keep != TEXT:
-        kept = closed(data, must | _listed(Path(settings.keep), tokenizer.get_vocab(), must))
+        kept = closed(data, must | _listed(Path(settings.keep), tokenizer.get_vocab()))
         counted = None
     else:
         counted = count_tokens(tokenizer, text, random_seed)
@@ -93,9 +98,14 @@ def _template_tokens(tokenizer) -> set[str]:
         return set()
     try:
         ids = tokenizer.apply_chat_template(PROBE, tokenize=True, return_dict=False)
-    except Exception:  # a template that refuses this conversation says nothing by itself
-        return set()
-    return set(tokenizer.convert_ids_to_tokens(ids))
+    except (TemplateError, TypeError, ValueError):
+        return set()  # it refuses this conversation
+    return _spelt(tokenizer, ids)
+
+
+def _spelt(tokenizer, ids: Iterable[int]) -> set[str]:
+    """The tokens of these ids; an id beyond the tokenizer's has none."""
+    return set(tokenizer.convert_ids_to_tokens([i for i in ids if i < len(tokenizer)]))
 
 
 def count_tokens(tokenizer, text: TextSettings, random_seed: int) -> Counter[str]:
@@ -129,17 +139,13 @@ def _most_frequent(data: dict, must: set[str], counted: Counter[str], size: int)
     return closed(data, must | set(ranked[:few]))
 
 
-def _listed(path: Path, vocabulary: dict[str, int], must: set[str]) -> set[str]:
+def _listed(path: Path, vocabulary: dict[str, int]) -> set[str]:
     """The tokens of a file, one a line as ``tokenizer.json`` spells it."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")
     for number, token in enumerate(lines, 1):
         if token and token not in vocabulary:
             raise ConfigError(
                 f"parameter vocabulary.keep: {path}, line {number}: {token!r} is no token of this "
                 "model. Spell it as its tokenizer.json does"
             )
-    listed = set(filter(None, lines))
-    special = {t for t in must if t not in listed and len(t) > 1 and t in vocabulary}
-    if special:
-        log.info("vocabulary: %d tokens that must stay are not in %s and stay", len(special), path)
-    return listed
+    return set(filter(None, lines))
