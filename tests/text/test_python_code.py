@@ -32,9 +32,9 @@ def test_every_file_is_in_the_part_that_it_says():
 
 def test_a_large_package_does_not_drown_the_others(tmp_path):
     files = [tmp_path / f"{n}.py" for n in range(MANY + 9)]
-    some = python_code._some(files, "package")
+    some = python_code._some(files, tmp_path)
     assert len(some) == MANY and some == sorted(some)
-    assert some == python_code._some(files[::-1], "package")
+    assert some == python_code._some(files[::-1], tmp_path)
 
 
 def test_the_comments_that_a_file_begins_with_are_left_out():

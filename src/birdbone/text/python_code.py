@@ -1,7 +1,8 @@
 """Python source text that is on every machine: the standard library, and installed packages.
 
-The built-in text ``python`` has three parts that share no package and no author: what a model for
-Python calibrates and heals on, what accepts it, and what is read once, for the report.
+The built-in text ``python`` has three parts that share no package: what a model for Python
+calibrates and heals on, what accepts it, and what is read once, for the report. Packages by the
+authors of those that judge are not among those that healing reads (pluggy, parso, llm …).
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ CALIBRATION = """
 IPython PIL absl accelerate aiohttp amqp antlr4 anyio arrow billiard bitsandbytes bleach
 celery cffi chardet charset_normalizer configobj contourpy cookiecutter coverage
 cryptography dateutil debugpy dill diskcache distlib dynaconf fastapi filelock fontTools
-funcy gensim gguf gudhi huggingface_hub hydra ipykernel jsonschema jupyter_client
-jupyter_server kombu lark lm_eval llm lxml markdown_it matplotlib mistune more_itertools
-mpmath multiprocess narwhals nbconvert nbdime nbformat networkx nltk numpy omegaconf openai
-pandas parso peft pexpect pip platformdirs plotly pluggy portalocker pre_commit
-prometheus_client psutil pycparser pydantic pygit2 pyparsing sacrebleu scipy setuptools
-sklearn smart_open starlette sympy tomlkit torch traitlets transformers typer uvicorn
-virtualenv voluptuous websockets wrapt xdist yaml zmq
+gensim gguf gudhi huggingface_hub hydra ipykernel jsonschema jupyter_client jupyter_server
+kombu lark lm_eval lxml markdown_it matplotlib mistune more_itertools mpmath multiprocess
+narwhals nbconvert nbdime nbformat networkx nltk numpy omegaconf openai pandas peft pexpect
+pip platformdirs plotly portalocker pre_commit prometheus_client psutil pycparser pydantic
+pygit2 pyparsing sacrebleu scipy setuptools sklearn smart_open starlette sympy tomlkit torch
+traitlets transformers typer uvicorn virtualenv voluptuous websockets wrapt yaml zmq
 """.split()
 """Packages that calibration and healing read, beside the standard library."""
 GUARD = (
@@ -49,7 +49,6 @@ TEST = (
     "jedi",
     "joblib",
     "kedro",
-    "packaging",
     "pygments",
     "sqlite_utils",
     "tqdm",
@@ -89,7 +88,7 @@ def python_files() -> Iterator[tuple[str, str, Path]]:
         yield "heal", file.relative_to(library).as_posix(), file
     for part, packages in (("heal", CALIBRATION), ("guard", GUARD), ("test", TEST)):
         for name, folder in _installed(part, packages).items():
-            for file in _some(_files(folder), name):
+            for file in _some(_files(folder), folder):
                 yield part, f"{name}/{file.relative_to(folder).as_posix()}", file
 
 
@@ -117,10 +116,13 @@ def _installed(part: str, packages: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _some(files: Iterable[Path], package: str) -> list[Path]:
-    """``MANY`` of a package's files at most, drawn by their names."""
-    drawn = sorted(files, key=lambda file: sha256(f"{package} {file.name}".encode()).digest())
-    return sorted(drawn[:MANY])
+def _some(files: Iterable[Path], folder: Path) -> list[Path]:
+    """``MANY`` of a package's files at most, drawn by their names below its folder."""
+
+    def drawn(file: Path) -> bytes:
+        return sha256(f"{folder.name}/{file.relative_to(folder).as_posix()}".encode()).digest()
+
+    return sorted(sorted(files, key=drawn)[:MANY])
 
 
 def _files(folder: Path) -> Iterator[Path]:
