@@ -116,6 +116,21 @@ def test_a_name_that_is_none_is_refused(changed, wanted) -> None:
         validate(parameters(**changed))
 
 
+def test_a_domain_elsewhere_that_is_none_is_said_before_any_compute():
+    with pytest.raises(TextError, match="'nowhere'"):
+        check_outside(parameters(text={"elsewhere": ["nowhere"]}))
+
+
+def test_too_few_documents_for_a_job_are_said_before_any_compute(tmp_path):
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text("one")
+    job = {"source": str(tmp_path), "guard_domains": [str(tmp_path)], "excerpts": True}
+    with pytest.raises(TextError, match="has 9 documents, too few.*give 10 or more"):
+        check_outside(parameters(text=job))
+    (tmp_path / "9.txt").write_text("one")
+    check_outside(parameters(text=job))
+
+
 def test_a_source_that_is_none_is_said_before_any_compute():
     with pytest.raises(TextError, match=r"parameter domains\.sets\.code: .*nowhere"):
         check_outside({"domains": {"sets": {"talk": "seed_chat", "code": "nowhere"}}})

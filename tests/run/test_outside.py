@@ -22,6 +22,7 @@ def place(tmp_path, monkeypatch):
         "texts/sub/b.TXT": "two",
         "canaries.yml": "a: []",
         "arc.jsonl": "{}",
+        "tokens.txt": "a",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -34,8 +35,10 @@ TREE = {
     "text": {
         "source": "texts",
         "guard_domains": ["news", "arithmetic"],
+        "elsewhere": ["texts"],
         "canaries": "canaries.yml",
     },
+    "vocabulary": {"keep": "tokens.txt"},
     "evaluate": {
         "files": {"arc": {"form": "arc", "test": "arc.jsonl", "examples": None}},
         "models": ["m", "r"],
@@ -54,7 +57,9 @@ def test_each_parameter_that_names_files_is_one_thing_with_the_files_that_are_re
         "model",
         "text.source",
         "text.guard_domains.news",
+        "text.elsewhere.texts",
         "text.canaries",
+        "vocabulary.keep",
         "evaluate.files.arc.test",
         "evaluate.models.m",
         "domains.sets.mine",
@@ -77,6 +82,8 @@ def test_a_model_with_an_adapter_names_both(place):
         ("model", "m/model.safetensors"),
         ("text.source", "texts/sub/b.TXT"),
         ("text.canaries", "canaries.yml"),
+        ("text.elsewhere.texts", "texts/a.txt"),
+        ("vocabulary.keep", "tokens.txt"),
         ("evaluate.files.arc.test", "arc.jsonl"),
         ("domains.sets.mine", "texts/a.txt"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from birdbone.errors import TextError
 from birdbone.text import python_code
 from birdbone.text.python_code import CALIBRATION, GUARD, MANY, TEST, python_files, without_header
-from birdbone.text.sources import documents
-from birdbone.text.splits import HEAL_SHARES, split_documents
+from birdbone.text.sources import built_in_files, documents
+from birdbone.text.splits import job_parts
 
 
 def test_no_package_is_in_two_parts():
@@ -23,11 +23,16 @@ def test_no_package_is_in_two_parts():
 
 def test_every_file_is_in_the_part_that_it_says():
     found = documents("python")
-    split = split_documents(found, 0, HEAL_SHARES)
+    split = job_parts(found, 0)
     assert {name: {d.part for d in part} for name, part in split.items()} == {
-        name: {name} for name in HEAL_SHARES
+        name: {name} for name in split
     }
     assert sum(map(len, split.values())) == len(found)
+
+
+def test_every_file_counts_in_what_a_run_depends_on():
+    assert len(built_in_files("python")) == len(list(python_files()))
+    assert len(built_in_files("code")) == len(documents("code"))
 
 
 def test_a_large_package_does_not_drown_the_others(tmp_path):

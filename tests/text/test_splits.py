@@ -10,6 +10,7 @@ from birdbone.text.sources import Document
 from birdbone.text.splits import (
     document_windows,
     excerpt_windows,
+    job_parts,
     packed_windows,
     share_of,
     split_documents,
@@ -54,10 +55,19 @@ def test_another_seed_splits_otherwise_and_the_same_does_not():
     assert all(0 <= share_of(d.title, 0) < 1 for d in MANY)
 
 
+def test_few_documents_of_a_job_too_have_about_their_shares():
+    parts = job_parts(MANY[:10], 0)
+    assert {name: len(part) for name, part in parts.items()} == {"heal": 6, "guard": 2, "test": 2}
+    assert sorted(d.title for part in parts.values() for d in part) == sorted(
+        d.title for d in MANY[:10]
+    )
+    assert job_parts(MANY[:10][::-1], 0) == parts != job_parts(MANY[:10], 1)
+
+
 def test_a_document_that_names_its_part_goes_there():
-    found = [Document("a", "a", "test"), Document("b", "b", "heal"), Document("c", "c", "train")]
-    parts = split_documents(found, 0, SHARES)
-    assert parts["test"] == found[:1] and parts["train"] == found[2:] and not parts["guard"]
+    found = [Document("a", "a", "test"), Document("b", "b", "heal"), Document("c", "c", "guard")]
+    parts = job_parts(found, 0)
+    assert parts == {"heal": found[1:2], "guard": found[2:], "test": found[:1]}
 
 
 TEXTS = [Document(c, c * 50) for c in "abcdef"]

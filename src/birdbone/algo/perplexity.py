@@ -20,29 +20,29 @@ def domain_figures(
     documents: Tensor,
     scored: int,
     random_seed: int,
-    read: Tensor | None = None,
+    reference_tokens: Tensor | None = None,
 ) -> dict[str, float]:
     """One domain's figures from window sums [N] as ``model.judging.evaluate.compare`` gives them.
 
     documents: the document of each window [N]; scored: tokens scored per window. ``change`` is the
     relative perplexity change against the seed, with a 95 % bootstrap interval over documents;
     ``kl`` in nats per token; ``top1`` the share of positions with the seed's own first choice.
-    read: the untrimmed seed's tokens of each window [N], which losses are per; None: ``scored``.
+    reference_tokens: the untrimmed seed's tokens of each window [N], which losses are per; None:
+    ``scored``.
     """
     count = scored * len(documents)
-    words = count if read is None else float(read.sum())
     per_document = {name: _by_document(values, documents) for name, values in measured.items()}
     tokens = _by_document(
         torch.full((len(documents),), float(scored), dtype=torch.float64), documents
     )
-    told = tokens if read is None else _by_document(read, documents)
+    per = tokens if reference_tokens is None else _by_document(reference_tokens, documents)
     change, low, high = ratio_interval(
-        per_document["seed_nll"], per_document["nll"], told, seed=random_seed
+        per_document["seed_nll"], per_document["nll"], per, seed=random_seed
     )
     kl, kl_low, kl_high = mean_interval(per_document["kl"], tokens, seed=random_seed)
     return {
-        "perplexity": perplexity(measured["nll"], words),
-        "seed_perplexity": perplexity(measured["seed_nll"], words),
+        "perplexity": perplexity(measured["nll"], float(per.sum())),
+        "seed_perplexity": perplexity(measured["seed_nll"], float(per.sum())),
         "change": change,
         "change_low": low,
         "change_high": high,
@@ -53,7 +53,7 @@ def domain_figures(
         "tokens": count,
         "documents": len(documents.unique()),
         "document_nll": per_document["nll"].tolist(),
-        "document_tokens": told.tolist(),
+        "document_tokens": per.tolist(),
     }
 
 

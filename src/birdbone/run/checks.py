@@ -27,7 +27,7 @@ from birdbone.sources.locate import locate
 from birdbone.sources.tokenizer import Tokenizer
 from birdbone.text.benchmarks import local_task
 from birdbone.text.canaries import load_canaries
-from birdbone.text.sources import SEED_CHAT, check_source
+from birdbone.text.sources import SEED_CHAT, check_job, check_source
 
 READS_MODEL = ("seed.load", "domains.texts")
 EVALUATES = ("evaluate.seed", "evaluate.export", "evaluate.others")
@@ -59,8 +59,10 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
         resolve_device(parameters["device"])
     if text := parameters.get("text"):
         load_canaries(text["canaries"])
-        for source in (text["source"], *text["guard_domains"]):
+        for source in (text["source"], *text["guard_domains"], *text["elsewhere"]):
             check_source(source)
+        if text["excerpts"]:
+            check_job(text["source"])
     for label, source in parameters.get("domains", {}).get("sets", {}).items():
         if source != SEED_CHAT:
             try:

@@ -24,6 +24,8 @@ NAMING = (
     "model",
     "text.source",
     "text.guard_domains",
+    "text.elsewhere",
+    "vocabulary.keep",
     "text.canaries",
     "evaluate.files",
     "evaluate.models",
@@ -75,7 +77,11 @@ def things(tree: dict) -> dict[str, Thing]:
         named["model.adapter"] = _files(adapter, _model_files)
     text = tree.get("text") or {}
     named["text.source"] = _text(text.get("source"))
-    named |= {f"text.guard_domains.{name}": _text(name) for name in text.get("guard_domains") or ()}
+    for group in ("guard_domains", "elsewhere"):
+        named |= {f"text.{group}.{name}": _text(name) for name in text.get(group) or ()}
+    keep = (tree.get("vocabulary") or {}).get("keep")
+    if isinstance(keep, str) and Path(keep).is_file():
+        named["vocabulary.keep"] = _files(keep, _text_files)
     named["text.canaries"] = _files(text.get("canaries"), _text_files)
     evaluate = tree.get("evaluate") or {}
     for task, about in (evaluate.get("files") or {}).items():
@@ -195,7 +201,7 @@ def _text(source: str | None) -> Thing | None:
             files = built_in_files(source)
         except TextError:
             return Thing(source)
-        return Thing(source, tuple((path.name, path) for path in files)) if files else None
+        return Thing(source, tuple(files.items())) if files else None
     return Thing(source) if source.startswith(HUB) else _files(source, _text_files)
 
 

@@ -33,6 +33,8 @@ SEED_CHAT = "seed_chat"
 """A text set that the seed writes as a dialogue with text/dialogue.yml; no source of documents."""
 HUB = "hf:"
 """``hf:owner/name`` or ``hf:owner/name@split``: a Hugging Face data set."""
+JOB_DOCUMENTS = 10
+"""Fewest documents of a job's text: healing, guard and test share none."""
 HUB_ROWS = 1000
 """Rows that are read of it, the first ones."""
 GENSIM_DATA = "gensim/test/test_data"
@@ -138,6 +140,19 @@ def check_source(source: str) -> None:
         raise TextError(f"text source {source!r} holds no text: there is no .txt or .md file in it")
 
 
+def check_job(source: str) -> None:
+    """Raises TextError where a folder has too few files to be learnt from and judged by."""
+    path = Path(os.path.expanduser(source))
+    if source in BUILT_IN or not path.is_dir():
+        return
+    count = sum(file.is_file() for file in text_files(path))
+    if count < JOB_DOCUMENTS:
+        raise TextError(
+            f"text source {source!r} has {count} documents, too few for three parts that share "
+            f"none: give {JOB_DOCUMENTS} or more, one a file"
+        )
+
+
 def _hub(name: str) -> Iterator[tuple[str, str]]:
     from datasets import load_dataset
 
@@ -188,15 +203,17 @@ def _news() -> Iterator[Document]:
             yield Document(f"story {number}", line.strip())
 
 
-def built_in_files(source: str) -> list[Path]:
-    """The files that a built-in text is read from; none where it is written by rule."""
-    if source in GENSIM_FILES:
-        return [_gensim(GENSIM_FILES[source])]
-    if source == "reference":
-        return [Path(find_spec("pydoc_data.topics").origin)]
+def built_in_files(source: str) -> dict[str, Path]:
+    """The files that a built-in text is read from, by name; none where it is written by rule."""
     if source == "python":
-        return [path for *_, path in python_files()]
-    return [path for _, path in _code_files()] if source == "code" else []
+        return {title: path for _, title, path in python_files()}
+    if source == "code":
+        return dict(_code_files())
+    if source == "reference":
+        return {"topics.py": Path(find_spec("pydoc_data.topics").origin)}
+    if source in GENSIM_FILES:
+        return {GENSIM_FILES[source]: _gensim(GENSIM_FILES[source])}
+    return {}
 
 
 def _reference() -> Iterator[Document]:

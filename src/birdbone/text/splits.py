@@ -17,6 +17,8 @@ from birdbone.text.sources import Document
 Encode = Callable[[str], list[int]]
 HEAL_SHARES = {"heal": 0.8, "guard": 0.1, "test": 0.1}
 """Parts of the text that a model learns from: calibration and healing read ``heal``."""
+JOB_SHARES = {"heal": 0.6, "guard": 0.2, "test": 0.2}
+"""The same of a job's text, which judges too."""
 
 
 def share_of(title: str, random_seed: int) -> float:
@@ -30,16 +32,9 @@ def share_of(title: str, random_seed: int) -> float:
 def split_documents(
     documents: Iterable[Document], random_seed: int, shares: dict[str, float]
 ) -> dict[str, list[Document]]:
-    """Whole documents to named parts: their own where they say one, else by ``share_of``.
-
-    Shares sum to 1.
-    """
+    """Whole documents to named parts by ``share_of``; shares sum to 1."""
     parts: dict[str, list[Document]] = {name: [] for name in shares}
     for document in sorted(documents, key=lambda d: share_of(d.title, random_seed)):
-        if document.part:
-            if document.part in parts:
-                parts[document.part].append(document)
-            continue
         place = share_of(document.title, random_seed)
         edge = 0.0
         for name, share in shares.items():
@@ -48,6 +43,32 @@ def split_documents(
                 parts[name].append(document)
                 break
     return parts
+
+
+def job_parts(documents: Iterable[Document], random_seed: int) -> dict[str, list[Document]]:
+    """A job's whole documents to ``JOB_SHARES``, or to the parts that they say themselves.
+
+    By their rank in ``share_of``, so that few documents too have about these shares.
+    """
+    ranked = sorted(documents, key=lambda d: share_of(d.title, random_seed))
+    if any(document.part for document in ranked):
+        return {name: [d for d in ranked if d.part == name] for name in JOB_SHARES}
+    held = round(JOB_SHARES["guard"] * len(ranked))
+    edge = len(ranked) - 2 * held
+    return {
+        "heal": ranked[:edge],
+        "guard": ranked[edge : edge + held],
+        "test": ranked[edge + held :],
+    }
+
+
+def learning_parts(
+    documents: Iterable[Document], job: bool, random_seed: int
+) -> dict[str, list[Document]]:
+    """The parts of the text that a model learns from: a job's, or those of ``HEAL_SHARES``."""
+    if job:
+        return job_parts(documents, random_seed)
+    return split_documents(documents, random_seed, HEAL_SHARES)
 
 
 def packed_windows(
@@ -128,12 +149,16 @@ def excerpt_windows(
     the text set when there is too little text.
     """
     needed = -(-tokens // window) * window
-    cut = []
+    cut: list[list[list[int]]] = []
+    first = 0
     for document in documents:
+        if first >= needed:
+            break
         ids = encode(document.text)
         stretches = [ids[i : i + window] for i in range(0, len(ids), window)]
         whole = [s for s in stretches if len(s) == window] or stretches
         cut.append(whole[len(whole) // 2 :] + whole[: len(whole) // 2])
+        first += len(whole[len(whole) // 2]) if whole else 0
     stream: list[int] = []
     for depth in range(max(map(len, cut), default=0)):
         for stretches in cut:

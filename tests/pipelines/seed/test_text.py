@@ -11,7 +11,7 @@ from birdbone.pipelines.seed.settings.text import TextSettings
 from birdbone.pipelines.seed.text import read_text
 from birdbone.pipelines.seed.write import write_text
 from birdbone.text.sources import Document
-from birdbone.text.splits import HEAL_SHARES, split_documents
+from birdbone.text.splits import HEAL_SHARES, job_parts, split_documents
 from birdbone.text.texts import Domain, Texts
 
 TEXT = {
@@ -172,7 +172,7 @@ def test_a_stretch_of_every_document_is_read_and_check_text_is_judged_by_nothing
     learnt = torch.cat([texts.calibration, texts.heal])
     assert len({"".join(sorted(n)) for n in numbers(learnt)}) > 10
     held = texts.guard["mine"].windows, texts.test["mine"].windows
-    starts = [{d.text[:3] for d in part} for part in split_documents(long, 0, HEAL_SHARES).values()]
+    starts = [{d.text[:3] for d in part} for part in job_parts(long, 0).values()]
     assert all(
         {bytes(row[:3].tolist()).decode() for row in part} <= s
         for part, s in zip(held, starts[1:], strict=True)
@@ -188,3 +188,13 @@ def test_domains_elsewhere_are_test_text_alone(monkeypatch):
     assert set(texts.test) == {"mine", "other"}
     back = Texts.from_tensors(*texts.to_tensors())
     assert back.elsewhere == ("other",) and set(back.test) == {"mine", "other"}
+
+
+def test_ten_documents_are_enough_for_a_job(monkeypatch):
+    few = [Document(f"title {i}", f"{i}" * 60) for i in range(10)]
+    asked = {"guard_domains": ["mine"], "excerpts": True}
+    texts = library(monkeypatch, {"mine": few}, asked)
+    parts = [texts.check, texts.guard["mine"].windows, texts.test["mine"].windows]
+    parts.append(torch.cat([texts.calibration, texts.heal]))
+    letters = [set(part.flatten().tolist()) - {0} for part in parts]
+    assert sum(map(len, letters)) == len(set.union(*letters)) == 10

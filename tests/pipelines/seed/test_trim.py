@@ -43,7 +43,7 @@ def trimmed(source, monkeypatch, tmp_path):
 
     def made(keep, at_least: int = 1):
         settings = VocabularySettings(keep=keep, at_least=at_least)
-        text = TextSettings.model_construct(source="job")
+        text = TextSettings.model_construct(source="job", excerpts=True)
         seed, write, about, report = trim.trim_vocabulary(source, settings, text, 0)
         folder = tmp_path / "trimmed"
         folder.mkdir()

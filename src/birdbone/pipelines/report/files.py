@@ -68,9 +68,9 @@ def measure_files(
             ("birdbone", "ours", subjects.gguf_folder / GGUF_NAME, {}),
         ]
         if trimmed:
-            small = Path(temporary) / "trimmed.gguf"
-            _write_half(small, seed, tokenizer_folder)
-            files.insert(0, ("trimmed f16", "trimmed", small, {}))
+            trimmed_f16 = Path(temporary) / "trimmed.gguf"
+            _write_half(trimmed_f16, seed, tokenizer_folder)
+            files.insert(0, ("trimmed f16", "trimmed", trimmed_f16, {}))
         if source := _source_file(subjects.model, subjects.models):
             name = f"source file ({subjects.about['dequantized_from'] or 'not quantized'})"
             files.append((name, "source", source, {}))
@@ -79,16 +79,16 @@ def measure_files(
             substituted = llamacpp.quantize(f16, target, kind, threads)
             files.append((f"llama.cpp {kind}", "peer", target, substituted))
         rows = _test_rows(texts.test, [path for _, _, path, _ in files], export.perplexity_tokens)
-        reads = {True: rows, False: rows}
+        untrimmed = rows
         if trimmed:
             ours, theirs = map(read_tokenizer, (tokenizer_folder, subjects.source_tokenizer_folder))
-            reads[False] = {name: reread(windows, ours, theirs) for name, windows in rows.items()}
-        tokens = {name: sum(len(ids) - 1 for ids in read) for name, read in reads[False].items()}
+            untrimmed = {name: reread(windows, ours, theirs) for name, windows in rows.items()}
+        tokens = {name: sum(len(ids) - 1 for ids in part) for name, part in untrimmed.items()}
         qualities = {}
         for name, role, path, substituted in track(files, "files in llama.cpp", unit="file"):
-            is_small = role in ("ours", "trimmed")
+            small = not trimmed or role in ("ours", "trimmed")
             model_in_file = {"ours": subjects.accepted, "trimmed": seed}.get(role, source_model)
-            logits = Path(temporary) / ("logits" if is_small or not trimmed else "untrimmed")
+            logits = Path(temporary) / ("logits" if small else "untrimmed")
             logits.mkdir(exist_ok=True)
             qualities[name] = {
                 "role": role,
@@ -97,8 +97,8 @@ def measure_files(
                 "types": type_counts(tensor_types(path)),
                 "macs_per_token": model_in_file.macs_per_token,
                 "bits_per_weight": 8 * path.stat().st_size / model_in_file.parameters,
-                **quality(path, reads[is_small], logits, threads, tokens),
-                **({} if is_small or not trimmed else {"kl": None, "top1": None}),
+                **quality(path, rows if small else untrimmed, logits, threads, tokens),
+                **({} if small else {"kl": None, "top1": None}),
             }
         paths = {name: path for name, _, path, _ in files}
         return qualities, llamacpp.speeds(paths, threads, generated=export.speed_tokens)

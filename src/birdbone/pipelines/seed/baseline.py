@@ -67,10 +67,9 @@ def measure_baseline(
         "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
     }
-    _, spent = trimmed_change(reference, texts.guard, 0)
     verdict = {
         **START,
-        "accepted_change": spent,
+        "accepted_change": trimmed_change(reference, texts.guard, 0),
         "check_loss": float(torch.tensor(check).log()),
         **sizes(seed, seed.block_parameters),
     }

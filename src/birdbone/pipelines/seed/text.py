@@ -18,6 +18,7 @@ from birdbone.text.splits import (
     Encode,
     document_windows,
     excerpt_windows,
+    learning_parts,
     packed_windows,
     split_documents,
 )
@@ -52,11 +53,12 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     window = text.window
     end = tokenizer.eos_token_id
     template = chat if text.chat else None
-    parts = split_documents(documents(text.source, template), random_seed, HEAL_SHARES)
-    chosen_by = _chosen_by(parts["guard"], encode, text)
+    parts = learning_parts(documents(text.source, template), text.excerpts, random_seed)
+    chosen_by = _chosen_by(parts, encode, text)
     check = _learnt_from(chosen_by, encode, {"check": CHECK}, text, end)["check"]
     counts = {name: int((~by_seed).sum()) for name, by_seed in written_places(text).items()}
-    windows = _learnt_from(parts["heal"], encode, counts, text, end)
+    learnt = [document for document in parts["heal"] if document not in chosen_by]
+    windows = _learnt_from(learnt, encode, counts, text, end)
     windows_read = sum(counts.values())
     guard: dict[str, Domain] = {}
     test: dict[str, Domain] = {}
@@ -122,9 +124,8 @@ def _learnt_from(
     window = text.window
     total = sum(counts.values())
     if text.excerpts:
-        few = documents[:total]  # one stretch of each is enough
         label = " + ".join(f"text.{name}_tokens" for name in counts)
-        rows = excerpt_windows(few, encode, total * window, window, label, end)
+        rows = excerpt_windows(documents, encode, total * window, window, label, end)
         return dict(zip(counts, rows.split(list(counts.values())), strict=True))
     windows: dict[str, Tensor] = {}
     read = 0
@@ -137,13 +138,20 @@ def _learnt_from(
     return windows
 
 
-def _chosen_by(documents: list[Document], encode: Encode, text: TextSettings) -> list[Document]:
-    """The first documents, which check text is cut from: as many as it has windows, or tokens."""
+def _chosen_by(
+    parts: dict[str, list[Document]], encode: Encode, text: TextSettings
+) -> list[Document]:
+    """The documents that check text is cut from: the first that the guard may read.
+
+    Of a job's they are a quarter of those at most, and where that is none, the last one that
+    healing would have read.
+    """
     if text.excerpts:
-        return documents[: max(1, min(CHECK, len(documents) // 4))]
+        few = min(CHECK, len(parts["guard"]) // 4)
+        return parts["guard"][:few] if few else parts["heal"][-1:]
     taken = []
     needed = CHECK * text.window
-    for document in documents:
+    for document in parts["guard"]:
         if needed <= 0:
             break
         taken.append(document)

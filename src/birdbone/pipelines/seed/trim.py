@@ -22,7 +22,7 @@ from birdbone.pipelines.seed.settings.vocabulary import TEXT, VocabularySettings
 from birdbone.progress import track
 from birdbone.text.merges import closed
 from birdbone.text.sources import documents
-from birdbone.text.splits import HEAL_SHARES, split_documents
+from birdbone.text.splits import learning_parts
 
 PROBE = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
 """A conversation in which only the chat template speaks."""
@@ -110,7 +110,7 @@ def _spelt(tokenizer, ids: Iterable[int]) -> set[str]:
 
 def count_tokens(tokenizer, text: TextSettings, random_seed: int) -> Counter[str]:
     """How often each token occurs in what calibration and healing may read."""
-    parts = split_documents(documents(text.source), random_seed, HEAL_SHARES)
+    parts = learning_parts(documents(text.source), text.excerpts, random_seed)
     texts = [document.text for document in parts["heal"]]
     backend = tokenizer.backend_tokenizer
     counts: Counter[int] = Counter()

@@ -47,7 +47,7 @@ def judge_wave(
     network = build(regrown, compute.place)
     figures = judge(network, yardstick.guard, yardstick.texts.guard, compute.random_seed)
     domain, change = worst_change(figures, limits.control.get("domains"))
-    _, spent = trimmed_change(yardstick.guard, yardstick.texts.guard, compute.random_seed)
+    spent = trimmed_change(yardstick.guard, yardstick.texts.guard, compute.random_seed)
     limit = spent + (limits.max_loss - spent) * limits.wave_share
     folder = yardstick.tokenizer_folder
     label = f"wave {before['wave'] + 1}"
