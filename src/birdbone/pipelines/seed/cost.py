@@ -6,7 +6,7 @@ from birdbone.sources.shape import ModelShape
 
 WEIGHTS_A_SECOND = 20e6
 """Read, digested and written by ``seed.load``."""
-COUNT = 120
+COUNT = 60
 """Seconds in which the tokens of the built-in text ``python`` are counted."""
 HEAD = 0.15
 """Forward passes of a token whose final states go through the head alone."""
