@@ -14,7 +14,7 @@ class SourceError(BirdboneError):
 
 
 class UnsupportedArchitectureError(SourceError):
-    """The family has no file in ``birdbone/model/families``, or one that does not fit its models."""
+    """The family has no file in ``birdbone/model/families``, or one that does not fit."""
 
 
 class TextError(BirdboneError):
