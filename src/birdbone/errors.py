@@ -14,7 +14,7 @@ class SourceError(BirdboneError):
 
 
 class UnsupportedArchitectureError(SourceError):
-    """The model's family has no file in ``birdbone/model/architectures``."""
+    """The family has no file in ``birdbone/model/families``, or one that does not fit."""
 
 
 class TextError(BirdboneError):

@@ -7,15 +7,6 @@ import torch
 
 from birdbone.algo.grids import BLOCK, GRIDS, Grid, fewest_bits, fitting
 
-BITS = {
-    "Q3_K": 3.4375,
-    "IQ4_XS": 4.25,
-    "Q4_0": 4.5,
-    "IQ4_NL": 4.5,
-    "Q5_0": 5.5,
-    "Q6_K": 6.5625,
-    "Q8_0": 8.5,
-}
 grids = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 
 
@@ -31,8 +22,12 @@ def test_identity_matches_ggml(grid: Grid) -> None:
     kind = gguf.GGMLQuantizationType[grid.name]
     assert grid.ggml_type == kind
     assert gguf.GGML_QUANT_SIZES[kind] == (grid.unit, grid.unit_bytes)
-    assert grid.bits_per_weight == BITS[grid.name]
-    assert grid.has_zero == (not grid.name.startswith("IQ4"))
+
+
+def test_bits_per_weight_and_zeros_are_the_types_own() -> None:
+    bits = {name: GRIDS[name].bits_per_weight for name in ("Q3_K", "IQ4_XS", "Q4_0", "Q8_0")}
+    assert bits == {"Q3_K": 3.4375, "IQ4_XS": 4.25, "Q4_0": 4.5, "Q8_0": 8.5}
+    assert GRIDS["Q4_0"].has_zero and not GRIDS["IQ4_NL"].has_zero
 
 
 @grids
@@ -153,13 +148,10 @@ def test_a_zero_block_stays_zero(grid: Grid) -> None:
 
 
 def test_rows_take_the_types_that_divide_them() -> None:
-    assert fitting(GRIDS, 576) == ["Q4_0", "IQ4_NL", "Q5_0", "Q8_0"]
+    types = ["Q3_K", "Q4_0", "Q8_0"]
+    assert fitting(types, 576) == ["Q4_0", "Q8_0"]
     assert fitting(GRIDS, 1536) == list(GRIDS)
-    assert (fewest_bits(GRIDS, 576), fewest_bits(GRIDS, 1536), fewest_bits(GRIDS, 40)) == (
-        4.5,
-        3.4375,
-        16,
-    )
+    assert [fewest_bits(types, columns) for columns in (576, 1536, 40)] == [4.5, 3.4375, 16]
 
 
 def test_rows_that_a_grid_does_not_divide_are_refused() -> None:

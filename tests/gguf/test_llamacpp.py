@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import llama_cpp
 import pytest
 import torch
 from families import checkpoint_of
 from gguf_models import mean_kl, random_model, some_tokens, torch_logits
 
+from birdbone.algo.grids import GRIDS
 from birdbone.errors import ArtifactError, ExportError
 from birdbone.gguf import child, llamacpp
 from birdbone.gguf.header import tensor_types
@@ -22,6 +24,13 @@ def exported(byte_level: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     path = tmp_path_factory.mktemp("exported") / "m.gguf"
     write_gguf(path, checkpoint_of(random_model("llama")), byte_level)
     return path
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_file_mostly_of_a_type_has_llama_cpps_number(name: str) -> None:
+    spelt = (f"LLAMA_FTYPE_MOSTLY_{name}{end}" for end in ("", "_S"))
+    theirs = [getattr(llama_cpp, constant) for constant in spelt if hasattr(llama_cpp, constant)]
+    assert theirs == [llamacpp.FILE_TYPES.get(name)]
 
 
 def test_perplexity_scores_every_token_after_the_first_of_each_window(exported: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import LLAMA3_ROPE, checkpoint_of, cut, linear_names
+from families import LLAMA3_ROPE, checkpoint_of, cut, linear_names, settings_of
 from gguf_models import (
     FAMILIES,
     clear_top1_agreement,
@@ -22,7 +22,7 @@ from birdbone.gguf import llamacpp
 from birdbone.gguf.header import read_gguf_header, tensor_types
 from birdbone.gguf.writer import check_form, write_gguf
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.family import supports_uneven
+from birdbone.model.family import GgufForm, family_of, supports_uneven
 from birdbone.model.network import build
 
 
@@ -72,64 +72,70 @@ def test_an_untied_head_is_written_and_a_tied_one_is_not(byte_level: Path, tmp_p
         assert ("output.weight" in tensor_types(tmp_path / "m.gguf")) != tied
 
 
-@pytest.mark.parametrize(
-    "name", ["llama", "llama-biases", "llama3-rope", "mistral", "qwen2", "phi3"]
-)
-def test_uneven_layers_become_deci(name: str, byte_level: Path, tmp_path: Path) -> None:
+def form_of(name: str) -> GgufForm:
+    return family_of(settings_of(name)).gguf
+
+
+def architecture(name: str, fewer_heads: bool) -> str | None:
+    """What a family's file says of even widths; None: it has no form with fewer heads."""
+    form = form_of(name)
+    return form.uneven if fewer_heads and form.fixed_heads else form.arch
+
+
+EVEN_ONLY = [name for name in FAMILIES if form_of(name).uneven is None]
+NARROW = [
+    (name, fewer)
+    for name in FAMILIES
+    for fewer in (False, True)
+    if architecture(name, fewer) is not None
+]
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in EVEN_ONLY])
+def test_uneven_layers_go_into_the_uneven_architecture(
+    name: str, byte_level: Path, tmp_path: Path
+) -> None:
     checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [1, 2, 1])
+    arch = form_of(name).uneven
     assert supports_uneven(checkpoint.config)
     write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
     keys = read_gguf_header(tmp_path / "m.gguf").metadata
-    assert keys["general.architecture"] == "deci"
-    assert keys["deci.feed_forward_length"] == [96, 128, 32]
-    assert keys["deci.attention.head_count"] == [2, 4, 2]
-    assert keys["deci.attention.head_count_kv"] == [1, 2, 1]
+    assert keys["general.architecture"] == arch
+    assert keys[f"{arch}.feed_forward_length"] == [96, 128, 32]
+    assert keys[f"{arch}.attention.head_count"] == [2, 4, 2]
+    assert keys[f"{arch}.attention.head_count_kv"] == [1, 2, 1]
     assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
 
 
-@pytest.mark.parametrize(
-    ("name", "groups", "arch"),
-    [
-        ("llama", 1, "llama"),
-        ("qwen2", 2, "qwen2"),
-        ("qwen2", 1, "deci"),
-        ("qwen3", 1, "qwen3"),
-        ("gemma3_text", 1, "gemma3"),
-        ("gpt2", 4, "gpt2"),
-        ("granite", 1, "granite"),
-        ("smollm3", 1, "smollm3"),
-        ("olmo2", 2, "olmo2"),
-        ("phi3", 2, "phi3"),
-        ("phi3", 1, "deci"),
-    ],
-)
-def test_even_narrow_layers_keep_the_familys_architecture(
-    name: str, groups: int, arch: str, byte_level: Path, tmp_path: Path
+@pytest.mark.parametrize(("name", "fewer_heads"), NARROW)
+def test_even_narrow_layers_have_the_architecture_that_the_file_says(
+    name: str, fewer_heads: bool, byte_level: Path, tmp_path: Path
 ) -> None:
-    checkpoint = narrowed(checkpoint_of(random_model(name)), [64] * 3, [groups] * 3)
+    """Where llama.cpp loads no file with fewer heads, the family's ``fixed_heads`` is missing."""
+    seed = checkpoint_of(random_model(name))
+    checkpoint = narrowed(seed, [64] * 3, [1] * 3 if fewer_heads else seed.counts("kv"))
     write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
-    assert read_gguf_header(tmp_path / "m.gguf").metadata["general.architecture"] == arch
+    keys = read_gguf_header(tmp_path / "m.gguf").metadata
+    assert keys["general.architecture"] == architecture(name, fewer_heads)
     assert_same_logits(tmp_path / "m.gguf", build(checkpoint))
 
 
-@pytest.mark.parametrize(
-    ("name", "groups"),
-    [("qwen3", 2), ("gemma3_text", 2), ("gpt2", 4), ("granite", 2), ("smollm3", 2), ("olmo2", 2)],
-)
+@pytest.mark.parametrize("name", EVEN_ONLY)
 def test_uneven_layers_of_other_families_are_refused(
-    name: str, groups: int, byte_level: Path, tmp_path: Path
+    name: str, byte_level: Path, tmp_path: Path
 ) -> None:
-    checkpoint = narrowed(checkpoint_of(random_model(name)), [96, 128, 32], [groups] * 3)
+    seed = checkpoint_of(random_model(name))
+    checkpoint = narrowed(seed, [96, 128, 32], seed.counts("kv"))
     assert not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="even widths"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["gpt2", "olmo2"])
+@pytest.mark.parametrize("name", [name for name in EVEN_ONLY if form_of(name).fixed_heads])
 def test_some_families_must_keep_their_heads(name: str, byte_level: Path, tmp_path: Path) -> None:
     checkpoint = narrowed(checkpoint_of(random_model(name)), [128] * 3, [1] * 3)
-    assert checkpoint.layout.family.gguf.fixed_heads and not supports_uneven(checkpoint.config)
+    assert not supports_uneven(checkpoint.config)
     with pytest.raises(ExportError, match="heads"):
         write_gguf(tmp_path / "m.gguf", checkpoint, byte_level)
 

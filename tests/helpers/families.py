@@ -6,13 +6,15 @@ file needs no line here, unless its configuration has something special: then on
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.family import families
 from birdbone.model.masks import Masks
-from birdbone.model.network import canonical
+from birdbone.model.network import canonical, check_described
 from birdbone.model.pruning.removal import remove_nodes
 from birdbone.model.units import Nodes
 
@@ -115,7 +117,11 @@ def settings_of(name: str = "llama", sizes: dict = SIZES, **changes: object) -> 
 def random_model(
     name: str = "llama", seed: int = 0, sizes: dict = SIZES, **changes: object
 ) -> PreTrainedModel:
-    """A model whose logits differ clearly: large weights, uneven norms and biases."""
+    """A model whose logits differ clearly: large weights, uneven norms and biases.
+
+    A family file that does not fit the class of transformers is an error, as it is at load.
+    """
+    _check_file(name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = AutoConfig.for_model(**settings_of(name, sizes, **changes))
@@ -126,6 +132,11 @@ def random_model(
             if name in model.state_dict():
                 buffer += torch.randn_like(buffer) * 0.1
     return model.eval()
+
+
+@cache
+def _check_file(name: str) -> None:
+    check_described(AutoConfig.for_model(**settings_of(name)).to_dict())
 
 
 def checkpoint_of(model: PreTrainedModel) -> Checkpoint:

@@ -8,7 +8,7 @@ from transformers import AutoConfig
 from birdbone.errors import UnsupportedArchitectureError
 from birdbone.model import family
 from birdbone.model.checkpoint import Checkpoint
-from birdbone.model.network import build
+from birdbone.model.network import build, check_described
 
 
 def test_an_unknown_family_names_the_file_that_would_add_it():
@@ -71,6 +71,21 @@ def test_a_family_file_that_is_not_whole_is_named_with_its_key(described, text, 
         UnsupportedArchitectureError, match=rf"families/mine\.yml: [\s\S]*\n{fault}\n"
     ):
         described(text)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fault"),
+    [
+        ("phi", r"does not say what model\.final_layernorm\.(weight|bias) is"),
+        ("arcee", r"names model\.layers\.0\.mlp\.gate_proj, which arcee does not have"),
+        ("stablelm", "names rms_norm_eps under gguf, which the configuration of stablelm does not"),
+    ],
+)
+def test_a_family_file_that_does_not_fit_the_stock_class_is_named(described, model_type, fault):
+    described("extends: llama\nmodel_types: [mine, " + model_type + "]\n")
+    config = AutoConfig.for_model(model_type, num_hidden_layers=1).to_dict()
+    with pytest.raises(UnsupportedArchitectureError, match=rf"families/mine\.yml {fault}"):
+        check_described(config)
 
 
 def test_the_uneven_form_and_its_pairs_are_the_familys_own():

@@ -28,6 +28,7 @@ from birdbone.model.pruning.removal import padded, remove_nodes, return_nodes
 from birdbone.model.scores import Scores
 from birdbone.model.units import COLUMNS, ROWS, UNITS, Axis, Nodes, Unit
 from birdbone.pipelines.sps_scan.nodes import node_scores
+from birdbone.report.wave_rows import wave_row
 from birdbone.scan.prompt import full_width
 from birdbone.scan.record import modules_of
 
@@ -427,6 +428,21 @@ def test_lists_call_a_unit_of_few_nodes_by_their_numbers(case, monkeypatch):
     seed = case.checkpoint()
     narrow = remove_nodes(seed, {FIRST: all_but(COUNT, 1, 4)})
     assert words(seed, narrow, seed) == ["layer 0: adapter nodes 1, 4 removed"]
+
+
+def test_reports_of_a_wave_call_it_by_its_name(case):
+    assert UNITS["adapter"].counted(1) == "1 adapter node"
+    verdict = {"status": "accepted", "sparsity": 0.1, "ffn_widths": [1], "kv_groups": [1]}
+    removed = {"ffn": {"0": 32, "1": 64}, "adapter": {"0": 1}}
+    report = {"wave": 1, "verdict": verdict, "prune": {"removed": removed}, "regrow": {}}
+    assert wave_row(report)["note"] == "96 FFN neurons and 1 adapter node removed"
+
+
+def test_a_tensor_of_another_unit_is_refused(case, monkeypatch):
+    values = replace(case.unit, rows=lambda block: {block.value: 2})
+    monkeypatch.setitem(UNITS, "adapter", values)
+    with pytest.raises(ValueError, match=r"kv and adapter both claim .*v_proj.*one unit"):
+        case.checkpoint().layout.blocks[0].axes  # noqa: B018
 
 
 def test_lists_tell_revived_nodes_from_regrown_ones(case):

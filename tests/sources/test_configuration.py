@@ -170,6 +170,7 @@ REFUSED = [
     ("qwen3_5_text", {"layer_types": ["full_attention"] * 2}, "has no linear_attention"),
     ("qwen3_5_text", {"layer_types": ["linear_attention"] * 2}, "has no full_attention"),
     ("qwen3_5_text", {"attention_bias": True}, "attention_bias is true"),
+    ("starcoder2", {"use_bias": False}, "use_bias is false"),
     ("gemma4_text", {"layer_types": ["full_attention"] * 2}, "has no sliding_attention"),
     ("gemma4_text", {"enable_moe_block": True}, "enable_moe_block is true"),
     ("gemma4_text", {"use_bidirectional_attention": "all"}, 'is "all"'),

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from birdbone.diff.changes import node_words
 from birdbone.diff.report_data import Story
+from birdbone.model.units import UNITS
 from birdbone.report import numbers
 
 LINES = 40
@@ -145,9 +146,8 @@ def _stages(story: Story) -> list[str]:
 
 
 def _pruned(report: dict) -> str:
-    counts = {k: sum(report.get("removed", {}).get(k, {}).values()) for k in ("ffn", "kv")}
-    words = [f"{counts['ffn']} FFN neurons"] if counts["ffn"] else []
-    words += [f"{counts['kv']} key-value groups"] if counts["kv"] else []
+    counts = {unit: sum(layers.values()) for unit, layers in report.get("removed", {}).items()}
+    words = [UNITS[unit].counted(count) for unit, count in counts.items() if count]
     if words:
         return f"removed {', '.join(words)}"
     return f"nothing ({escaped(report.get('why', 'masks alone'))})"

@@ -31,6 +31,9 @@ FILE_TYPES = {
     "IQ4_NL": 25,
     "IQ4_XS": 30,
 }
+"""What a file is called whose weights are mostly of a type: ``LLAMA_FTYPE_MOSTLY_...`` in llama.h.
+Every type of ``GRIDS`` is here.
+"""
 
 
 def context_length(path: Path) -> int:

@@ -187,6 +187,12 @@ class GgufForm(_Part):
     decays: tuple[str, ...] = ()
     tiled: Tiled | None = None
 
+    @property
+    def asked(self) -> set[str]:
+        """The configuration's keys that every file's GGUF keys are made of."""
+        products = [key for keys in self.products.values() for key in keys]
+        return {self.activation.key, *self.sizes.values(), *self.floats.values(), *products}
+
     def pairs(self, arch: str) -> bool:
         """Whether an architecture, the family's own or its uneven one, wants rotary pairs side by
         side.

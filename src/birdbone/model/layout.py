@@ -148,18 +148,27 @@ class Block:
     def axes(self) -> dict[str, Axis]:
         """Every tensor that is narrower for each removed node, by name; biases whether present or
         not.
+
+        Raises ValueError where two units claim one tensor.
         """
         axes: dict[str, Axis] = {}
         for name, unit in UNITS.items():
             if not unit.count(self):
                 continue
             nodes = Nodes(name, self.layer)
+            own: dict[str, Axis] = {}
             for module, entries in unit.rows(self).items():
-                axes[f"{module}.weight"] = axes[f"{module}.bias"] = Axis(nodes, ROWS, entries)
+                own[f"{module}.weight"] = own[f"{module}.bias"] = Axis(nodes, ROWS, entries)
             for module, entries in unit.columns(self).items():
-                axes[f"{module}.weight"] = Axis(nodes, COLUMNS, entries)
+                own[f"{module}.weight"] = Axis(nodes, COLUMNS, entries)
             for module, entries in unit.gains(self).items():
-                axes[f"{module}.weight"] = Axis(nodes, ROWS, entries, averaged=True)
+                own[f"{module}.weight"] = Axis(nodes, ROWS, entries, averaged=True)
+            for tensor in own.keys() & axes.keys():
+                raise ValueError(
+                    f"UNITS: {axes[tensor].nodes.unit} and {name} both claim {tensor}; a tensor "
+                    "belongs to one unit"
+                )
+            axes |= own
         return axes
 
     @property

@@ -66,7 +66,7 @@ def canonical_shapes(config: dict) -> dict[str, tuple[int, ...]]:
 
 def check_described(config: dict) -> None:
     """Whether the family's file and the stock class agree: UnsupportedArchitectureError naming file
-    and tensor.
+    and tensor, or the key of the configuration.
     """
     layout = Layout(config)
     family = layout.family
@@ -77,15 +77,22 @@ def check_described(config: dict) -> None:
     described = {family.embedding, family.final_norm, family.head, *family.gguf.modules}
     for block in layout.blocks:
         described |= {*block.linears, *block.norms}
-    for module in present.keys() - described - layout.kept:
+    for module in sorted(present.keys() - described - layout.kept):
         raise UnsupportedArchitectureError(
-            f"{family.file} does not say what {present[module]} is: describe it there, a norm "
-            "under norms or head_norms"
+            f"{family.file} does not say what {present[module]} is: describe it there, a matrix "
+            "under ffn or attention, a norm under norms or head_norms"
         )
-    for module in described - present.keys() - layout.kept:
+    for module in sorted(described - present.keys() - layout.kept):
         raise UnsupportedArchitectureError(
             f"{family.file} names {module}, which {config['model_type']} does not have"
         )
+    stock = hf_config(config)
+    for key in sorted(family.gguf.asked):
+        if not hasattr(stock, key):
+            raise UnsupportedArchitectureError(
+                f"{family.file} names {key} under gguf, which the configuration of "
+                f"{config['model_type']} does not have"
+            )
 
 
 def build(

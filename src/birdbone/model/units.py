@@ -2,7 +2,8 @@
 
 A *unit* is a kind of thing a wave may remove or bring back, a *node* one of them. ``UNITS`` says
 for each unit which rows and columns of which modules belong to a node. Removing, growing, padding,
-scoring, change lists and GGUF keys all read it, so that another unit is another row of the table.
+scoring and the lists of what went all read it. What a wave removes of a unit is chosen in
+``pruning/prune.py``, and its number in a GGUF file is written in ``gguf/keys.py``.
 """
 
 from __future__ import annotations
@@ -124,9 +125,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Unit:
-    """A row of the table, said of any block.
+    """A row of the table, said of any block. A tensor belongs to one unit.
 
-    count: nodes in a block of the seed. rows: module -> neighbouring rows of its weight and bias
+    one, many: what lists call a node and several of them. count: nodes in a block of the seed, 0
+    where a model has no such thing. rows: module -> neighbouring rows of its weight and bias
     that are one node's. columns: module -> neighbouring columns of its weight; the first is where
     the nodes' values can be read. enters: the modules whose rows say how strongly a node is driven.
     gains: norms over all nodes' rows together. keys: the configuration's entries that say how many
@@ -144,6 +146,10 @@ class Unit:
     keys: Callable[[Layout, int], dict[str, int]] = lambda layout, count: {}
     bound: Callable[[Block], bool] = lambda block: False
     few: bool = False
+
+    def counted(self, count: int) -> str:
+        """So many nodes in words: ``1 FFN neuron``."""
+        return f"{count} {self.one if count == 1 else self.many}"
 
 
 UNITS: dict[str, Unit] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from birdbone.model.units import UNITS
 from birdbone.report.data import HealingCheck, HealingStep, Wave
 
 
@@ -67,9 +68,8 @@ def _wave_note(report: dict) -> str:
     regrown = report["regrow"]
     parts = []
     if removed := pruned.get("removed"):
-        neurons = sum(removed["ffn"].values())
-        groups = sum(removed["kv"].values())
-        parts.append(f"{neurons} neurons and {groups} key-value groups removed")
+        counts = [UNITS[unit].counted(sum(layers.values())) for unit, layers in removed.items()]
+        parts.append(f"{' and '.join(counts)} removed")
     if returned := regrown.get("returned"):
         parts.append(f"{sum(returned.values())} neurons regrown")
     parts += fallen_tasks(report["verdict"].get("tasks_lost", {}))

@@ -65,6 +65,19 @@ def test_the_smallest_file_ends_the_search_at_once():
     assert len(searched(lambda cost: 0.1 * cost)) == 2
 
 
+@pytest.mark.parametrize("spent", [0.0, 0.01])
+def test_a_next_type_that_is_far_too_dear_ends_the_search(spent):
+    dear = {"tensor": [Option("fine", 85, 1e-3), Option("coarse", 45, 5.0)]}
+    made = []
+
+    def measure(types: dict[str, str]) -> dict:
+        made.append(types["tensor"])
+        return {"predicted": _cost(dear, types), "bound": 5e-3, "accepted": True}
+
+    _search(dear, measure, spent, LIMIT, 6)
+    assert made == ["fine", "fine"]
+
+
 def test_a_task_that_falls_within_the_limit_is_closed_in_on_by_halves():
     made = []
 

@@ -154,7 +154,8 @@ def _search(
 
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
     costs are nats per token, to first order the change itself. The first step uses them alone.
-    Where no trial passes, one more measures the finest types.
+    Where no trial passes, one more measures the finest types. Where the next coarser type costs far
+    more than the limit leaves room for, the same types come up again, which ends the search.
     """
     smallest = _cost(options, assign(options, max_bytes=0))
     floor = _cost(options, assign(options, max_cost=0.0))
@@ -164,8 +165,11 @@ def _search(
     for _ in range(trials):
         trial = measure(assign(options, max_cost=_aim(passed, failed, limit, again)))
         again = not trial["accepted"]
+        repeated = any(trial["predicted"] == predicted for predicted, _ in passed[1:])
         (passed if trial["accepted"] else failed).append((trial["predicted"], trial["bound"]))
         if trial["accepted"] and trial["predicted"] >= smallest:
+            break
+        if repeated and not failed:
             break
     if len(passed) == 1:
         measure(assign(options, max_cost=floor))
@@ -189,7 +193,8 @@ def _aim(
     low = max(passed)
     high = min(failed, default=None)
     if high is None:
-        before = sorted(passed)[-2] if len(passed) > 1 else (low[0] - 1.0, low[1] - 1.0)
+        cheaper = [point for point in passed if point[0] < low[0]]
+        before = max(cheaper, default=(low[0] - 1.0, low[1] - 1.0))
         slope = max((low[1] - before[1]) / (low[0] - before[0]), 0.1)
         return low[0] + AIM * (limit - low[1]) / slope
     if high[1] <= limit:
