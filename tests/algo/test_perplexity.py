@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from birdbone.algo.perplexity import (
+    bound_of,
     domain_figures,
     judged_change,
     perplexity,
     without_documents,
-    worst_bound,
     worst_change,
 )
 
@@ -87,13 +87,11 @@ def test_without_a_control_the_seed_is_the_reference():
 
 
 def test_the_bound_adds_standard_errors_of_the_change():
-    domains = {"news": figures(2.1), "code": figures(2.05)}
-    domains["code"] |= {"change_low": 0.0, "change_high": 0.4}
-    news = domains["news"]
-    assert worst_bound(domains, None, 0, 0) == ("news", news["change"], news["change"])
-    name, change, bound = worst_bound(domains, None, 1, 0)
-    assert domains["code"]["documents"] == 3
-    assert name == "code" and bound == pytest.approx(change + 0.1 * math.sqrt(3 / 2))
+    found = figures(2.05) | {"change_low": 0.0, "change_high": 0.4}
+    assert bound_of(found, None, 0, 0) == (found["change"], found["change"])
+    change, bound = bound_of(found, None, 1, 0)
+    assert found["documents"] == 3
+    assert bound == pytest.approx(change + 0.1 * math.sqrt(3 / 2))
 
 
 def test_reports_leave_out_the_lists_per_document():

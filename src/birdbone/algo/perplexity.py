@@ -31,11 +31,11 @@ def domain_figures(
     ``scored``.
     """
     count = scored * len(documents)
-    per_document = {name: _by_document(values, documents) for name, values in measured.items()}
-    tokens = _by_document(
+    per_document = {name: by_document(values, documents) for name, values in measured.items()}
+    tokens = by_document(
         torch.full((len(documents),), float(scored), dtype=torch.float64), documents
     )
-    per = tokens if reference_tokens is None else _by_document(reference_tokens, documents)
+    per = tokens if reference_tokens is None else by_document(reference_tokens, documents)
     change, low, high = ratio_interval(
         per_document["seed_nll"], per_document["nll"], per, seed=random_seed
     )
@@ -74,7 +74,7 @@ def judged_change(figures: dict, control: dict | None, random_seed: int) -> list
 
     Paired over documents.
     """
-    if not control or control["perplexity"] >= figures["seed_perplexity"]:
+    if not judges(control, figures["seed_perplexity"]):
         return [figures["change"], figures["change_low"], figures["change_high"]]
     return list(
         ratio_interval(
@@ -86,22 +86,23 @@ def judged_change(figures: dict, control: dict | None, random_seed: int) -> list
     )
 
 
-def worst_bound(
-    domains: dict[str, dict], control: dict[str, dict] | None, errors: float, random_seed: int
-) -> tuple[str, float, float]:
-    """(domain, change, bound) of the domain whose bound is largest.
+def judges(control: dict | None, seed_perplexity: float) -> bool:
+    """Whether a domain is judged against the control, since that is better than the seed."""
+    return bool(control) and control["perplexity"] < seed_perplexity
+
+
+def bound_of(
+    figures: dict, control: dict | None, errors: float, random_seed: int
+) -> tuple[float, float]:
+    """(change, bound) of one domain, judged as ``judged_change`` does.
 
     The bound is the change plus ``errors`` times its standard error. The standard error is a
     quarter of the 95 % interval's width, as for a normal distribution, times √(D / (D − 1)),
     because a bootstrap over D documents measures their spread about their own mean.
     """
-    bounds = {}
-    for name, figures in domains.items():
-        change, low, high = judged_change(figures, (control or {}).get(name), random_seed)
-        few = math.sqrt(figures["documents"] / max(1, figures["documents"] - 1))
-        bounds[name] = (change, change + errors * few * (high - low) / 4)
-    name = max(bounds, key=lambda n: bounds[n][1])
-    return name, *bounds[name]
+    change, low, high = judged_change(figures, control, random_seed)
+    few = math.sqrt(figures["documents"] / max(1, figures["documents"] - 1))
+    return change, change + errors * few * (high - low) / 4
 
 
 def without_documents(domains: dict[str, dict]) -> dict[str, dict]:
@@ -111,6 +112,7 @@ def without_documents(domains: dict[str, dict]) -> dict[str, dict]:
     }
 
 
-def _by_document(values: Tensor, documents: Tensor) -> Tensor:
+def by_document(values: Tensor, documents: Tensor) -> Tensor:
+    """Window values [N] summed over each document [D], by its number."""
     numbers, place = documents.unique(return_inverse=True)
     return torch.zeros(len(numbers), dtype=torch.float64).index_add_(0, place, values.double())

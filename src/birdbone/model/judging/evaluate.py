@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from birdbone.progress import track
 
+MEASURED = ("nll", "seed_nll", "kl", "agree")
+"""What is measured of a window, see ``compare``."""
 POSITIONS = 32
 """Positions compared at once."""
 
@@ -42,14 +44,20 @@ def compare(
     tokens. seed_logits: some of the windows, as rows -> the seed's logits [rows, T, V] on the
     network's device.
     """
-    device = next(network.parameters()).device
     rows = []
     for start in track(range(0, len(windows), 2), label, unit="window pairs"):
         chosen = slice(start, start + 2)
-        ids = windows[chosen].to(device).long()
-        ours, theirs = network(ids, use_cache=False).logits, seed_logits(chosen)
-        rows += [_scored(*one) for one in zip(ours, theirs, ids, strict=True)]
-    return dict(zip(("nll", "seed_nll", "kl", "agree"), torch.stack(rows, 1).cpu(), strict=True))
+        rows.append(scored(network, seed_logits(chosen), windows[chosen]))
+    return dict(zip(MEASURED, torch.cat(rows).T, strict=True))
+
+
+@torch.no_grad()
+def scored(network: nn.Module, seed_logits: Tensor, windows: Tensor) -> Tensor:
+    """``MEASURED`` of a few windows [rows, 4], float64, on the CPU; seed_logits: [rows, T, V]."""
+    ids = windows.to(seed_logits.device).long()
+    ours = network(ids, use_cache=False).logits
+    rows = [_scored(*one) for one in zip(ours, seed_logits, ids, strict=True)]
+    return torch.stack(rows).cpu()
 
 
 def _scored(ours: Tensor, theirs: Tensor, ids: Tensor) -> Tensor:

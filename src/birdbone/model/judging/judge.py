@@ -25,7 +25,7 @@ def judge(
     for name, domain in domains.items():
         seed_logits = partial(reference.logits, name, device=device)
         measured = compare(network, seed_logits, domain.windows, f"{label}: {name}")
-        figures[name] = _figures(measured, reference, name, domain, random_seed)
+        figures[name] = figures_of(measured, reference, name, domain, random_seed)
     return figures
 
 
@@ -39,7 +39,7 @@ def judge_itself(
         scored = domain.windows.shape[1] - 1
         agree = torch.full_like(nll, scored)
         same = {"nll": nll, "seed_nll": nll, "kl": torch.zeros_like(nll), "agree": agree}
-        figures[name] = _figures(same, reference, name, domain, random_seed)
+        figures[name] = figures_of(same, reference, name, domain, random_seed)
     return figures
 
 
@@ -50,7 +50,7 @@ def trimmed_change(reference: Reference, domains: dict[str, Domain], random_seed
     return worst_change(judge_itself(reference, domains, random_seed), None)[1]
 
 
-def _figures(
+def figures_of(
     measured: dict[str, Tensor], reference: Reference, name: str, domain: Domain, random_seed: int
 ) -> dict[str, float]:
     """One domain's; losses against the untrimmed seed's, in its tokens, where one was trimmed."""

@@ -72,9 +72,16 @@ class Reference:
     states: dict[str, Tensor]
     readings: dict[str, Reading] = field(default_factory=dict)
 
-    def logits(self, domain: str, rows: slice, device: torch.device) -> Tensor:
+    def logits(self, domain: str, rows: slice | Tensor, device: torch.device) -> Tensor:
         """The seed's logits [rows, T, V] of one domain's windows, on ``device``."""
         return Head.of(self.seed).to(device).logits(self.states[domain][rows].to(device))
+
+    def counts(self, domain: str, windows: Tensor) -> Tensor:
+        """The tokens that losses of each window [N, T] are per: [N], float64."""
+        reading = self.readings.get(domain)
+        if reading is not None:
+            return reading.tokens
+        return torch.full((len(windows),), float(windows.shape[1] - 1), dtype=torch.float64)
 
     def losses(self, domain: str, windows: Tensor, device: torch.device = CPU) -> Tensor:
         """The seed's summed negative log-likelihood of each of one domain's windows [N, T]: [N],

@@ -28,7 +28,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                     "params:quantize",
                     *COMPUTE,
                 ],
-                ["quantized", "quantize_report"],
+                ["quantized", "quantize_report", "quantize_trials"],
                 name="round",
             ),
         ],

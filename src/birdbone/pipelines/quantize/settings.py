@@ -13,6 +13,7 @@ from birdbone.strict import Positive
 class QuantizeSettings(RoundSettings):
     standard_errors: Annotated[float, Field(ge=0)]
     trials: Positive
+    error: Annotated[float, Field(ge=0, lt=0.5)]
 
 
 SETTINGS = {"quantize": QuantizeSettings}

@@ -1,9 +1,11 @@
 """The search for types ends just under the limit, in few measured steps, whatever the guess was."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from birdbone.algo.budget import Option
-from birdbone.pipelines.quantize.nodes import _aim, _cost, _search
+from birdbone.pipelines.quantize.search import aim, cost_of, search
 
 LIMIT = 0.03
 OPTIONS = {
@@ -16,22 +18,20 @@ OPTIONS = {
 }
 
 
-def searched(bound, spent: float = 0.0, trials: int = 3) -> list[dict]:
+def tried(predicted: float, bound: float, accepted: bool) -> SimpleNamespace:
+    return SimpleNamespace(predicted=predicted, bound=bound, accepted=accepted)
+
+
+def searched(bound, spent: float = 0.0, trials: int = 3) -> list[SimpleNamespace]:
     """Every trial of a search where measuring gives ``bound(predicted)``."""
     made = []
 
-    def measure(types: dict[str, str]) -> dict:
-        predicted = _cost(OPTIONS, types)
-        made.append(
-            {
-                "predicted": predicted,
-                "bound": bound(predicted),
-                "accepted": bound(predicted) <= LIMIT,
-            }
-        )
+    def measure(types: dict[str, str]) -> SimpleNamespace:
+        predicted = cost_of(OPTIONS, types)
+        made.append(tried(predicted, bound(predicted), bound(predicted) <= LIMIT))
         return made[-1]
 
-    _search(OPTIONS, measure, spent, LIMIT, trials)
+    search(OPTIONS, measure, spent, LIMIT, trials)
     return made
 
 
@@ -48,17 +48,15 @@ def searched(bound, spent: float = 0.0, trials: int = 3) -> list[dict]:
 )
 def test_it_ends_near_the_limit(bound, spent):
     made = searched(bound, spent)
-    passed = [t for t in made if t["accepted"]]
+    passed = [t for t in made if t.accepted]
     assert passed and len(made) <= 3
-    assert (
-        max(t["bound"] for t in passed) > 0.75 * LIMIT or max(t["predicted"] for t in passed) > 0.05
-    )
+    assert max(t.bound for t in passed) > 0.75 * LIMIT or max(t.predicted for t in passed) > 0.05
 
 
 def test_where_nothing_passes_the_finest_types_are_measured_last():
     made = searched(lambda cost: 0.05 + cost)
-    assert len(made) <= 4 and not any(t["accepted"] for t in made)
-    assert made[-1]["predicted"] == pytest.approx(60 * 1e-5)
+    assert len(made) <= 4 and not any(t.accepted for t in made)
+    assert made[-1].predicted == pytest.approx(60 * 1e-5)
 
 
 def test_the_smallest_file_ends_the_search_at_once():
@@ -66,28 +64,28 @@ def test_the_smallest_file_ends_the_search_at_once():
 
 
 @pytest.mark.parametrize("spent", [0.0, 0.01])
-def test_a_next_type_that_is_far_too_dear_ends_the_search(spent):
+def test_a_next_type_that_is_far_too_dear_ends_thesearch(spent):
     dear = {"tensor": [Option("fine", 85, 1e-3), Option("coarse", 45, 5.0)]}
     made = []
 
-    def measure(types: dict[str, str]) -> dict:
+    def measure(types: dict[str, str]) -> SimpleNamespace:
         made.append(types["tensor"])
-        return {"predicted": _cost(dear, types), "bound": 5e-3, "accepted": True}
+        return tried(cost_of(dear, types), 5e-3, True)
 
-    _search(dear, measure, spent, LIMIT, 6)
+    search(dear, measure, spent, LIMIT, 6)
     assert made == ["fine", "fine"]
 
 
 def test_a_task_that_falls_within_the_limit_is_closed_in_on_by_halves():
     made = []
 
-    def measure(types: dict[str, str]) -> dict:
-        predicted = _cost(OPTIONS, types)
-        made.append({"predicted": predicted, "bound": predicted, "accepted": predicted < 0.008})
+    def measure(types: dict[str, str]) -> SimpleNamespace:
+        predicted = cost_of(OPTIONS, types)
+        made.append(tried(predicted, predicted, predicted < 0.008))
         return made[-1]
 
-    _search(OPTIONS, measure, 0.0, LIMIT, 6)
-    passed = [t["predicted"] for t in made if t["accepted"]]
+    search(OPTIONS, measure, 0.0, LIMIT, 6)
+    passed = [t.predicted for t in made if t.accepted]
     assert passed and 0.005 < max(passed) < 0.008 and len(made) <= 6
 
 
@@ -96,11 +94,11 @@ def test_after_a_failure_past_a_cliff_it_goes_half_way_where_the_line_would_go_o
     .0303.
     """
     passed, failed = [(0.001, 0.001), (0.0151, 0.022)], [(0.0266, 0.0399), (0.0181, 0.0303)]
-    line = _aim(passed, failed, LIMIT, again=False)
+    line = aim(passed, failed, LIMIT, again=False)
     assert 0.0175 < line < 0.0181
-    assert _aim(passed, [*failed, (line, 0.0309)], LIMIT, again=True) == pytest.approx(
+    assert aim(passed, [*failed, (line, 0.0309)], LIMIT, again=True) == pytest.approx(
         (0.0151 + line) / 2
     )
     assert (
-        _aim(passed[:1], failed[:1], LIMIT, again=True) > (0.001 + 0.0266) / 2
+        aim(passed[:1], failed[:1], LIMIT, again=True) > (0.001 + 0.0266) / 2
     )  # nothing measured has passed
