@@ -100,6 +100,24 @@ class Wave(TypedDict):
     note: NotRequired[str]
 
 
+class Step(TypedDict):
+    """The model after one step: ``seed``, ``vocabulary``, ``wave 1: pruning`` … ``rounding``."""
+
+    step: str
+    bytes: int
+    """Of an f16 file; of the export after rounding."""
+    macs_per_token: int
+    kl: Measure
+    """From the seed, on a little guard text. After ``vocabulary``: of the trimmed seed from the
+    whole one; from there on, from the trimmed seed.
+    """
+    control: NotRequired[str]
+    """What stands beside the step."""
+    control_kl: NotRequired[Measure]
+    verdict: NotRequired[str]
+    """Of a wave that is no part of the export."""
+
+
 class HealingStep(TypedDict):
     """One point of a healing curve."""
 
@@ -174,9 +192,10 @@ class ReportData:
     worst perplexity change allowed. kl, top1: against the seed over all test text. parameters_seed,
     parameters_left: weights of the seed and of the export. job: what the model was made for, where
     for one thing. tokens: [kept, of], where any went. elsewhere: what it lost outside that, which
-    nothing judges. waves, healing, healing_checks: in order. target and reached: share of block
-    parameters to remove and removed. settings: the resolved parameter tree. digests: name ->
-    SHA-256. reproduce: the command, under comments with versions and seed.
+    nothing judges. steps: what each did to size and quality. waves, healing, healing_checks: in
+    order. target and reached: share of block parameters to remove and removed. settings: the
+    resolved parameter tree. digests: name -> SHA-256. reproduce: the command, under comments with
+    versions and seed.
     """
 
     model: str
@@ -199,6 +218,7 @@ class ReportData:
     kl: Measure | None = None
     top1: Measure | None = None
     canaries: list[Canaries] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     waves: list[Wave] = field(default_factory=list)
     healing: list[HealingStep] = field(default_factory=list)
     healing_checks: list[HealingCheck] = field(default_factory=list)

@@ -10,6 +10,7 @@ from birdbone.report.embed import rendered
 from birdbone.report.frontier import frontier
 from birdbone.report.heatmaps import importance_heatmap, mask_heatmap
 from birdbone.report.price import price
+from birdbone.report.waterfall import step_cells, waterfall
 from birdbone.report.wave_charts import healing_curve, wave_chart
 
 
@@ -27,6 +28,7 @@ def render(data: ReportData) -> str:
         judged=judged,
         flagged=flagged,
         price=price(data),
+        step_cells=step_cells,
         interval=numbers.interval,
     )
 
@@ -128,6 +130,8 @@ def plots(data: ReportData) -> dict[str, go.Figure]:
         charts_by_name["changes"] = charts.change_chart(data.domains, data.limit)
     if data.canaries:
         charts_by_name["canaries"] = charts.canary_chart(data.canaries)
+    if data.steps:
+        charts_by_name["steps"] = waterfall(data.steps)
     if data.waves:
         charts_by_name["waves"] = wave_chart(data.waves, data.limit)
     if data.healing:

@@ -14,6 +14,7 @@ from birdbone.report import numbers
 from birdbone.report.data import ReportData, Wave, judged, value
 from birdbone.report.page import absent, cards
 from birdbone.report.price import price
+from birdbone.report.waterfall import step_cells
 
 COLOURS = {"accepted": "green", "provisional": "yellow", "reverted": "red", "rejected": "red"}
 WIDEST = 1000
@@ -49,6 +50,8 @@ def summary(data: ReportData, width: int = 110, color: bool = False) -> str:
         parts.append(_files(data))
     if data.domains:
         parts.append(_domains(data))
+    if data.steps:
+        parts.append(_steps(data))
     if data.waves:
         parts += _waves(data.waves)
     if missing := absent(data):
@@ -136,6 +139,17 @@ def _domains(data: ReportData) -> Table:
             numbers.change(judged(row)),
         ]
         table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _steps(data: ReportData) -> Table:
+    table = _table(
+        "what each step did",
+        ("after", "size", "MACs", "KL", "control's KL", "control"),
+        left_aligned=("after", "control"),
+    )
+    for row in data.steps:
+        table.add_row(*map(Text, step_cells(row)), style="dim" if "verdict" in row else None)
     return table
 
 

@@ -106,7 +106,7 @@ def test_losses_count_from_the_untrimmed_seed(source, trimmed):
     seed, folder, _, _ = trimmed("text")
     texts = texts_of(folder, [JOB[0].text, OTHER, OTHER[20:]])
     readings, report = read_untrimmed(
-        source.model, source.tokenizer_folder, folder, texts, Compute("cpu", 0)
+        source.model, source.tokenizer_folder, folder, texts, 24, Compute("cpu", 0)
     )
     whole = read_tokenizer(source.tokenizer_folder)
     first = whole(
@@ -117,7 +117,12 @@ def test_losses_count_from_the_untrimmed_seed(source, trimmed):
     reading = readings.of("guard")["job"]
     assert float(reading.nll[0]) == pytest.approx(expected, rel=1e-5)
     assert reading.tokens[0] == len(first) - 1
-    assert 0 < report["job"]["lost"] < 1
+    assert 0 < report["domains"]["job"]["lost"] < 1
+    (traced,) = report["trace"]
+    kept = read_tokenizer(folder).get_vocab()
+    mass = sum(logits[:-1, i].exp() for token, i in whole.get_vocab().items() if token in kept)
+    assert traced["kl"][0] > 0 and traced["control"]["kl"][0] > 0
+    assert traced["kl"][1] <= float(-mass.log().mean()) <= traced["kl"][2]
     network = build(seed)
     states = {"job": final_states(network, texts.guard["job"].windows, "states")}
     reference = Reference(seed, states, readings.of("guard"))
@@ -135,7 +140,7 @@ def test_readings_survive_beside_the_seeds_states(source, trimmed):
     _, folder, _, _ = trimmed("text")
     texts = texts_of(folder, [JOB[0].text, OTHER])
     readings, _ = read_untrimmed(
-        source.model, source.tokenizer_folder, folder, texts, Compute("cpu", 0)
+        source.model, source.tokenizer_folder, folder, texts, 24, Compute("cpu", 0)
     )
     states = States({"job": torch.zeros(2, 3, 4)}, {"job": torch.zeros(2, 3, 4)}, readings)
     back = States.from_tensors(*states.to_tensors())

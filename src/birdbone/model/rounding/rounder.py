@@ -116,7 +116,7 @@ class Rounder:
         self.options[name] = []
         for grid in sorted((GRIDS[t] for t in types), key=lambda g: g.bits_per_weight):
             if not compensations or grid.bits_per_weight > COMPENSATED_BITS:
-                rounded = _nearest(weight, grid, mask)
+                rounded = rounded_nearest(weight, grid, mask)
             else:
                 rounded, compensations = round_best(weight, compensations, check, grid, mask)
             change = rounded.weight - weight
@@ -146,7 +146,8 @@ def _unrounded(weight: Tensor) -> Option:
     return Option(WIDE if half else WIDEST, (2 if half else 4) * weight.numel(), 0.0)
 
 
-def _nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
+def rounded_nearest(weight: Tensor, grid: Grid, mask: Tensor | None) -> Rounded:
+    """A matrix as llama.cpp rounds it; what a mask removed stays zero."""
     rounded = round_nearest(weight, grid)
     return rounded if mask is None else masked(rounded, mask, grid)
 

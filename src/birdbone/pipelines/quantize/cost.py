@@ -24,7 +24,11 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
     rounded = (
         OPERATIONS / shape.flops * _rounded(parameters, shape) if settings.method == "gptq" else 0
     )
-    return {"quantize.round": Work(tokens=read + JUDGE * (judged + priced) + rounded, seconds=2)}
+    trace = Work(tokens=JUDGE * 2 * parameters.guard.trace_tokens, seconds=2)
+    return {
+        "quantize.trace": trace,
+        "quantize.round": Work(tokens=read + JUDGE * (judged + priced) + rounded, seconds=2),
+    }
 
 
 def _rounded(parameters: Parameters, shape: ModelShape) -> int:

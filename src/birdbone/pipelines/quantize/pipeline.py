@@ -6,11 +6,12 @@ from birdbone.parameters import Parameters
 from birdbone.pipelines.gathered import gathered
 from birdbone.pipelines.inputs import COMPUTE
 from birdbone.pipelines.quantize.nodes import quantize
+from birdbone.pipelines.quantize.trace import trace_rounding
 from birdbone.pipelines.yardstick import YARDSTICK
 
 
 def create_pipeline(parameters: Parameters) -> Pipeline:
-    """quantize: round the last accepted model."""
+    """quantize: round, trace."""
     return Pipeline(
         [
             Node(
@@ -30,6 +31,18 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
                 ],
                 ["quantized", "quantize_report", "quantize_trials"],
                 name="round",
+            ),
+            Node(
+                gathered(trace_rounding),
+                [
+                    f"wave_{parameters.waves}.accepted",
+                    "quantized",
+                    *YARDSTICK,
+                    "params:guard.trace_tokens",
+                    *COMPUTE,
+                ],
+                "rounding_trace",
+                name="trace",
             ),
         ],
         namespace="quantize",

@@ -22,6 +22,7 @@ from birdbone.report.data import (
 )
 from birdbone.report.heatmaps import bin_shares
 from birdbone.report.reproduce import reproduction
+from birdbone.report.step_rows import step_rows
 from birdbone.report.wave_rows import fallen_tasks, healing_checks, healing_steps, wave_row
 
 QUANTILES = 21
@@ -44,6 +45,7 @@ class Shipped(Together):
 
     control: dict
     quantize_report: dict
+    rounding_trace: dict
     files: dict
     files_speed: dict
     final: dict
@@ -58,6 +60,7 @@ def assemble(
     control, quantize_report, final = shipped.control, shipped.quantize_report, shipped.final
     accepted = shipped.accepted
     whole = about.get("trimmed_from", about)
+    files = _files(shipped.files, shipped.files_speed)
     passed = final["accepted"] and quantize_report["accepted"] and quantize_report["target_reached"]
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
@@ -75,7 +78,7 @@ def assemble(
         verdict="accepted" if passed else "rejected",
         reason=_reason(final, quantize_report),
         limit=final["limit"],
-        files=_files(shipped.files, shipped.files_speed),
+        files=files,
         domains=_domains(final["domains"], control),
         elsewhere=_domains(final.get("elsewhere", {}), control),
         parameters_seed=whole["parameters"],
@@ -86,6 +89,7 @@ def assemble(
         kl=_mean(final, "kl"),
         top1=_mean(final, "top1"),
         canaries=_canaries(seed_metrics, control, final),
+        steps=step_rows(files, seed_metrics, waves, shipped.rounding_trace, control),
         waves=[wave_row(wave) for wave in waves],
         healing=healing_steps(waves),
         healing_checks=healing_checks(waves),

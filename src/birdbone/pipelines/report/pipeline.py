@@ -18,7 +18,8 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     source = ["source_model", "source_tokenizer"] if trims else ["seed_model", "tokenizer"]
     page = [
         *("seed_about", "seed_metrics", "topology_report", "node_scores"),
-        *("control_metrics", "quantize_report", "files", "files_speed", "final_metrics", model),
+        *("control_metrics", "quantize_report", "rounding_trace"),
+        *("files", "files_speed", "final_metrics", model),
         *("parameters", "command"),
         *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
     ]

@@ -28,13 +28,14 @@ def measure_baseline(
     canaries: str | None,
     device: str,
     readings: Readings | None = None,
+    vocabulary_report: dict | None = None,
 ) -> tuple[dict, States, Checkpoint, Checkpoint, dict]:
     """What every later state is judged against, and wave 0.
 
     Returns metrics; the seed's final states on guard and test text; the seed as wave 0's model and
     as its accepted model; wave 0's verdict. readings: the untrimmed seed's, which losses count from
-    where tokens went. Only the report and the control read the test text: no
-    choice is made by it.
+    where tokens went; vocabulary_report: what that did. Only the report and the control read the
+    test text: no choice is made by it.
     """
     place = resolve_device(device)
     network = build(seed, place)
@@ -66,6 +67,7 @@ def measure_baseline(
         "block_parameters": seed.block_parameters,
         "macs_per_token": seed.macs_per_token,
         "bytes_f16": 2 * seed.parameters,
+        "trace": (vocabulary_report or {"trace": []})["trace"],
     }
     verdict = {
         **START,

@@ -21,7 +21,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
     trims = parameters.vocabulary.trims
     loaded = ["source_model", "source_tokenizer", "source_about"]
     whole = ["seed_model", "tokenizer", "seed_about"]
-    read = ["readings"] if trims else []
+    read = ["readings", "vocabulary_report"] if trims else []
     return Pipeline(
         [
             *(_trimming() if trims else []),
@@ -100,7 +100,14 @@ def _trimming() -> list[Node]:
         ),
         Node(
             gathered(read_untrimmed),
-            ["source_model", "source_tokenizer", "tokenizer", "texts", *COMPUTE],
+            [
+                "source_model",
+                "source_tokenizer",
+                "tokenizer",
+                "texts",
+                "params:guard.trace_tokens",
+                *COMPUTE,
+            ],
             ["readings", "vocabulary_report"],
             name="untrimmed",
         ),

@@ -12,10 +12,13 @@ from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.reference import Reading, Readings
+from birdbone.model.judging.trace import traced_rows, vocabulary_kl
 from birdbone.model.network import build
 from birdbone.model.vocabulary import reread
 from birdbone.pipelines.inputs import Compute
 from birdbone.text.texts import Texts
+
+BY_NUMBER = "as many tokens, by their number"
 
 
 def read_untrimmed(
@@ -23,6 +26,7 @@ def read_untrimmed(
     source_tokenizer_folder: Path,
     tokenizer_folder: Path,
     texts: Texts,
+    trace_tokens: int,
     compute: Compute,
 ) -> tuple[Readings, dict]:
     """(the untrimmed seed's loss on every window's text, what the smaller vocabulary costs there).
@@ -37,6 +41,7 @@ def read_untrimmed(
     network = build(source, compute.place)
     splits: dict[str, dict[str, Reading]] = {}
     report: dict[str, dict] = {}
+    traced: list[Tensor] = []
     for split, domains in (("guard", texts.guard), ("test", texts.test)):
         splits[split] = {}
         for name, domain in domains.items():
@@ -44,7 +49,10 @@ def read_untrimmed(
             nll = text_losses(network, encoded, f"untrimmed seed: {split}.{name}")
             scored = torch.tensor([len(ids) - 1 for ids in encoded], dtype=torch.float64)
             splits[split][name] = Reading(nll, scored)
-            if split == "test":
+            if split == "guard":
+                rows = traced_rows(domain, trace_tokens // len(domains))
+                traced += [encoded[row] for row in rows]
+            else:
                 every = torch.cat(encoded)
                 report[name] = {
                     "tokens": len(every),
@@ -52,7 +60,17 @@ def read_untrimmed(
                     "lost": 1 - float(torch.isin(every, known).double().mean()),
                     "bytes": sum(len(text.encode()) for text in whole.batch_decode(encoded)),
                 }
-    return Readings(splits), report
+    trace = _trace(source, whole, known, traced, compute.place)
+    return Readings(splits), {"domains": report, "trace": [trace]}
+
+
+def _trace(source: Checkpoint, tokenizer, kept: Tensor, encoded: list[Tensor], place: str) -> dict:
+    """The row of the vocabulary. Control: as many tokens by their number, which is how often they
+    came up in the tokenizer's own text.
+    """
+    numbered = torch.tensor(sorted(tokenizer.get_vocab().values())[: len(kept)])
+    ours, control = vocabulary_kl(source, [kept, numbered], encoded, place, "vocabulary")
+    return {"step": "vocabulary", "kl": ours, "control": {"what": BY_NUMBER, "kl": control}}
 
 
 def text_losses(network: nn.Module, encoded: list[Tensor], label: str) -> Tensor:

@@ -17,8 +17,10 @@ def works(parameters: Parameters, shape: ModelShape) -> dict[str, Work]:
         "heal": Work(tokens=HEAL * healing.steps * healing.batch * text.window, seconds=2),
         "regrow": Work(tokens=parameters.regrow.tokens),
         "guard": Work(tokens=JUDGE * guard + CANARIES),
+        "trace": Work(tokens=JUDGE * 2 * parameters.guard.trace_tokens),
         "report": Work(),
     }
     waves = range(1, parameters.waves + 1)
     rows = {f"wave_{i}.{step}": work for i in waves for step, work in steps.items()}
-    return {**rows, "wave_1.prune": Work(seconds=2)}
+    at_random = Work(tokens=JUDGE * 3 * parameters.guard.trace_tokens, seconds=4)
+    return {**rows, "wave_1.prune": Work(seconds=2), "wave_1.trace": at_random}

@@ -10,6 +10,7 @@ from birdbone.pipelines.waves.heal import heal_wave
 from birdbone.pipelines.waves.prune import prune_wave
 from birdbone.pipelines.waves.regrow import regrow_wave
 from birdbone.pipelines.waves.report import report_wave
+from birdbone.pipelines.waves.trace import trace_wave
 from birdbone.pipelines.yardstick import YARDSTICK
 
 OUTSIDE = {
@@ -101,8 +102,29 @@ def create_wave(number: int) -> Pipeline:
                 tags=["guard"],
             ),
             Node(
+                gathered(trace_wave),
+                [
+                    "prune_report",
+                    "pruned",
+                    "healed",
+                    "regrown",
+                    "before",
+                    *YARDSTICK,
+                    "node_scores",
+                    "second_moments",
+                    "clusters",
+                    "params:widths",
+                    "params:prune_wave",
+                    "params:guard.trace_tokens",
+                    *COMPUTE,
+                ],
+                "trace",
+                name="trace",
+                tags=["guard"],
+            ),
+            Node(
                 report_wave,
-                ["prune_report", "heal_report", "regrow_report", "verdict"],
+                ["prune_report", "heal_report", "regrow_report", "trace", "verdict"],
                 "report",
                 name="report",
                 tags=["guard"],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def report_wave(pruned: dict, healed: dict, regrown: dict, verdict: dict) -> dict:
-    """The reports of a wave's steps under ``prune``, ``heal``, ``regrow`` and ``verdict``.
+def report_wave(pruned: dict, healed: dict, regrown: dict, trace: dict, verdict: dict) -> dict:
+    """The reports of a wave's steps: ``prune``, ``heal``, ``regrow``, ``trace``, ``verdict``.
 
     change: the kind of change that the wave makes, such as ``removed``.
     """
@@ -14,5 +14,6 @@ def report_wave(pruned: dict, healed: dict, regrown: dict, verdict: dict) -> dic
         "prune": pruned,
         "heal": healed,
         "regrow": regrown,
+        "trace": trace["steps"],
         "verdict": verdict,
     }
