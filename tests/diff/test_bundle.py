@@ -4,8 +4,10 @@ touched.
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 from families import cut
 from model_pairs import all_but, healed, masked, tiny
 
@@ -25,6 +27,7 @@ from birdbone.diff.revisions import Side
 from birdbone.diff.states import open_state, state_of
 from birdbone.errors import ArtifactError, BundleError
 from birdbone.git.lock import tracked_model
+from birdbone.model.vocabulary import with_tokens
 
 SEED = tiny()
 NEW = masked(healed(cut(SEED, {0: all_but(12, 3, 4)}, {})), "model.layers.1.mlp.up_proj.weight", 1)
@@ -86,6 +89,25 @@ def test_it_says_what_was_removed_what_it_cost_and_how_to_take_it_back(bundle):
         assert part in text, part
     assert "up\\_proj" in text and "weights masked" in text
     assert (bundle / "config.diff").read_text().splitlines() == ["- gone: true", "~ steps: 1 → 2"]
+
+
+def test_it_says_which_tokens_went_and_takes_them_back(tmp_path):
+    old, new = sides()
+    rows = SEED.weights[SEED.layout.embedding].shape[0]
+    few = with_tokens(SEED, torch.arange(rows - 2))
+    gone = {"tokens": rows - 2, "of": rows, "removed": ["Ġ<b>", "ing"]}
+    figures = {**new.records.figures, "vocabulary": gone}
+    trimmed = replace(new, state=state_of(few), records=replace(new.records, figures=figures))
+    folder = write_bundle(old, trimmed, state_of(SEED), tmp_path, None)
+    text = (folder / "report.md").read_text()
+    assert f"- {rows - 2:,} of {rows:,} tokens are left" in text
+    assert "- 2 tokens went: ing, Ġ&lt;b&gt;" in text
+    page = (folder / "report.html").read_text()
+    assert "2 tokens went" in page and "ing Ġ&lt;b&gt;" in page
+    seed = state_of(SEED)
+    assert apply_bundle(seed, folder, seed, tmp_path / "new") == few.digest
+    small = open_state(tmp_path / "new")
+    assert apply_bundle(small, folder, seed, tmp_path / "old", revert=True) == SEED.digest
 
 
 def test_both_ways_from_the_folder(bundle, tmp_path):

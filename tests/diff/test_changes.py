@@ -3,7 +3,13 @@
 from families import cut
 from model_pairs import all_but, masked, tiny
 
-from birdbone.diff.changes import node_changes, node_words, weight_changes
+from birdbone.diff.changes import (
+    TokenChange,
+    node_changes,
+    node_words,
+    token_change,
+    weight_changes,
+)
 from birdbone.diff.states import state_of
 
 
@@ -23,6 +29,14 @@ def test_what_went_is_said_layer_by_layer():
     ]
     assert words(pruned, seed)[0] == "layer 0: 3 FFN neurons revived"
     assert words(seed, seed) == []
+
+
+def test_tokens_go_and_come_back_between_two_vocabularies():
+    few, fewer = ({"of": 9, "removed": gone} for gone in (["a", "b"], ["b", "c", "d"]))
+    assert token_change({}, few) == TokenChange(["a", "b"], [], 7, 9)
+    assert token_change(few, fewer) == TokenChange(["c", "d"], ["a"], 6, 9)
+    assert token_change(few, {}) == TokenChange([], ["a", "b"], 9, 9)
+    assert token_change({"keep": "auto"}, {}) is None and token_change(few, few) is None
 
 
 def test_what_came_back_stands_beside_what_went():

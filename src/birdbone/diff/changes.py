@@ -39,6 +39,26 @@ class WeightChange(NamedTuple):
     returned: int
 
 
+class TokenChange(NamedTuple):
+    """Tokens that went and that came back, as the tokenizer spells them; how many are left of how
+    many.
+    """
+
+    gone: list[str]
+    back: list[str]
+    left: int
+    of: int
+
+
+def token_change(old: dict, new: dict) -> TokenChange | None:
+    """Between two records of a vocabulary, empty where no token went; None where they are one."""
+    before, after = (set(record.get("removed", ())) for record in (old, new))
+    if before == after:
+        return None
+    of = (new or old)["of"]
+    return TokenChange(sorted(after - before), sorted(before - after), of - len(after), of)
+
+
 def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
     """Every layer whose nodes differ between two states, in order. A missing mask keeps all nodes.
 

@@ -12,6 +12,8 @@ from birdbone.report import numbers
 
 LINES = 40
 """Lines shown of a list or table."""
+TOKENS = 12
+"""Tokens named."""
 DIFF_LINES = 100
 """Lines shown of a diff."""
 WIDTH = 180
@@ -98,7 +100,7 @@ def _headline(story: Story) -> str:
 
 
 def _structure(story: Story) -> list[str]:
-    lines = [f"- {line}" for line in node_words(story.nodes)]
+    lines = [*_tokens(story), *(f"- {line}" for line in node_words(story.nodes))]
     for change in story.weights:
         moved = ""
         if change.removed or change.returned:
@@ -125,6 +127,19 @@ def _structure(story: Story) -> list[str]:
         f"{len(tensors)} tensors differ, {changed:,} of their {elements:,} values "
         f"(`weights.patch`: {size}).",
     ]
+    return lines
+
+
+def _tokens(story: Story) -> list[str]:
+    change = story.tokens
+    if not change:
+        return []
+    lines = [f"- {change.left:,} of {change.of:,} tokens are left"]
+    for tokens, what in ((change.gone, "went"), (change.back, "came back")):
+        if tokens:
+            named = ", ".join(escaped(token) for token in tokens[:TOKENS])
+            more = f" and {len(tokens) - TOKENS:,} more" if len(tokens) > TOKENS else ""
+            lines.append(f"- {len(tokens):,} tokens {what}: {named}{more}")
     return lines
 
 

@@ -46,6 +46,7 @@ def read_records(tree: Tree, files: CatalogFiles) -> Records:
         "final": "final_metrics",
         "seed": "seed_metrics",
         "quantize": "quantize_report",
+        "vocabulary": "vocabulary",
     }
     figures = {name: _json(tree, files.path(entry)) for name, entry in single.items()}
     waves = {

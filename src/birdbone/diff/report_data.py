@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from birdbone.diff.changes import NodeChange, WeightChange, node_changes, weight_changes
+from birdbone.diff.changes import (
+    NodeChange,
+    TokenChange,
+    WeightChange,
+    node_changes,
+    token_change,
+    weight_changes,
+)
 from birdbone.diff.metrics import metrics, sparsity
 from birdbone.diff.revisions import Side
 from birdbone.diff.states import State
@@ -30,6 +37,7 @@ class Story:
     metrics: dict
     nodes: list[NodeChange]
     weights: list[WeightChange]
+    tokens: TokenChange | None
     sparsity: tuple[dict[int, float], dict[int, float]]
     deltas: dict[int, np.ndarray]
     summary: dict
@@ -44,6 +52,7 @@ def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict)
         metrics(old, new),
         node_changes(old.state, new.state, seed),
         weight_changes(old.state, new.state),
+        token_change(*(side.records.figures.get("vocabulary", {}) for side in (old, new))),
         (sparsity(old.state), sparsity(new.state)),
         deltas(old, new),
         summary,

@@ -20,13 +20,14 @@ def preview(
     seed_metrics: dict,
     quantize_report: dict,
     final: dict,
+    vocabulary: dict,
     parameters: dict,
     *waves: dict,
 ) -> Callable[[Path], dict]:
     """A writer of the bundle from the seed to this run's model, without ``weights.patch``.
 
-    `birdbone bundle` writes the whole bundle, against the last commit, for review. waves: the
-    report of each, in order.
+    `birdbone bundle` writes the whole bundle, against the last commit, for review. vocabulary:
+    which tokens went; settings alone where none did. waves: the report of each, in order.
     """
     figures = {"seed": seed_metrics, "final": final}
     reports = {wave["wave"]: wave for wave in waves}
@@ -34,7 +35,10 @@ def preview(
     new = Side(
         "this run",
         state_of(accepted),
-        Records({**figures, "quantize": quantize_report}, reports),
+        Records(
+            {**figures, "quantize": quantize_report, "vocabulary": vocabulary},
+            reports,
+        ),
         config=parameters,
     )
     core = core_of(old, new)
