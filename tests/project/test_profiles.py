@@ -31,7 +31,7 @@ def tokenizer(tmp_path_factory) -> Path:
 def test_a_profiles_text_is_there(tokenizer: Path, profile: str) -> None:
     tree = parameters(profile)
     text = TextSettings(**tree["text"])
-    texts = read_text(tokenizer, text, tree["random_seed"])
+    texts = read_text(tokenizer, text, None, tree["random_seed"])
     assert texts.guard.keys() == texts.test.keys() == set(text.guard_domains)
     assert {d.windows.numel() for d in texts.guard.values()} == {text.guard_tokens}
     assert {d.windows.numel() for d in texts.test.values()} == {text.test_tokens}

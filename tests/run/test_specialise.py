@@ -6,8 +6,9 @@ import pytest
 from places import ROOT
 
 from birdbone.errors import ConfigError
+from birdbone.report.data import titled
 from birdbone.run.config import ConfigLoader
-from birdbone.run.specialise import specialised
+from birdbone.run.specialise import job_of, specialised
 
 TREE = {
     "specialise": {"code": "python"},
@@ -44,6 +45,19 @@ def test_tokens_go_where_there_is_a_job(job, keep, kept):
 def test_domains_elsewhere_of_ones_own_stay():
     tree = {**TREE, "text": {**TREE["text"], "elsewhere": ["wikipedia"]}}
     assert specialised(tree)["text"]["elsewhere"] == ["wikipedia"]
+
+
+def test_the_job_itself_is_not_elsewhere():
+    named = specialised({**TREE, "specialise": {"news": "mine.txt"}})
+    assert named["text"]["elsewhere"] == ["reference"]
+    assert specialised({**TREE, "specialise": {"law": "news"}})["text"]["elsewhere"] == [
+        "reference"
+    ]
+
+
+def test_a_model_for_a_job_says_so():
+    assert titled("a model", job_of({"code": "python"})) == "a model for code"
+    assert titled("a model", job_of(None)) == "a model"
 
 
 def loaded(**runtime) -> ConfigLoader:

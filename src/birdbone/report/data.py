@@ -182,6 +182,11 @@ class Note(TypedDict):
     text: str
 
 
+def titled(name: str, job: str | None) -> str:
+    """What a model for one job is called."""
+    return f"{name} for {job}" if job else name
+
+
 @dataclass(frozen=True)
 class ReportData:
     """Everything that ``report.html``, the terminal summary and the model card show.
@@ -237,7 +242,7 @@ class ReportData:
     @property
     def title(self) -> str:
         """The model's name, what it is for, and what that cost elsewhere."""
-        return f"{self.model} for {self.job}" if self.job else self.model
+        return titled(self.model, self.job)
 
     @property
     def worst(self) -> Domain | None:

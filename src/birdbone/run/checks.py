@@ -22,6 +22,7 @@ from birdbone.model.judging.harness import check_tasks
 from birdbone.model.judging.prompts import prompt_ids
 from birdbone.model.layout import Layout
 from birdbone.model.network import canonical_shapes, hf_config
+from birdbone.run.specialise import job_of
 from birdbone.sources.load import config_of, tokenizer_of
 from birdbone.sources.locate import locate
 from birdbone.sources.tokenizer import Tokenizer
@@ -63,6 +64,12 @@ def check_outside(parameters: dict[str, Any], nodes: Collection[str] = ()) -> No
             check_source(source)
         if text["excerpts"]:
             check_job(text["source"])
+        job = job_of(parameters.get("specialise"))
+        if job in text["elsewhere"]:
+            raise ConfigError(
+                f"parameter specialise: {job} is also a domain of text.elsewhere, and the report "
+                "could not tell them apart. Give the job another name"
+            )
     for label, source in parameters.get("domains", {}).get("sets", {}).items():
         if source != SEED_CHAT:
             try:

@@ -90,7 +90,7 @@ def test_all_or_nothing(monkeypatch, share, first):
 def test_chat_needs_a_tokenizer_with_a_template(monkeypatch):
     monkeypatch.setattr("birdbone.pipelines.seed.text.read_tokenizer", lambda _: Tokenizer())
     with pytest.raises(TextError, match=r"text\.chat.*no chat template"):
-        read_text(None, settings(chat=True), 0)
+        read_text(None, settings(chat=True), None, 0)
 
 
 class Letters(Tokenizer):
@@ -102,13 +102,13 @@ class Letters(Tokenizer):
         return SimpleNamespace(input_ids=[ord(c) for c in string])
 
 
-def library(monkeypatch, sources: dict[str, list[Document]], text: dict) -> Texts:
+def library(monkeypatch, sources: dict[str, list[Document]], text: dict, job=None) -> Texts:
     """The texts of a source ``mine`` and the guard domains of ``text``."""
     monkeypatch.setattr("birdbone.pipelines.seed.text.read_tokenizer", lambda _: Letters())
     monkeypatch.setattr(
         "birdbone.pipelines.seed.text.documents", lambda source, chat: sources[source]
     )
-    return read_text(None, settings(**{"written_share": 0.0, **text}), 0)
+    return read_text(None, settings(**{"written_share": 0.0, **text}), job, 0)
 
 
 def heads(domain: Domain) -> set[bytes]:
@@ -125,6 +125,12 @@ def test_a_domain_that_is_the_source_itself_is_judged_on_what_healing_never_read
     starts = [d.text[:3].encode() for d in split_documents(MINE, 0, HEAL_SHARES)["heal"]]
     assert len(guard) > 1 and not (guard | test) & set(starts)
     assert not guard & test
+
+
+def test_the_jobs_text_is_called_by_the_jobs_name(monkeypatch):
+    asked = {"guard_domains": ["mine"]}
+    texts = library(monkeypatch, {"mine": MINE}, asked, {"letters": "mine"})
+    assert texts.domains == list(texts.guard) == list(texts.test) == ["letters"]
 
 
 def test_a_source_that_healing_does_not_read_is_guard_and_test_text_but_for_the_check(monkeypatch):

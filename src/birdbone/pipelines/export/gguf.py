@@ -10,10 +10,16 @@ from birdbone.gguf.writer import write_gguf
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.rounding.quantized import Quantized
 from birdbone.model.rounding.rounder import with_vectors
+from birdbone.report.data import titled
+from birdbone.run.specialise import job_of
 
 
 def export_gguf(
-    accepted: Checkpoint, quantized: Quantized, tokenizer_folder: Path, about: dict
+    accepted: Checkpoint,
+    quantized: Quantized,
+    tokenizer_folder: Path,
+    about: dict,
+    specialise: dict[str, str] | None,
 ) -> Callable[[Path], None]:
     """A writer of ``model.gguf`` with the packed blocks as they are.
 
@@ -24,7 +30,7 @@ def export_gguf(
 
     def write(folder: Path) -> None:
         path = folder / GGUF_NAME
-        metadata = {"name": f"{about['name']} (birdbone)"} | (
+        metadata = {"name": f"{titled(about['name'], job_of(specialise))} (birdbone)"} | (
             {"license": about["licence"]} if about["licence"] else {}
         )
         requested = write_gguf(

@@ -27,7 +27,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             ),
             Node(
                 export_gguf,
-                [model, "quantized", "tokenizer", "seed_about"],
+                [model, "quantized", "tokenizer", "seed_about", "params:specialise"],
                 "export_gguf",
                 name="gguf",
             ),

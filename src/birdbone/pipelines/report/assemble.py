@@ -24,6 +24,7 @@ from birdbone.report.heatmaps import bin_shares
 from birdbone.report.reproduce import reproduction
 from birdbone.report.step_rows import step_rows
 from birdbone.report.wave_rows import fallen_tasks, healing_checks, healing_steps, wave_row
+from birdbone.run.specialise import job_of
 
 QUANTILES = 21
 BINS = 64
@@ -65,7 +66,7 @@ def assemble(
     sparsity = 1 - _block_share(accepted, seed_metrics)
     return ReportData(
         model=about["name"],
-        job=next(iter(parameters.get("specialise") or {}), None),
+        job=job_of(parameters.get("specialise")),
         base_model=about["base_model"] or about["name"],
         license=about["licence"] or "unknown",
         architecture=accepted.config["model_type"],

@@ -33,7 +33,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
             ),
             Node(
                 read_text,
-                ["tokenizer", "params:text", "params:random_seed"],
+                ["tokenizer", "params:text", "params:specialise", "params:random_seed"],
                 "texts_read",
                 name="text",
             ),

@@ -32,13 +32,18 @@ FEW = 8
 log = logging.getLogger("birdbone")
 
 
-def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> Texts:
+def read_text(
+    tokenizer_folder: Path,
+    text: TextSettings,
+    specialise: dict[str, str] | None,
+    random_seed: int,
+) -> Texts:
     """Token windows for calibration and healing, less what the seed will write, guard and test.
 
     A whole document goes to one split, by a hash of its title. Only the report reads test. A domain
     that is also the healing text's source has guard and test documents that healing does not read.
-    Domains elsewhere have test text only. Raises TextError where guard or test text is among the
-    documents that healing reads.
+    Domains elsewhere have test text only. The job's text is called by the job's name. Raises
+    TextError where guard or test text is among the documents that healing reads.
     """
     tokenizer = read_tokenizer(tokenizer_folder)
 
@@ -64,6 +69,7 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
     test: dict[str, Domain] = {}
     healing = {document.text for document in parts["heal"]} if windows_read else set()
     checking = {document.text for document in chosen_by}
+    called = {source: job for job, source in (specialise or {}).items()}
     tokens = {"guard": text.guard_tokens, "test": text.test_tokens}
     for domain in text.elsewhere:
         unseen = split_documents(documents(domain, template), random_seed, DOMAIN_SHARES)
@@ -80,10 +86,11 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
             unseen = split_documents(
                 parts["heal"], random_seed, {n: HEAL_SHARES["heal"] / 2 for n in DOMAIN_SHARES}
             )
+        label = called.get(domain, domain)
         for name, domains in (("guard", guard), ("test", test)):
             part = unseen[name]
             ids, numbers = document_windows(part, encode, tokens[name], window, name, domain)
-            domains[domain] = Domain(ids, numbers)
+            domains[label] = Domain(ids, numbers)
             drawn = [part[i] for i in numbers.unique()]
             if any(document.text in healing for document in drawn):
                 raise TextError(
@@ -104,7 +111,7 @@ def read_text(tokenizer_folder: Path, text: TextSettings, random_seed: int) -> T
         check,
         guard,
         test,
-        text.guard_domains,
+        [called.get(domain, domain) for domain in text.guard_domains],
         text.source,
         window,
         elsewhere=tuple(text.elsewhere),

@@ -20,27 +20,22 @@ def preview(
     seed_metrics: dict,
     quantize_report: dict,
     final: dict,
-    vocabulary: dict,
+    vocabulary: dict | str,
     parameters: dict,
     *waves: dict,
 ) -> Callable[[Path], dict]:
     """A writer of the bundle from the seed to this run's model, without ``weights.patch``.
 
     `birdbone bundle` writes the whole bundle, against the last commit, for review. vocabulary:
-    which tokens went; settings alone where none did. waves: the report of each, in order.
+    which tokens went, or the setting ``all``. waves: the report of each, in order.
     """
     figures = {"seed": seed_metrics, "final": final}
     reports = {wave["wave"]: wave for wave in waves}
     old = Side("the seed", state_of(seed), Records({**figures, "is_seed": True}))
-    new = Side(
-        "this run",
-        state_of(accepted),
-        Records(
-            {**figures, "quantize": quantize_report, "vocabulary": vocabulary},
-            reports,
-        ),
-        config=parameters,
-    )
+    made = {**figures, "quantize": quantize_report}
+    if isinstance(vocabulary, dict):
+        made["vocabulary"] = vocabulary
+    new = Side("this run", state_of(accepted), Records(made, reports), config=parameters)
     core = core_of(old, new)
 
     def write(folder: Path) -> dict:

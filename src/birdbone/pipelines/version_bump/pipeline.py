@@ -14,7 +14,7 @@ def create_pipeline(parameters: Parameters) -> Pipeline:
         "seed_metrics",
         "quantize_report",
         "final_metrics",
-        "vocabulary" if parameters.vocabulary.trims else "params:vocabulary",
+        "vocabulary" if parameters.vocabulary.trims else "params:vocabulary.keep",
         "parameters",
         *(f"wave_{i}.report" for i in range(1, parameters.waves + 1)),
     ]
