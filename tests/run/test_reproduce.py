@@ -43,7 +43,7 @@ def test_it_does_not_depend_on_order_or_on_what_the_profile_says_anyway():
     assert command(one) == command(two)
 
 
-@pytest.mark.parametrize("env", ["base", "tiny", "small", "full"])
+@pytest.mark.parametrize("env", ["base", "tiny", "small", "full", "code"])
 def test_the_checked_values_of_a_profile_are_no_parameters_of_their_own(env, monkeypatch):
     monkeypatch.setattr(config, "_latest", None)
     checked = config.ConfigLoader(str(CONF), env, base_env="base", default_run_env="local")
@@ -82,3 +82,10 @@ def test_versions_and_seed_stand_above_the_command():
     tools, seed, line = reproduction("kedro run --env=base", "5eed").splitlines()
     assert "birdbone " in tools and "torch " in tools and "Python " in tools
     assert (seed, line) == ("# seed 5eed", "kedro run --env=base")
+
+
+def test_a_job_is_named_and_not_what_it_stands_for():
+    said = command(loader("tiny", specialise={"law": "news"}))
+    assert said == "kedro run --env=tiny --params='specialise={\"law\": \"news\"}'"
+    again = loader("tiny", **parse(shlex.split(said)[-1].removeprefix("--params=")))
+    assert again.tree()["text"]["source"] == "news" and command(again) == said

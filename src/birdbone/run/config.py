@@ -74,8 +74,12 @@ class ProfileLoader(OmegaConfigLoader):
 
     def tree(self) -> dict:
         """The parameters, resolved. Raises ConfigError when they are missing or cannot be read."""
+        return specialised(self.written())
+
+    def written(self) -> dict:
+        """The same before what ``specialise`` stands for is laid over them."""
         try:
-            return specialised(self._with_model_name(self["parameters"]))
+            return self._with_model_name(self["parameters"])
         except MissingConfigException as error:
             raise ConfigError(
                 f"no parameters: {self.conf_source}/base/parameters*.yml is missing"

@@ -44,13 +44,19 @@ def command(loader: ProfileLoader) -> str:
     ``--params``.
     """
     env = loader.env if loader.env and loader.env != loader.default_run_env else loader.base_env
-    profile = ProfileLoader(
-        loader.conf_source, env, base_env=loader.base_env, default_run_env=loader.base_env
+    ends = {"base_env": loader.base_env}
+    profile = ProfileLoader(loader.conf_source, env, default_run_env=loader.base_env, **ends)
+    given = ProfileLoader(
+        loader.conf_source,
+        loader.env,
+        loader.runtime_params,
+        default_run_env=loader.default_run_env,
+        **ends,
     )
     different = [
         change
-        for change in changes(profile.tree(), loader.tree())
-        if change.new is not ABSENT and change.new != change.old  # 3 is 3.0, checked
+        for change in changes(profile.written(), given.written())
+        if change.new is not ABSENT and change.new != change.old
     ]
     params = ",".join(f"{change.key}={_spelled(change.new)}" for change in different)
     return f"kedro run --env={shlex.quote(env)}" + (
