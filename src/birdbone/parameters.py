@@ -43,10 +43,14 @@ def _plainest(model: Model) -> str | dict[str, str]:
 
 
 class Preset(Strict):
-    """A named model: from a pip package, a hub id, or random weights of a configuration."""
+    """A named model: from a pip package, a GGUF file, a hub id, or random weights of a
+    configuration. get: the command that fetches the file.
+    """
 
     package: str | None = None
     file: str | None = None
+    gguf: str | None = None
+    get: str | None = None
     hub: str | None = None
     revision: str | None = None
     random: dict | None = None
@@ -55,8 +59,8 @@ class Preset(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Preset:
-        if sum(x is not None for x in (self.package, self.hub, self.random)) != 1:
-            raise ValueError("give exactly one of package (with file), hub, random")
+        if sum(x is not None for x in (self.package, self.gguf, self.hub, self.random)) != 1:
+            raise ValueError("give exactly one of package (with file), gguf, hub, random")
         return self
 
     @model_serializer(mode="wrap")

@@ -86,6 +86,6 @@ def test_versions_and_seed_stand_above_the_command():
 
 def test_a_job_is_named_and_not_what_it_stands_for():
     said = command(loader("tiny", specialise={"law": "news"}))
-    assert said == "kedro run --env=tiny --params='specialise={\"law\": \"news\"}'"
+    assert said == 'kedro run --env=tiny --params=\'specialise={"law": "news"}\''
     again = loader("tiny", **parse(shlex.split(said)[-1].removeprefix("--params=")))
     assert again.tree()["text"]["source"] == "news" and command(again) == said

@@ -21,6 +21,7 @@ from birdbone.model.network import build
 from birdbone.sources.load import config_of, load
 from birdbone.sources.locate import locate
 from birdbone.sources.shape import model_shape
+from birdbone.sources.tokenizer import _reader
 
 UNTIED = {
     "llama": {"tie_word_embeddings": False},
@@ -87,6 +88,24 @@ def test_a_familys_own_gguf_is_a_seed_that_computes_the_same(
     assert found.config["tie_word_embeddings"] == ("lm_head.weight" not in found.weights)
     counted = model_shape(locate(str(tmp_path / "m.gguf"), {}))
     assert (counted.parameters, counted.layers) == (found.parameters, found.layers)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_tokenizer_is_the_one_that_transformers_would_look_up(
+    name: str, byte_level: Path, tmp_path: Path
+) -> None:
+    write_gguf(tmp_path / "m.gguf", checkpoint_of(random_model(name)), byte_level)
+    keys = read_gguf_header(tmp_path / "m.gguf").metadata
+    read, more = _reader(keys)
+    if not more:
+        pytest.skip("transformers looks it up itself")
+    told, found = (
+        read.from_pretrained(tmp_path, gguf_file="m.gguf", local_files_only=True, **given)
+        for given in (more, {})
+    )
+    assert type(told) is type(found)
+    assert told.backend_tokenizer.to_str() == found.backend_tokenizer.to_str()
+    assert told.special_tokens_map == found.special_tokens_map
 
 
 def test_a_real_gemma_headers_name_is_the_text_models(byte_level: Path, tmp_path: Path) -> None:

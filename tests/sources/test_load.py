@@ -73,6 +73,15 @@ class TestLocate:
         with pytest.raises(SourceError, match="pip install no-such-package-here"):
             locate("gone", PRESETS)
 
+    def test_a_preset_of_a_file_says_how_to_get_it(self, tmp_path):
+        path = tmp_path / "m.gguf"
+        presets = {"mine": {"gguf": str(path), "get": "make mine", "licence": "mit"}}
+        with pytest.raises(SourceError, match=r"m\.gguf: get it by `make mine`"):
+            locate("mine", presets)
+        path.touch()
+        found = locate("mine", presets)
+        assert (found["kind"], found["path"], found["licence"]) == ("gguf", path, "mit")
+
     def test_a_folder_a_file_and_a_hub_id(self, tmp_path):
         (tmp_path / "x.gguf").touch()
         assert locate(str(tmp_path), PRESETS)["kind"] == "folder"

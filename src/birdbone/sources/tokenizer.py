@@ -15,10 +15,14 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
-from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+from transformers.models.auto.tokenization_auto import (
+    TOKENIZER_MAPPING_NAMES,
+    tokenizer_class_from_name,
+)
 
 from birdbone.errors import ArtifactError, SourceError
 from birdbone.gguf.pretokenizer import splitter
+from birdbone.model.family import families
 from birdbone.sources.files import json_object, whole
 
 Tokenizer = transformers.PreTrainedTokenizerBase
@@ -67,8 +71,9 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
             f"{path} has no tokenizer (tokenizer.ggml.tokens). Give a file with one"
         )
     try:
-        tokenizer = _reader(metadata).from_pretrained(
-            path.parent, gguf_file=path.name, trust_remote_code=False, local_files_only=True
+        read, more = _reader(metadata)
+        tokenizer = read.from_pretrained(
+            path.parent, gguf_file=path.name, trust_remote_code=False, local_files_only=True, **more
         )
         if rule := splitter(metadata.get("tokenizer.ggml.pre", "")):
             tokenizer.backend_tokenizer.pre_tokenizer = rule
@@ -82,14 +87,20 @@ def tokenizer_of_gguf(path: Path, metadata: Mapping[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def _reader(metadata: Mapping[str, Any]) -> type:
-    """What builds a tokenizer from a GGUF file: the model's own class, where transformers knows its
-    architecture.
+def _reader(metadata: Mapping[str, Any]) -> tuple[type, dict[str, str]]:
+    """What builds a tokenizer from a GGUF file, and what it is told: the model's own class, where
+    transformers knows its architecture.
+
+    Without the model's type transformers would read every key of the file once more to find it, for
+    half a minute where it has 262,144 tokens. ``llama`` files may be of several types.
     """
-    known = {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES}
-    return (
-        AutoTokenizer if metadata.get("general.architecture") in known else PreTrainedTokenizerFast
-    )
+    architecture = metadata.get("general.architecture")
+    if architecture not in {*GGUF_CONFIG_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES}:
+        return PreTrainedTokenizerFast, {}
+    types = {t for f in families().values() if f.gguf.arch == architecture for t in f.model_types}
+    if len(types) == 1 and TOKENIZER_MAPPING_NAMES.get(*types):
+        return AutoTokenizer, {"tokenizer_type": types.pop()}
+    return AutoTokenizer, {}
 
 
 def _own_tokens(tokenizer: Tokenizer, tokens: list[str]) -> Tokenizer:
