@@ -69,7 +69,11 @@ def trim_vocabulary(
     checkpoint = with_tokens(source.model, ids)
     spelt = {number: token for token, number in tokenizer.get_vocab().items()}
     gone = sorted(spelt.keys() - set(ids.tolist()))
-    log.info("vocabulary: %s of %s tokens are kept", f"{len(ids):,}", f"{len(spelt):,}")
+    share = ""
+    if counted:
+        met = sum(n for token, n in counted.items() if token in kept) / sum(counted.values())
+        share = f", {met:.2%} of those that the job's text has"
+    log.info("vocabulary: %s of %s tokens are kept%s", f"{len(ids):,}", f"{len(spelt):,}", share)
     about = {
         **source.about,
         "digest": checkpoint.digest,
