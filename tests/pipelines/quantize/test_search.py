@@ -53,6 +53,13 @@ def test_it_ends_near_the_limit(bound, spent):
     assert max(t.bound for t in passed) > 0.75 * LIMIT or max(t.predicted for t in passed) > 0.05
 
 
+def test_an_accepted_trial_near_the_limit_ends_the_search():
+    made = searched(lambda cost: cost * 0.985 / 0.9, trials=6)
+    assert [t.accepted for t in made] == [True]
+    made = searched(lambda cost: cost * 0.95 / 0.9, trials=6)
+    assert len(made) > 1 and made[-1].accepted
+
+
 def test_where_nothing_passes_the_finest_types_are_measured_last():
     made = searched(lambda cost: 0.05 + cost)
     assert len(made) <= 4 and not any(t.accepted for t in made)

@@ -9,6 +9,8 @@ from birdbone.algo.budget import Option, assign
 
 AIM = 0.9
 """Share of the remaining limit that the search aims at."""
+NEAR = 0.98
+"""Share of the limit from which an accepted trial ends the search."""
 
 
 class Tried(Protocol):
@@ -33,7 +35,8 @@ def search(
     ``spent``: the change that the waves already cost, taken as that of the finest types. Predicted
     costs are nats per token, to first order the change itself. The first step uses them alone.
     Where no trial passes, one more measures the finest types. Where the next coarser type costs far
-    more than the limit leaves room for, the same types come up again, which ends the search.
+    more than the limit leaves room for, the same types come up again, which ends the search. So
+    does an accepted trial near the limit.
     """
     smallest = cost_of(options, assign(options, max_bytes=0))
     floor = cost_of(options, assign(options, max_cost=0.0))
@@ -45,7 +48,7 @@ def search(
         again = not trial.accepted
         repeated = any(trial.predicted == predicted for predicted, _ in passed[1:])
         (passed if trial.accepted else failed).append((trial.predicted, trial.bound))
-        if trial.accepted and trial.predicted >= smallest:
+        if trial.accepted and (trial.predicted >= smallest or trial.bound >= NEAR * limit):
             break
         if repeated and not failed:
             break
