@@ -83,8 +83,15 @@ def test_a_number_keeps_the_most_frequent(trimmed):
 def test_a_file_names_what_stays(source, trimmed, tmp_path):
     path = tmp_path / "tokens.txt"
     path.write_text("Ġthe\n")
-    seed, folder, _, report = trimmed(str(path))
+    _, folder, _, report = trimmed(str(path), at_least=1000)
     assert "Ġthe" in read_tokenizer(folder).get_vocab() and report["tokens"] < 275
+
+
+def test_a_file_without_what_the_text_needs_is_refused_by_name(trimmed, tmp_path):
+    path = tmp_path / "tokens.txt"
+    path.write_text("Ġthe\n")
+    with pytest.raises(ConfigError, match=r"tokens\.txt leaves out \d+ tokens.*18 times.*at_least"):
+        trimmed(str(path))
 
 
 def test_what_cannot_be_kept_is_named(trimmed, tmp_path):

@@ -47,7 +47,7 @@ def trim_vocabulary(
 
     Tokens are counted in the documents of ``text.source`` that calibration and healing may read.
     The kept text encodes to the same tokens. Raises ConfigError where ``vocabulary.keep`` leaves no
-    room for what must stay.
+    room for what must stay, or is a file without a token that the text has often enough.
     """
     folder = source.tokenizer_folder
     tokenizer = read_tokenizer(folder)
@@ -55,25 +55,28 @@ def trim_vocabulary(
     ends = end_tokens(folder, tokenizer)
     named = {*named_ids(source.model.config), *tokenizer.all_special_ids, *ends}
     must = closed(data, _template_tokens(tokenizer) | _spelt(tokenizer, named))
-    if isinstance(settings.keep, str) and settings.keep != TEXT:
-        kept = closed(data, must | _listed(Path(settings.keep), tokenizer.get_vocab()))
-        counted = None
+    file = None if settings.keep == TEXT or isinstance(settings.keep, int) else settings.keep
+    listed = _listed(Path(file), tokenizer.get_vocab()) if file else set()
+    counted = count_tokens(tokenizer, text, random_seed)
+    enough = {token for token, n in counted.items() if n >= settings.at_least}
+    if file:
+        kept = closed(data, must | listed)
+        _check_enough(file, enough - kept, counted)
+    elif settings.keep == TEXT:
+        kept = closed(data, must | enough)
     else:
-        counted = count_tokens(tokenizer, text, random_seed)
-        if settings.keep == TEXT:
-            enough = [token for token, n in counted.items() if n >= settings.at_least]
-            kept = closed(data, must | set(enough))
-        else:
-            kept = _most_frequent(data, must, counted, settings.keep)
+        kept = _most_frequent(data, must, counted, settings.keep)
     ids = kept_ids(folder, kept)
     checkpoint = with_tokens(source.model, ids)
     spelt = {number: token for token, number in tokenizer.get_vocab().items()}
     gone = sorted(spelt.keys() - set(ids.tolist()))
-    share = ""
-    if counted:
-        met = sum(n for token, n in counted.items() if token in kept) / sum(counted.values())
-        share = f", {met:.2%} of those that the job's text has"
-    log.info("vocabulary: %s of %s tokens are kept%s", f"{len(ids):,}", f"{len(spelt):,}", share)
+    met = sum(n for token, n in counted.items() if token in kept) / max(1, sum(counted.values()))
+    log.info(
+        "vocabulary: %s of %s tokens are kept, %s of those that the text has",
+        f"{len(ids):,}",
+        f"{len(spelt):,}",
+        f"{met:.2%}",
+    )
     about = {
         **source.about,
         "digest": checkpoint.digest,
@@ -89,7 +92,8 @@ def trim_vocabulary(
         "tokens": len(ids),
         "of": len(spelt),
         "keep": settings.keep,
-        "counted": None if counted is None else sum(counted.values()),
+        "counted": sum(counted.values()),
+        "met": met,
         "kept_ids": ids.tolist(),
         "removed": [spelt[i] for i in gone],
     }
@@ -141,6 +145,17 @@ def _most_frequent(data: dict, must: set[str], counted: Counter[str], size: int)
         else:
             many = middle - 1
     return closed(data, must | set(ranked[:few]))
+
+
+def _check_enough(file: str, missing: set[str], counted: Counter[str]) -> None:
+    """Raises ConfigError where a file of tokens leaves out some that the text needs."""
+    if missing:
+        most = sorted(missing, key=lambda token: (-counted[token], token))
+        named = ", ".join(f"{token!r} ({counted[token]:,} times)" for token in most[:5])
+        raise ConfigError(
+            f"parameter vocabulary.keep: {file} leaves out {len(missing):,} tokens that the text "
+            f"has: {named}. Add them, or raise vocabulary.at_least"
+        )
 
 
 def _listed(path: Path, vocabulary: dict[str, int]) -> set[str]:
