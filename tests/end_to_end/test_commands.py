@@ -11,7 +11,7 @@ from places import ROOT
 from warm_commands import start
 from workspace import Workspace
 
-WAVE_1 = {f"wave_1.{step}" for step in ("prune", "heal", "regrow", "guard", "report")}
+WAVE_1 = {f"wave_1.{step}" for step in ("prune", "heal", "regrow", "guard", "trace", "report")}
 
 
 def test_a_run_prints_its_waves_a_summary_and_where_the_results_are(undisturbed: Workspace) -> None:

@@ -62,7 +62,7 @@ def test_stages_and_waves_are_boxes_that_hold_short_names(dag):
     }
     inside = {n["id"] for n in dag["modular_pipelines"]["wave_1"]["children"]}
     steps = {n["name"] for n in dag["nodes"] if n["id"] in inside and n["type"] == "task"}
-    assert steps == {"prune", "heal", "regrow", "guard", "report"}
+    assert steps == {"prune", "heal", "regrow", "guard", "trace", "report"}
 
 
 @pytest.mark.parametrize(
