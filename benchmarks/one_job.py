@@ -38,7 +38,7 @@ class Job:
         self.found = found = Artifacts(env)
         self.device = resolve_device(found.parameters["device"])
         self.source, self.seed = found.source_model, found.seed_model
-        self.accepted = found.__getattr__(f"wave_{found.parameters['waves']}.accepted")
+        self.accepted = getattr(found, f"wave_{found.parameters['waves']}.accepted")
         self.quantized, self.texts = found.quantized, found.texts
         self.settings = found.settings(QuantizeSettings, "quantize")
         (name,) = self.texts.domains
@@ -89,7 +89,7 @@ class Job:
 
 
 def main() -> None:
-    asked = arguments(__doc__, only="")
+    asked = arguments(__doc__)
     job = Job(asked.env)
     export = dequantized(job.accepted, job.quantized.packed, job.quantized.types)
     size = job.found.quantize_report["tensor_bytes"]

@@ -13,6 +13,7 @@ import numpy as np
 from workbench import Artifacts, arguments, save
 
 from birdbone.algo.bootstrap import ratio_interval
+from birdbone.algo.perplexity import bound_of
 from birdbone.algo.sequential import FEW, Foreseen, deviations, foresee
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -26,6 +27,12 @@ def main() -> None:
         {n: tuple(np.array(d[k]) for k in ("before", "after", "tokens")) for n, d in each.items()}
         for each in (trial["domains"] for trial in record["trials"])
     ]
+    read = [[len(columns[0]) for columns in trial.values()] for trial in trials]
+    if any(count != read[0] for count in read) or len(trials) < 2:
+        raise SystemExit(
+            "the recorded trials were not read to their end, or are fewer than two: kedro run "
+            f"--env={asked.env} --params=quantize.error=0"
+        )
     truth = [all(_measured(c, errors).bound <= limit for c in t.values()) for t in trials]
     for number, (trial, passes) in enumerate(zip(trials, truth, strict=True), 1):
         bounds = {n: f"{_measured(c, errors).bound:+.2%}" for n, c in trial.items()}
@@ -88,9 +95,11 @@ def _hear(
 
 def _measured(columns: Columns, errors: float) -> Foreseen:
     """What all documents say."""
-    change, low, high = ratio_interval(*columns)
-    documents = len(columns[0])
-    bound = change + errors * np.sqrt(documents / max(1, documents - 1)) * (high - low) / 4
+    interval = dict(
+        zip(("change", "change_low", "change_high"), ratio_interval(*columns), strict=True)
+    )
+    figures = {**interval, "documents": len(columns[0]), "seed_perplexity": 0.0}
+    change, bound = bound_of(figures, None, errors, 0)
     return Foreseen(change, bound, bound, bound)
 
 

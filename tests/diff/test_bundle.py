@@ -104,6 +104,9 @@ def test_it_says_which_tokens_went_and_takes_them_back(tmp_path):
     assert "- 2 tokens went: ing, Ġ&lt;b&gt;" in text
     page = (folder / "report.html").read_text()
     assert "2 tokens went" in page and "ing Ġ&lt;b&gt;" in page
+    stale = replace(new, records=trimmed.records)
+    again = write_bundle(old, stale, state_of(SEED), tmp_path, None)
+    assert "tokens went" not in (again / "report.md").read_text()
     seed = state_of(SEED)
     assert apply_bundle(seed, folder, seed, tmp_path / "new") == few.digest
     small = open_state(tmp_path / "new")

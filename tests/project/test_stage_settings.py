@@ -5,7 +5,8 @@ others.
 import inspect
 from importlib import import_module
 from pathlib import Path
-from typing import get_type_hints
+from types import UnionType
+from typing import get_args, get_type_hints
 
 import pytest
 from base_parameters import base_parameters
@@ -51,3 +52,14 @@ def test_a_node_takes_a_whole_group_as_the_class_that_checked_it(node):
 def test_every_settings_file_is_collected_under_keys_of_its_own():
     assert all(issubclass(settings, BaseModel) for settings in stage_settings().values())
     assert {"text", "prune_wave", "micro_heal", "guard", "moe"} <= stage_settings().keys()
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.name)
+def test_a_parameter_has_one_type(node):
+    """Kedro warns at every run of a parameter whose hint is one of several types."""
+    hints = get_type_hints(node.func)
+    for name, argument in zip(node.inputs, inspect.signature(node.func).parameters, strict=False):
+        if name.startswith("params:") and argument in hints:
+            assert len(set(get_args(hints[argument])) - {type(None)}) <= 1 or not isinstance(
+                hints[argument], UnionType
+            )

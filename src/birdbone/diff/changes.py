@@ -59,6 +59,13 @@ def token_change(old: dict, new: dict) -> TokenChange | None:
     return TokenChange(sorted(after - before), sorted(before - after), of - len(after), of)
 
 
+def vocabulary_of(state: State, record: dict) -> dict:
+    """The record of a model's vocabulary; empty where it is of another one, which an earlier run
+    left behind.
+    """
+    return record if record.get("tokens") == state.config.get("vocab_size") else {}
+
+
 def node_changes(old: State, new: State, seed: State | None) -> list[NodeChange]:
     """Every layer whose nodes differ between two states, in order. A missing mask keeps all nodes.
 

@@ -13,6 +13,7 @@ from birdbone.diff.changes import (
     WeightChange,
     node_changes,
     token_change,
+    vocabulary_of,
     weight_changes,
 )
 from birdbone.diff.metrics import metrics, sparsity
@@ -52,7 +53,12 @@ def story_of(name: str, old: Side, new: Side, seed: State | None, summary: dict)
         metrics(old, new),
         node_changes(old.state, new.state, seed),
         weight_changes(old.state, new.state),
-        token_change(*(side.records.figures.get("vocabulary", {}) for side in (old, new))),
+        token_change(
+            *(
+                vocabulary_of(side.state, side.records.figures.get("vocabulary", {}))
+                for side in (old, new)
+            )
+        ),
         (sparsity(old.state), sparsity(new.state)),
         deltas(old, new),
         summary,

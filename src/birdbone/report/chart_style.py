@@ -75,8 +75,8 @@ def dressed(
     return figure
 
 
-def bars(measures: Sequence[Measure | None], colour: str = INK) -> dict:
-    """Plotly error bars, in percent, from measures that carry an interval."""
+def bars(measures: Sequence[Measure | None], colour: str = INK, scale: float = 100) -> dict:
+    """Plotly error bars from measures that carry an interval, in percent unless ``scale`` is 1."""
     intervals = [m if isinstance(m, Sequence) else None for m in measures]
     return {
         "type": "data",
@@ -84,8 +84,8 @@ def bars(measures: Sequence[Measure | None], colour: str = INK) -> dict:
         "thickness": 1.5,
         "width": 4,
         "color": colour,
-        "array": [0 if m is None else 100 * (m[2] - m[0]) for m in intervals],
-        "arrayminus": [0 if m is None else 100 * (m[0] - m[1]) for m in intervals],
+        "array": [0 if m is None else scale * (m[2] - m[0]) for m in intervals],
+        "arrayminus": [0 if m is None else scale * (m[0] - m[1]) for m in intervals],
     }
 
 

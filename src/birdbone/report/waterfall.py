@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from birdbone.report import numbers
-from birdbone.report.chart_style import CONTROL, OURS, PEER, SEED, dressed
-from birdbone.report.data import Measure, Step, value
+from birdbone.report.chart_style import CONTROL, OURS, PEER, SEED, bars, dressed
+from birdbone.report.data import Step, value
 
 
 def waterfall(steps: Sequence[Step]) -> go.Figure:
@@ -52,7 +52,7 @@ def waterfall(steps: Sequence[Step]) -> go.Figure:
             figure.add_scatter(
                 x=[escape(row["step"]) for row in rows],
                 y=[value(row[key]) for row in rows],
-                error_y=_whiskers([row[key] for row in rows], colour),
+                error_y=bars([row[key] for row in rows], colour, scale=1),
                 mode="markers",
                 name=name,
                 marker={"size": 11, "color": colour, "symbol": symbol},
@@ -70,19 +70,6 @@ def waterfall(steps: Sequence[Step]) -> go.Figure:
 def _change(before: Step, after: Step) -> str:
     gone = before["bytes"] - after["bytes"]
     return f"{'−' if gone > 0 else '+'}{numbers.size(abs(gone))}" if gone else "0"
-
-
-def _whiskers(measures: Sequence[Measure], colour: str) -> dict:
-    ends = [m if isinstance(m, Sequence) else [m, m, m] for m in measures]
-    return {
-        "type": "data",
-        "symmetric": False,
-        "thickness": 1.5,
-        "width": 4,
-        "color": colour,
-        "array": [m[2] - m[0] for m in ends],
-        "arrayminus": [m[0] - m[1] for m in ends],
-    }
 
 
 def step_cells(step: Step) -> list[str]:

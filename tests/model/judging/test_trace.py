@@ -5,6 +5,7 @@ import torch
 from families import small
 
 from birdbone.algo.bootstrap import mean_interval
+from birdbone.model.head import Head
 from birdbone.model.judging.evaluate import compare
 from birdbone.model.judging.reference import Reference, final_states
 from birdbone.model.judging.trace import Tracer, traced_rows, vocabulary_kl
@@ -68,7 +69,7 @@ def test_a_row_has_size_and_control(seed, domains):
 def test_a_smaller_vocabulary_costs_the_probability_of_what_went(seed):
     encoded = [torch.arange(10), torch.arange(20, 34)]
     kept, every = torch.arange(40), torch.arange(seed.config["vocab_size"])
-    ours, none = vocabulary_kl(seed, [kept, every], encoded, "cpu", "test")
+    ours, none = vocabulary_kl(build(seed), Head.of(seed), [kept, every], encoded, "test")
     expected = []
     for ids in encoded:
         shares = build(seed)(ids[None]).logits[0, :-1].softmax(-1)

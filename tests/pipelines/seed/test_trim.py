@@ -11,6 +11,7 @@ from small_scans import CORPUS
 
 from birdbone.errors import ConfigError
 from birdbone.model.device import read_tokenizer
+from birdbone.model.head import Head
 from birdbone.model.judging.judge import judge, judge_itself
 from birdbone.model.judging.reference import Reference, States, final_states
 from birdbone.model.judging.trace import vocabulary_kl
@@ -132,7 +133,7 @@ def test_losses_count_from_the_untrimmed_seed(source, trimmed):
         [i for token, i in whole.get_vocab().items() if token in read_tokenizer(folder).get_vocab()]
     )
     few = reread(texts.guard["job"].windows[[0, 2]], read_tokenizer(folder), whole)
-    (expected,) = vocabulary_kl(source.model, [kept], few, "cpu", "again")
+    (expected,) = vocabulary_kl(build(source.model), Head.of(source.model), [kept], few, "again")
     assert traced["kl"] == pytest.approx(expected) and traced["kl"][0] > 0
     assert traced["control"]["kl"][0] > 0
     network = build(seed)

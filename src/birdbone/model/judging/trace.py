@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from birdbone.algo.bootstrap import mean_interval
 from birdbone.algo.perplexity import by_document
@@ -70,15 +70,15 @@ class Tracer:
 
 @torch.no_grad()
 def vocabulary_kl(
-    source: Checkpoint, kept: list[Tensor], encoded: list[Tensor], place: str, label: str
+    network: nn.Module, head: Head, kept: list[Tensor], encoded: list[Tensor], label: str
 ) -> list[list[float]]:
     """KL(the model with these tokens alone || the model) in nats per token, for each list of ids in
     ``kept``: [mean, low, high], by sequence.
 
     It is minus the log of the probability that the kept tokens have together. encoded: sequences of
-    the model's own tokens.
+    the model's own tokens; head: the network's.
     """
-    network, head = build(source, place), Head.of(source).to(place)
+    place = head.weight.device
     sums = torch.zeros(len(kept), len(encoded), dtype=torch.float64)
     for number, ids in enumerate(track(encoded, label, unit="window")):
         states = hidden_states(network, ids[None].to(place))[-1][0, :-1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from birdbone.model.checkpoint import Checkpoint
 from birdbone.model.device import read_tokenizer
+from birdbone.model.head import Head
 from birdbone.model.judging.evaluate import losses
 from birdbone.model.judging.reference import Reading, Readings
 from birdbone.model.judging.trace import traced_rows, vocabulary_kl
@@ -60,16 +61,17 @@ def read_untrimmed(
                     "lost": 1 - float(torch.isin(every, known).double().mean()),
                     "bytes": sum(len(text.encode()) for text in whole.batch_decode(encoded)),
                 }
-    trace = _trace(source, whole, known, traced, compute.place)
+    head = Head.of(source).to(compute.place).sharing(network)
+    trace = _trace(network, head, whole, known, traced)
     return Readings(splits), {"domains": report, "trace": [trace]}
 
 
-def _trace(source: Checkpoint, tokenizer, kept: Tensor, encoded: list[Tensor], place: str) -> dict:
+def _trace(network: nn.Module, head: Head, tokenizer, kept: Tensor, encoded: list[Tensor]) -> dict:
     """The row of the vocabulary. Control: as many tokens by their number, which is how often they
     came up in the tokenizer's own text.
     """
     numbered = torch.tensor(sorted(tokenizer.get_vocab().values())[: len(kept)])
-    ours, control = vocabulary_kl(source, [kept, numbered], encoded, place, "vocabulary")
+    ours, control = vocabulary_kl(network, head, [kept, numbered], encoded, "vocabulary")
     return {"step": "vocabulary", "kl": ours, "control": {"what": BY_NUMBER, "kl": control}}
 
 

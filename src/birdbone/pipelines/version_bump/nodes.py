@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from birdbone.diff.bundle import bundle_id, core_of, write_texts
 from birdbone.diff.patch import WEIGHTS_PATCH, write_patches
@@ -20,7 +21,7 @@ def preview(
     seed_metrics: dict,
     quantize_report: dict,
     final: dict,
-    vocabulary: dict | str,
+    vocabulary: Any,
     parameters: dict,
     *waves: dict,
 ) -> Callable[[Path], dict]:
